@@ -1,2 +1,105 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the chores of this repository, from a fresh clone to a running demo.
+
+#![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
+
+mod bindings;
+mod component;
+mod debian;
+mod guests;
+mod stages;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The chores of the Jackfield repository",
+    after_help = "\
+Environment:
+  CARGO_TARGET_DIR          where everything is built; guests land in <it>/plugins
+  JACKFIELD_PLUGIN_RUSTC    the rustc to build guests with, instead of looking for one
+  JACKFIELD_NO_DOWNLOAD=1   never download a toolchain; say what to install instead
+  XDG_CACHE_HOME            the private toolchain lives in <it>/jackfield/wasm-rust"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the guests into WebAssembly components: <target>/plugins/<name>.wasm
+    ///
+    /// A guest is a workspace package under plugins/ that is a cdylib, or one under examples/ that
+    /// declares `kind` in [package.metadata.jackfield]. Its component may import nothing but
+    /// jackfield:log.
+    Plugins {
+        /// Build only this plugin ("asterisk", or the package name); repeatable
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+    },
+
+    /// Generate the SDK's Rust bindings from wit/ into plugins/sdk/src/bindings/<world>.rs
+    Bindings {
+        /// Change nothing; fail if a file is not what wit/ generates
+        #[arg(long)]
+        check: bool,
+    },
+
+    /// Show which Rust toolchain builds the guests, getting one if there is none
+    Toolchain {
+        /// Fetch the private toolchain from Debian even if another one would do
+        #[arg(long)]
+        fetch: bool,
+    },
+
+    /// Build the guests, then run every test of the workspace
+    Test {
+        /// Handed to `cargo test --workspace`, e.g. `cargo xtask test -- --test swap`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+
+    /// Build the guests, then run `jackfield demo`
+    Demo {
+        /// Handed to `jackfield demo`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+
+    /// Build the guests, then run the benches (profile dev, so nothing is built twice)
+    Bench {
+        /// Handed to `cargo bench`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let workspace = Workspace::load()?;
+    match command {
+        Command::Plugins { only } => guests::build(&workspace, &only),
+        Command::Bindings { check } => bindings::generate(&workspace, check),
+        Command::Toolchain { fetch } => toolchain::show(fetch),
+        Command::Test { args } => stages::test(&workspace, &args),
+        Command::Demo { args } => stages::demo(&workspace, &args),
+        Command::Bench { args } => stages::bench(&workspace, &args),
+    }
+}

@@ -1,0 +1,196 @@
+//! From a core module to a component that may be loaded: encode, carry the manifest, check imports.
+
+use std::borrow::Cow;
+
+use anyhow::{Context, bail, ensure};
+use wasm_encoder::{ComponentSection, CustomSection};
+use wasmparser::{Parser, Payload};
+use wit_component::{ComponentEncoder, DecodedWasm};
+use wit_parser::{InterfaceId, Resolve, TypeDefKind, WorldItem};
+
+/// The custom section in which a plugin carries its manifest.
+pub const MANIFEST: &str = "jackfield:manifest";
+
+/// The only interface with functions that a plugin may import (any version of it).
+const LOG: &str = "jackfield:log/log@";
+
+/// Turns the core module rustc made into a component.
+pub fn from_core_module(core: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut component = ComponentEncoder::default()
+        .validate(true)
+        .module(core)
+        .context("no usable component type in the module")?
+        .encode()
+        .context("cannot make a component of the module")?;
+    lift_manifest(core, &mut component)?;
+    check_imports(&component)?;
+    Ok(component)
+}
+
+/// Copies the manifest to the outermost level, where a reader finds it without parsing modules.
+fn lift_manifest(core: &[u8], component: &mut Vec<u8>) -> anyhow::Result<()> {
+    let manifests = custom_sections(core, MANIFEST)?;
+    match manifests[..] {
+        [] => {}
+        [manifest] => {
+            let section = CustomSection { name: MANIFEST.into(), data: Cow::Borrowed(manifest) };
+            section.append_to_component(component);
+        }
+        _ => bail!("the module has {} sections {MANIFEST}, not one", manifests.len()),
+    }
+    Ok(())
+}
+
+/// The custom sections of that name in the outermost module or component.
+fn custom_sections<'a>(wasm: &'a [u8], name: &str) -> anyhow::Result<Vec<&'a [u8]>> {
+    let mut found = Vec::new();
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if depth == 0 && section.name() == name => {
+                found.push(section.data());
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses a component that could do more than answer and write log lines.
+fn check_imports(component: &[u8]) -> anyhow::Result<()> {
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
+        bail!("this is a WIT package, not a component");
+    };
+    for (key, item) in &resolve.worlds[world].imports {
+        let name = resolve.name_world_key(key);
+        let allowed = match item {
+            // An interface of mere types is how a component names what its exports talk about.
+            WorldItem::Interface { id, .. } => {
+                name.starts_with(LOG) || is_types_only(&resolve, *id)
+            }
+            WorldItem::Type { .. } => true,
+            WorldItem::Function(_) => false,
+        };
+        ensure!(
+            allowed,
+            "it imports `{name}`, but a plugin may import nothing but jackfield:log/log{}",
+            hint(&name)
+        );
+    }
+    Ok(())
+}
+
+fn is_types_only(resolve: &Resolve, id: InterfaceId) -> bool {
+    let interface = &resolve.interfaces[id];
+    let is_resource = |id| matches!(resolve.types[id].kind, TypeDefKind::Resource);
+    interface.functions.is_empty() && !interface.types.values().any(|&id| is_resource(id))
+}
+
+fn hint(import: &str) -> &'static str {
+    if import.starts_with("wasi:") {
+        " (build it for wasm32-unknown-unknown, without WASI)"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
+    use wit_component::StringEncoding;
+
+    use super::*;
+
+    /// A core module implementing `wit`'s world `guest`, importing `import` in its own name.
+    fn core_module(wit: &str, import: Option<(&str, &str)>) -> Vec<u8> {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_source("test.wit", wit).unwrap();
+        let world = resolve.select_world(&[package], Some("guest")).unwrap();
+        let mut module = Module::new();
+        let mut types = TypeSection::new();
+        types.ty().function([], []);
+        module.section(&types);
+        if let Some((from, name)) = import {
+            let mut imports = wasm_encoder::ImportSection::new();
+            imports.import(from, name, wasm_encoder::EntityType::Function(0));
+            module.section(&imports);
+        }
+        let mut functions = FunctionSection::new();
+        functions.function(0);
+        module.section(&functions);
+        let mut exports = wasm_encoder::ExportSection::new();
+        let run = u32::from(import.is_some());
+        exports.export("run", wasm_encoder::ExportKind::Func, run);
+        module.section(&exports);
+        let mut body = Function::new([]);
+        if run == 1 {
+            // Called, or the encoder drops the import.
+            body.instruction(&Instruction::Call(0));
+        }
+        body.instruction(&Instruction::End);
+        let mut code = CodeSection::new();
+        code.function(&body);
+        module.section(&code);
+        let mut core = module.finish();
+        wit_component::embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8)
+            .unwrap();
+        core
+    }
+
+    fn with_section(mut core: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
+        let section = CustomSection { name: name.into(), data: data.into() };
+        wasm_encoder::Section::append_to(&section, &mut core);
+        core
+    }
+
+    const PLAIN: &str = "package test:guest; world guest { export run: func(); }";
+
+    #[test]
+    fn the_manifest_is_found_on_the_component_itself() {
+        let core = with_section(core_module(PLAIN, None), MANIFEST, b"name = \"tiny\"");
+        let core = with_section(core, "unrelated", b"stays inside");
+        let component = from_core_module(&core).unwrap();
+        assert_eq!(custom_sections(&component, MANIFEST).unwrap(), [b"name = \"tiny\""]);
+        assert!(custom_sections(&component, "unrelated").unwrap().is_empty());
+        assert!(Parser::is_component(&component));
+        wasmparser::Validator::new().validate_all(&component).unwrap();
+    }
+
+    #[test]
+    fn no_manifest_is_no_section() {
+        let component = from_core_module(&core_module(PLAIN, None)).unwrap();
+        assert!(custom_sections(&component, MANIFEST).unwrap().is_empty());
+    }
+
+    #[test]
+    fn two_manifests_are_refused() {
+        let core = with_section(core_module(PLAIN, None), MANIFEST, b"a");
+        let error = from_core_module(&with_section(core, MANIFEST, b"b")).unwrap_err();
+        assert_eq!(error.to_string(), "the module has 2 sections jackfield:manifest, not one");
+    }
+
+    fn importing(interface: &str) -> anyhow::Result<Vec<u8>> {
+        let (package, name) = interface.split_once('/').unwrap();
+        let wit = format!(
+            "package test:guest;
+             world guest {{ import {interface}@1.0.0; export run: func(); }}
+             package {package}@1.0.0 {{ interface {name} {{ act: func(); }} }}"
+        );
+        from_core_module(&core_module(&wit, Some((&format!("{interface}@1.0.0"), "act"))))
+    }
+
+    #[test]
+    fn log_may_be_imported() {
+        importing("jackfield:log/log").unwrap();
+    }
+
+    #[test]
+    fn any_other_import_is_refused_by_name() {
+        let error = importing("test:network/sockets").unwrap_err().to_string();
+        assert!(error.contains("`test:network/sockets@1.0.0`"), "{error}");
+        let error = importing("wasi:random/random").unwrap_err().to_string();
+        assert!(error.contains("without WASI"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! What `cargo metadata` knows about this repository: its folders and its guests.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+/// The checkout this tool works on.
+pub struct Workspace {
+    pub root: PathBuf,
+    /// Cargo's target folder; `CARGO_TARGET_DIR` is honoured by cargo itself.
+    pub target: PathBuf,
+    pub guests: Vec<Guest>,
+}
+
+/// A package that is built into a WebAssembly component.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Guest {
+    pub package: String,
+}
+
+impl Guest {
+    /// The plugin's name: `asterisk` for the package `jackfield-asterisk`.
+    pub fn name(&self) -> &str {
+        self.package.strip_prefix("jackfield-").unwrap_or(&self.package)
+    }
+}
+
+impl Workspace {
+    pub fn load() -> anyhow::Result<Self> {
+        let output = Command::new(cargo())
+            .args(["metadata", "--no-deps", "--format-version=1"])
+            .output()
+            .context("cannot run cargo")?;
+        ensure!(
+            output.status.success(),
+            "cargo metadata failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        let metadata: Value = serde_json::from_slice(&output.stdout)?;
+        let folder = |key: &str| {
+            metadata[key].as_str().map(PathBuf::from).with_context(|| format!("no {key} in it"))
+        };
+        let root = folder("workspace_root")?;
+        let guests = guests(&metadata, &root);
+        Ok(Self { target: folder("target_directory")?, root, guests })
+    }
+
+    /// Where built plugins land.
+    pub fn plugins(&self) -> PathBuf {
+        self.target.join("plugins")
+    }
+}
+
+/// The cargo that started us, else the one on PATH.
+pub fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+fn guests(metadata: &Value, root: &Path) -> Vec<Guest> {
+    let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut guests: Vec<Guest> = packages
+        .iter()
+        .filter(|package| is_guest(package, root))
+        .filter_map(|package| package["name"].as_str())
+        .map(|name| Guest { package: name.to_owned() })
+        .collect();
+    guests.sort_by(|a, b| a.package.cmp(&b.package));
+    guests
+}
+
+fn is_guest(package: &Value, root: &Path) -> bool {
+    let Some(manifest) = package["manifest_path"].as_str().map(Path::new) else { return false };
+    if manifest.starts_with(root.join("plugins")) {
+        let targets = package["targets"].as_array().map_or(&[][..], Vec::as_slice);
+        return targets.iter().any(is_cdylib);
+    }
+    manifest.starts_with(root.join("examples"))
+        && package["metadata"]["jackfield"]["kind"].is_string()
+}
+
+/// Whether a target of `cargo metadata`, or of a build message, is a cdylib.
+pub fn is_cdylib(target: &Value) -> bool {
+    target["crate_types"].as_array().is_some_and(|types| types.iter().any(|kind| kind == "cdylib"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn guests_are_cdylibs_of_plugins_and_declared_examples() {
+        let package = |name: &str, manifest: &str, kind: &str, metadata: Value| {
+            json!({ "name": name, "manifest_path": manifest, "metadata": metadata,
+                    "targets": [{ "crate_types": [kind, "rlib"] }] })
+        };
+        let declared = json!({ "jackfield": { "kind": "router" } });
+        let metadata = json!({ "packages": [
+            package("jackfield-sdk", "/repo/plugins/sdk/Cargo.toml", "lib", Value::Null),
+            package("jackfield-asterisk", "/repo/plugins/asterisk/Cargo.toml", "cdylib", Value::Null),
+            package("office-hours", "/repo/examples/office-hours/Cargo.toml", "cdylib", declared),
+            package("tool", "/repo/examples/tool/Cargo.toml", "cdylib", Value::Null),
+            package("jackfield", "/repo/host/Cargo.toml", "cdylib", Value::Null),
+        ]});
+        let found = guests(&metadata, Path::new("/repo"));
+        let names: Vec<&str> = found.iter().map(Guest::name).collect();
+        assert_eq!(names, ["asterisk", "office-hours"]);
+    }
+}
