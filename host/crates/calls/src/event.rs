@@ -303,7 +303,13 @@ pub enum Body {
     /// `leg.ended`: exactly once per leg.
     LegEnded { cause: Cause, ended_by: String },
     /// `call.transferred`
-    Transferred { kind: String, transferer: LegId, transferee: Option<LegId>, target: String, outcome: String },
+    Transferred {
+        kind: String,
+        transferer: LegId,
+        transferee: Option<LegId>,
+        target: String,
+        outcome: String,
+    },
 
     /// `agent.changed`: new, or their data changed.
     AgentChanged(Agent),

@@ -334,10 +334,23 @@ pub struct Notice {
 pub enum Fact {
     Pbx(Pbx),
     LegStarted(Leg),
-    LegState { leg: NativeLeg, state: LegState },
-    LegParty { leg: NativeLeg, party: RawParty },
-    LegPeers { leg: NativeLeg, peers: Vec<NativeLeg> },
-    LegEnded { leg: NativeLeg, cause: RawCause, ended_by: String },
+    LegState {
+        leg: NativeLeg,
+        state: LegState,
+    },
+    LegParty {
+        leg: NativeLeg,
+        party: RawParty,
+    },
+    LegPeers {
+        leg: NativeLeg,
+        peers: Vec<NativeLeg>,
+    },
+    LegEnded {
+        leg: NativeLeg,
+        cause: RawCause,
+        ended_by: String,
+    },
     Transfer {
         kind: String,
         transferer: NativeLeg,
@@ -346,11 +359,18 @@ pub enum Fact {
         outcome: String,
     },
     Queue(QueueSettings),
-    QueueRemoved { name: String },
+    QueueRemoved {
+        name: String,
+    },
     Member(Member),
     MemberRemoved(MemberRef),
     CallerJoined(Caller),
-    CallerLeft { queue: String, leg: NativeLeg, exit: QueueExit, evidence: String },
+    CallerLeft {
+        queue: String,
+        leg: NativeLeg,
+        exit: QueueExit,
+        evidence: String,
+    },
     OfferStarted {
         queue: String,
         leg: NativeLeg,
@@ -380,7 +400,13 @@ pub enum Fact {
         talked_secs: u32,
     },
     Extension(Extension),
-    ExtensionRemoved { number: String },
+    ExtensionRemoved {
+        number: String,
+    },
     Notice(Notice),
-    Other { kind: String, leg: Option<NativeLeg>, facts: Vec<(String, String)> },
+    Other {
+        kind: String,
+        leg: Option<NativeLeg>,
+        facts: Vec<(String, String)>,
+    },
 }

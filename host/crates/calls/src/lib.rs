@@ -11,10 +11,17 @@ mod code;
 pub mod event;
 pub mod fact;
 mod id;
+pub mod state;
+pub mod switchboard;
 
 pub use event::{Actor, Body, Event};
 pub use fact::Fact;
 pub use id::{AgentId, CallId, CommandId, ConnectorId, EntryId, ExtensionId, LegId, QueueId};
+pub use state::State;
+pub use switchboard::{
+    Accepted, ConnectorPolicy, Input, Output, Parties, Policy, Refusal, Request, Restore,
+    Switchboard,
+};
 
 /// A moment of wall time: nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
