@@ -208,6 +208,7 @@ astcachedir => {folder}/cache
 astsbindir => {sbin}
 [options]
 verbose = 3
+nocolor = yes
 entityid = 02:00:00:00:00:01
 documentation_language = en_US
 live_dangerously = no

@@ -8,7 +8,9 @@
 //! | [`phone`] | a small SIP phone that a test drives call by call and that writes down what it hears |
 //! | [`sipp`] | many simple calls at once, by the sipp program |
 //!
-//! Nothing here listens or sends beyond 127.0.0.0/8, needs a chroot, or leaves a process behind.
+//! Nothing here listens or calls beyond 127.0.0.0/8, needs a chroot, or leaves a process behind.
+//! (PJSIP's DNS client has a socket of its own, and Asterisk asks the system's resolver for the
+//! host's own name when it starts.)
 //! This crate knows nothing of Jackfield's own SIP stack on purpose: a test peer that shared its
 //! parser would agree with its mistakes.
 
@@ -22,6 +24,7 @@ pub use config::{ManagerUser, PbxConfig, Ports};
 pub use pbx::{Pbx, QueueLogLine};
 pub use phone::{Answering, Call, Heard, Phone, PhoneConfig, Sound};
 pub use release::{Release, Tree};
+pub use sipp::{RunningSipp, Scenario, Sipp, SippReport};
 
 /// Random bits for ports, tags and branches; not fit for secrets.
 fn random() -> u64 {

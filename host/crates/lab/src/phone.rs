@@ -74,11 +74,7 @@ impl PhoneConfig {
 
     /// A caller in the telephone network with this number.
     pub fn trunk(server: SocketAddr, number: &str) -> PhoneConfig {
-        PhoneConfig {
-            password: None,
-            trunk: true,
-            ..PhoneConfig::extension(server, number)
-        }
+        PhoneConfig { password: None, trunk: true, ..PhoneConfig::extension(server, number) }
     }
 }
 
@@ -467,12 +463,12 @@ impl Call {
         accepted("INVITE", &response)
     }
 
-    /// Sends the peer to another number (REFER) and leaves the rest to it.
+    /// Sends the peer to another number (REFER), and hangs up when that has answered.
     pub async fn transfer(&self, number: &str) -> Result<(), PhoneError> {
         self.refer(&format!("<sip:{number}@{}>", self.line.config.server)).await
     }
 
-    /// Connects the peers of two calls of this phone (REFER with Replaces).
+    /// Connects the peers of two calls of this phone (REFER with Replaces), and hangs up.
     pub async fn transfer_to(&self, other: &Call) -> Result<(), PhoneError> {
         let refer_to = {
             let route = locked(&other.dialog.route);
@@ -488,10 +484,8 @@ impl Call {
     async fn refer(&self, refer_to: &str) -> Result<(), PhoneError> {
         self.need_up("transfer")?;
         let LineAddress { user, server } = self.line.identity();
-        let extra = [
-            ("Refer-To", refer_to.to_owned()),
-            ("Referred-By", format!("<sip:{user}@{server}>")),
-        ];
+        let extra =
+            [("Refer-To", refer_to.to_owned()), ("Referred-By", format!("<sip:{user}@{server}>"))];
         let request = self.request("REFER", &extra, "");
         accepted("REFER", &self.line.transact("REFER", &request, |_| ()).await?)
     }
@@ -551,8 +545,7 @@ impl Call {
             let is_success = response.status().is_some_and(|status| status < 300);
             // Only the ACK of a refusal belongs to the transaction (RFC 3261 §17.1.1.3).
             let branch = if is_success { &fresh } else { branch };
-            let mut draft =
-                self.line.draft("ACK", &route, response.cseq().unwrap_or(1), branch);
+            let mut draft = self.line.draft("ACK", &route, response.cseq().unwrap_or(1), branch);
             draft.header("Max-Forwards", "70");
             draft.finish()
         };
@@ -927,9 +920,8 @@ impl Line {
     ) -> Option<String> {
         let known = locked(&self.desk).calls.get(request.call_id()).cloned();
         let tag = known.as_ref().map_or_else(token, |call| call.dialog.tag.clone());
-        let reply = |status, phrase| {
-            Some(request.response(status, phrase, &tag, &self.contact()).finish())
-        };
+        let reply =
+            |status, phrase| Some(request.response(status, phrase, &tag, &self.contact()).finish());
         match (request.method(), known) {
             ("INVITE", None) => self.ring(request, calls).await,
             ("INVITE", Some(call)) => call.take_invite(&request),
@@ -955,8 +947,14 @@ impl Line {
             ("BYE" | "CANCEL", None) => reply(481, "Call/Transaction Does Not Exist"),
             ("NOTIFY", Some(call)) => {
                 let status = request.body.strip_prefix("SIP/2.0 ").and_then(|b| b.get(..3));
-                if let Some(status) = status.and_then(|status| status.parse().ok()) {
+                if let Some(status) = status.and_then(|status| status.parse::<u16>().ok()) {
                     self.hear(call.call_id(), Sound::Transfer(status));
+                    // It is the transferor who leaves (RFC 5589 §6.1); Asterisk waits for that.
+                    if (200..300).contains(&status) {
+                        self.spawn(async move {
+                            let _ = call.hang_up().await;
+                        });
+                    }
                 }
                 reply(200, "OK")
             }
@@ -965,11 +963,7 @@ impl Line {
     }
 
     /// A new call came in.
-    async fn ring(
-        self: &Arc<Line>,
-        invite: Message,
-        calls: &mpsc::Sender<Call>,
-    ) -> Option<String> {
+    async fn ring(self: &Arc<Line>, invite: Message, calls: &mpsc::Sender<Call>) -> Option<String> {
         let header = |name| invite.header(name).unwrap_or("").to_owned();
         let mut routes: Vec<String> = Vec::new();
         routes.extend(invite.headers("Record-Route").map(str::to_owned));

@@ -25,8 +25,9 @@ pub(super) fn answer(
     let nonce = field(challenge, "nonce")?;
     let secret = hex(&format!("{user}:{realm}:{password}"));
     let request = hex(&format!("{method}:{uri}"));
-    let mut value =
-        format!(r#"Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{uri}", algorithm=MD5"#);
+    let mut value = format!(
+        r#"Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{uri}", algorithm=MD5"#
+    );
     if field(challenge, "qop").is_some() {
         let cnonce = format!("{:016x}", random());
         let proof = hex(&format!("{secret}:{nonce}:00000001:{cnonce}:auth:{request}"));
