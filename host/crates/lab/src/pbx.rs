@@ -329,7 +329,7 @@ impl Server {
             .spawn()?;
         // The shell reads until our end of the pipe is closed, by us or by our death.
         let guard = Command::new("/bin/sh")
-            .args(["-c", "read _; kill -KILL -- -$0", &asterisk.id().to_string()])
+            .args(["-c", "read _; kill -s KILL -- -$0", &asterisk.id().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -159,7 +159,9 @@ impl Tree {
 
     /// The tree that [`Tree::unpack`] made earlier.
     pub fn open(root: &Path) -> Result<Tree, TreeError> {
-        let root = std::path::absolute(root).map_err(cannot_write(root))?;
+        let named = root.to_owned();
+        let root = fs::canonicalize(root)
+            .map_err(|_| TreeError::Incomplete { root: named, what: "everything" })?;
         let missing = |what| TreeError::Incomplete { root: root.clone(), what };
         let triple = format!("{}-linux-gnu", env::consts::ARCH);
         let libraries: Vec<PathBuf> = [format!("lib/{triple}"), format!("usr/lib/{triple}")]
