@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Runs WASM plugins as transactions.
+//!
+//! A plugin is a pure state machine: bytes, commands and the time go in as data, effects come out as
+//! data. One call into it is a *step*, and its effects count only when the step returned. So a plugin
+//! that traps, loops, grows or talks nonsense costs one message, not the connection:
+//!
+//! ```text
+//! Runtime --load--> Plugin --start--> Connector --handle(inputs, now)--> Outcome { effects, incidents }
+//!                                        |
+//!                 step failed -> new instance from the last snapshot -> replay what had returned
+//!                             -> the failed inputs one at a time -> the poisonous bytes taken out (`gap`)
+//! ```
+//!
+//! What deliberately does not live here: sockets, timers, dialling, the values of secrets on their way
+//! to a socket (the host calls [`Part::fill`] there), and what facts mean (crate `calls`). Types
+//! generated from WIT never leave this crate.
+
+mod bindings;
+mod cache;
+mod connector;
+mod convert;
+mod engine;
+mod exchange;
+mod guest;
+mod limits;
+mod load;
+mod manifest;
+pub mod secret;
+
+pub use connector::{Connector, InstanceConfig, StartError};
+pub use engine::{Runtime, RuntimeError};
+pub use exchange::{Effect, FailureKind, Incident, Input, Outcome, Retry};
+pub use limits::{Limits, Usage};
+pub use load::{Kind, LoadError, Plugin, SettingsError, SettingsProblem};
+pub use manifest::{LinkRequest, MANIFEST_SECTION, Manifest, ManifestError};
+pub use secret::{FillError, Part, SecretForm, Secrets};

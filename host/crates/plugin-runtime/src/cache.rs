@@ -1,0 +1,115 @@
+//! Compiled components kept on disk.
+//!
+//! Loading one is as dangerous as loading a shared library, so: only files this host wrote, in a folder
+//! only it can write, and only if they still have the hash noted beside them when they were written.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Engine, component::Component};
+
+use crate::secret::hex;
+
+/// The folder with compiled components.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+    /// Compiled code fits only the engine version and settings it was made with.
+    engine: u64,
+}
+
+impl Cache {
+    /// Opens the folder, making it when there is none.
+    pub(crate) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
+        make_private(folder)?;
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(Self { folder: folder.to_owned(), engine: hasher.finish() })
+    }
+
+    /// The compiled form of the component with that hash; none when it is missing, damaged, or of
+    /// another engine.
+    pub(crate) fn get(&self, engine: &Engine, sha256: &str) -> Option<Component> {
+        let path = self.path(sha256);
+        let compiled = fs::read(&path).ok()?;
+        let noted = fs::read_to_string(noted_at(&path)).ok()?;
+        if noted.trim() != sha256_hex(&compiled) {
+            tracing::warn!(file = %path.display(), "compiled plugin is damaged; compiling it again");
+            return None;
+        }
+        #[expect(
+            unsafe_code,
+            reason = "the bytes are those this host wrote: private folder, and hashed a line above"
+        )]
+        // SAFETY: `serialize` made these bytes, see the reason; wasmtime checks version and settings itself.
+        let component = unsafe { Component::deserialize(engine, &compiled) };
+        component
+            .inspect_err(|error| tracing::warn!(file = %path.display(), %error, "compiled plugin does not fit"))
+            .ok()
+    }
+
+    /// Keeps a compiled component. Failing costs only time at the next start.
+    pub(crate) fn put(&self, sha256: &str, component: &Component) {
+        let path = self.path(sha256);
+        let written = component.serialize().map_err(io::Error::other).and_then(|compiled| {
+            // In this order: a compiled file without its hash, or with an older one, is not used.
+            write_atomically(&path, &compiled)?;
+            write_atomically(&noted_at(&path), sha256_hex(&compiled).as_bytes())
+        });
+        if let Err(error) = written {
+            tracing::warn!(file = %path.display(), %error, "compiled plugin could not be kept");
+        }
+    }
+
+    fn path(&self, sha256: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}-{:016x}.cwasm", self.engine))
+    }
+}
+
+/// SHA-256 as lower-case hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)).into_iter().map(char::from).collect()
+}
+
+fn noted_at(path: &Path) -> PathBuf {
+    path.with_extension("cwasm.sha256")
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let unique = format!("{}-{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+    let temporary = path.with_extension(unique);
+    let mut file = fs::File::create_new(&temporary)?;
+    let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(unix)]
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "others can write to it (mode {:o}); run `chmod 700 {}`",
+        mode & 0o777,
+        folder.display()
+    )))
+}
+
+#[cfg(not(unix))]
+fn make_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}

@@ -1,0 +1,366 @@
+//! One instance of a plugin: every call into it has a deadline, a memory limit and a limit on what it
+//! may hand over, and comes back as an answer or as a named failure.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use wasmtime::{ResourceLimiter, Store, Trap, component::HasData};
+
+use crate::{
+    FailureKind, Limits, Plugin, SettingsProblem,
+    bindings::{
+        connector::{Connector, jackfield::log::log},
+        settings::SettingsPre,
+        state::State,
+        types::{Action, Config, Input, Now, Snapshot},
+    },
+    convert::{MAX_TEXT, cut},
+    engine::TICK,
+};
+
+/// Deadline of `init` (also from a snapshot), of `snapshot`, and of replayed steps: none of them may fail
+/// because the machine is busy for a moment.
+const SLOW_CALL: Duration = Duration::from_millis(500);
+/// What a snapshot may need beside its data.
+const SNAPSHOT_SLACK: usize = 64 << 10;
+const MAX_TABLE_ELEMENTS: usize = 100_000;
+const MAX_TABLES: usize = 20;
+const MAX_INSTANCES: usize = 20;
+const MAX_MEMORIES: usize = 4;
+const MAX_PROBLEMS: usize = 256;
+
+/// A call that did not return an answer. Unless `kind` is `Error`, the instance is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    fn new(kind: FailureKind, message: &str) -> Self {
+        Self { kind, message: cut(message.to_owned()) }
+    }
+}
+
+/// What every instance of one connector is started with.
+pub(crate) struct Seed {
+    pub(crate) plugin: Plugin,
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+    pub(crate) log: Arc<LogGate>,
+}
+
+/// An instance after `init`.
+pub(crate) struct Guest {
+    store: Store<GuestState>,
+    connector: Connector,
+    state: Option<State>,
+    limits: Limits,
+}
+
+impl Guest {
+    /// Makes an instance and calls `init`, with a snapshot to go on from or without.
+    pub(crate) fn start(
+        seed: &Seed,
+        snapshot: Option<&Snapshot>,
+        now: Now,
+    ) -> Result<(Self, Vec<Action>), Failure> {
+        let plugin = seed.plugin.inner();
+        let mut store = new_store(&seed.plugin, &seed.limits, seed.log.clone());
+        let bytes = seed.limits.bytes_per_step as usize;
+        let (connector, state, answer) = guarded(&mut store, SLOW_CALL, bytes, |store| {
+            let instance = plugin.instance.instantiate(&mut *store)?;
+            let connector = plugin.connector.load(&mut *store, &instance)?;
+            let state = plugin.state.as_ref().map(|state| state.load(&mut *store, &instance)).transpose()?;
+            let answer = connector.jackfield_connector_connector().call_init(
+                &mut *store,
+                &seed.config,
+                snapshot,
+                now,
+            )?;
+            Ok((connector, state, answer))
+        })?;
+        let actions = answer.map_err(guest_error)?;
+        Ok((Self { store, connector, state, limits: seed.limits.clone() }, actions))
+    }
+
+    /// One step, under the step's deadline.
+    pub(crate) fn step(&mut self, now: Now, inputs: &[Input]) -> Result<Vec<Action>, Failure> {
+        self.step_within(Duration::from_millis(self.limits.step_ms.into()), now, inputs)
+    }
+
+    /// A step that has returned once already, in an instance before this one; nothing is logged again.
+    pub(crate) fn replay(&mut self, now: Now, inputs: &[Input]) -> Result<Vec<Action>, Failure> {
+        self.store.data_mut().quiet = true;
+        let answer = self.step_within(SLOW_CALL, now, inputs);
+        self.store.data_mut().quiet = false;
+        answer
+    }
+
+    /// The state now; none if the plugin has no such export.
+    pub(crate) fn snapshot(&mut self) -> Option<Result<Snapshot, Failure>> {
+        let state = self.state.as_ref()?;
+        let most = self.limits.snapshot_kib as usize * 1024;
+        let answer = guarded(&mut self.store, SLOW_CALL, most + SNAPSHOT_SLACK, |store| {
+            state.jackfield_connector_state().call_snapshot(store)
+        });
+        Some(answer.and_then(|answer| {
+            let snapshot = answer.map_err(guest_error)?;
+            if snapshot.data.len() <= most {
+                return Ok(snapshot);
+            }
+            let problem = format!("its snapshot has {} bytes, {most} are allowed", snapshot.data.len());
+            // The instance is well, so this is the kind that says so.
+            Err(Failure::new(FailureKind::Error, &problem))
+        }))
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.store.data().limiter.memory as u64
+    }
+
+    fn step_within(
+        &mut self,
+        deadline: Duration,
+        now: Now,
+        inputs: &[Input],
+    ) -> Result<Vec<Action>, Failure> {
+        let connector = &self.connector;
+        let actions = guarded(&mut self.store, deadline, self.limits.bytes_per_step as usize, |store| {
+            connector.jackfield_connector_connector().call_step(store, now, inputs)
+        })?
+        .map_err(guest_error)?;
+        let most = self.limits.effects_per_step as usize;
+        if actions.len() > most {
+            let problem = format!("it returned {} actions in one step, {most} are allowed", actions.len());
+            return Err(Failure::new(FailureKind::TooMuch, &problem));
+        }
+        Ok(actions)
+    }
+}
+
+/// Asks an instance of its own.
+pub(crate) fn validate_settings(
+    plugin: &Plugin,
+    pre: &SettingsPre<GuestState>,
+    settings: &str,
+) -> Result<Vec<SettingsProblem>, Failure> {
+    let limits = Limits::default();
+    let log = Arc::new(LogGate::new(&plugin.manifest().id, limits.log_lines_per_sec));
+    let mut store = new_store(plugin, &limits, log);
+    let problems = guarded(&mut store, SLOW_CALL, limits.bytes_per_step as usize, |store| {
+        let bindings = pre.instantiate(&mut *store)?;
+        bindings.jackfield_connector_settings().call_validate(store, settings)
+    })?;
+    if problems.len() > MAX_PROBLEMS {
+        let problem = format!("it named {} problems, {MAX_PROBLEMS} are allowed", problems.len());
+        return Err(Failure::new(FailureKind::TooMuch, &problem));
+    }
+    let problem = |p: crate::bindings::settings::exports::jackfield::connector::settings::Problem| {
+        SettingsProblem { path: cut(p.path), message: cut(p.message) }
+    };
+    Ok(problems.into_iter().map(problem).collect())
+}
+
+fn new_store(plugin: &Plugin, limits: &Limits, log: Arc<LogGate>) -> Store<GuestState> {
+    let most = limits.memory_mib as usize * (1 << 20);
+    let limiter = Limiter { most, memory: 0, denied: false };
+    let mut store =
+        Store::new(&plugin.inner().shared.engine, GuestState { limiter, log, quiet: false });
+    store.limiter(|state| &mut state.limiter);
+    store
+}
+
+/// Calls into a guest with a deadline and a limit on the bytes it may hand over, and names what went wrong.
+fn guarded<T>(
+    store: &mut Store<GuestState>,
+    deadline: Duration,
+    bytes: usize,
+    call: impl FnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
+) -> Result<T, Failure> {
+    // One more, because the present tick is partly over.
+    let ticks = (deadline.as_millis() / TICK.as_millis()) as u64 + 1;
+    store.set_epoch_deadline(ticks);
+    store.set_hostcall_fuel(bytes);
+    store.data_mut().limiter.denied = false;
+    match catch_unwind(AssertUnwindSafe(|| call(store))) {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(classify(&error, store.data().limiter.denied, deadline)),
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            tracing::error!(message, "the host panicked in a call into a plugin");
+            Err(Failure::new(FailureKind::HostPanic, message))
+        }
+    }
+}
+
+fn classify(error: &wasmtime::Error, memory_denied: bool, deadline: Duration) -> Failure {
+    let text = format!("{error:?}");
+    let kind = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
+        let text = format!("not done after {} ms\n{text}", deadline.as_millis());
+        return Failure::new(FailureKind::Deadline, &text);
+    } else if text.contains("fuel allocated for hostcalls") {
+        // wasmtime has no public type for it; a test holds this text in place.
+        FailureKind::TooMuch
+    } else if memory_denied {
+        FailureKind::Memory
+    } else {
+        FailureKind::Trap
+    };
+    Failure::new(kind, &text)
+}
+
+fn guest_error(error: crate::bindings::types::Error) -> Failure {
+    Failure::new(FailureKind::Error, &format!("{}: {}", error.code, error.message))
+}
+
+/// What belongs to a store.
+pub(crate) struct GuestState {
+    limiter: Limiter,
+    log: Arc<LogGate>,
+    quiet: bool,
+}
+
+/// Tells the generated glue where `log` finds its state.
+pub(crate) struct HasState;
+
+impl HasData for HasState {
+    type Data<'a> = &'a mut GuestState;
+}
+
+impl log::Host for GuestState {
+    fn log(&mut self, level: u8, message: String) {
+        if !self.quiet {
+            self.log.write(level, message);
+        }
+    }
+}
+
+/// Lets memory and tables grow up to their limits, and remembers a refusal so that it can be named.
+struct Limiter {
+    most: usize,
+    memory: usize,
+    denied: bool,
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let after = self.memory - current.min(self.memory) + desired;
+        let allowed = after <= self.most && maximum.is_none_or(|maximum| desired <= maximum);
+        if allowed {
+            self.memory = after;
+        } else {
+            self.denied = true;
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}
+
+/// Where log lines of a connector go, so many per second. It outlives instances.
+pub(crate) struct LogGate {
+    connector: String,
+    per_second: u32,
+    window: Mutex<Window>,
+}
+
+struct Window {
+    began: Instant,
+    lines: u32,
+    dropped: u64,
+}
+
+impl LogGate {
+    pub(crate) fn new(connector: &str, per_second: u32) -> Self {
+        let window = Window { began: Instant::now(), lines: 0, dropped: 0 };
+        Self { connector: connector.to_owned(), per_second, window: Mutex::new(window) }
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).dropped
+    }
+
+    fn write(&self, level: u8, message: String) {
+        if !self.take_a_place(Instant::now()) {
+            return;
+        }
+        let (connector, message) = (self.connector.as_str(), cut(message));
+        debug_assert!(message.len() <= MAX_TEXT);
+        match level {
+            0 => tracing::error!(target: "plugin", connector, "{message}"),
+            1 => tracing::warn!(target: "plugin", connector, "{message}"),
+            2 => tracing::info!(target: "plugin", connector, "{message}"),
+            _ => tracing::debug!(target: "plugin", connector, "{message}"),
+        }
+    }
+
+    fn take_a_place(&self, now: Instant) -> bool {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(window.began) >= Duration::from_secs(1) {
+            (window.began, window.lines) = (now, 0);
+        }
+        if window.lines < self.per_second {
+            window.lines += 1;
+            return true;
+        }
+        window.dropped += 1;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_lines_beyond_the_rate_are_counted_not_written() {
+        let gate = LogGate::new("hq", 2);
+        let now = Instant::now();
+        let places: Vec<bool> = (0..4).map(|_| gate.take_a_place(now)).collect();
+        assert_eq!(places, [true, true, false, false]);
+        assert_eq!(gate.dropped(), 2);
+        assert!(gate.take_a_place(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn memory_is_counted_over_all_memories() {
+        let mut limiter = Limiter { most: 100, memory: 0, denied: false };
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.denied);
+        assert!(limiter.memory_growing(60, 90, None).unwrap());
+        assert_eq!(limiter.memory, 90);
+    }
+}

@@ -1,0 +1,367 @@
+//! From bytes to a plugin that may be started: checked, compiled, linked.
+
+use std::sync::Arc;
+
+use wasmparser::{
+    Parser, Payload, Validator,
+    component_types::{ComponentAnyTypeId, ComponentEntityType},
+    types::{Types, TypesRef},
+};
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use crate::{
+    bindings,
+    cache::sha256_hex,
+    engine::Shared,
+    guest::{self, Failure, GuestState},
+    manifest::{MANIFEST_SECTION, Manifest, ManifestError},
+};
+
+/// Largest component that is looked at.
+pub const MAX_COMPONENT: usize = 64 << 20;
+
+const LOG: &str = "jackfield:log/log";
+const CONNECTOR: &str = "jackfield:connector/connector";
+const STATE: &str = "jackfield:connector/state";
+const SETTINGS: &str = "jackfield:connector/settings";
+/// The versions of all of them that this host speaks: `0.1.x`.
+const TRACK: &str = "0.1.";
+/// The version a plugin is told to use.
+const VERSION: &str = "0.1.0";
+/// A component names the types of its exports by importing these; they hold no functions.
+const TYPES_ONLY: [&str; 2] = ["jackfield:telephony/facts", "jackfield:connector/types"];
+
+/// A plugin: one component, ready to be started any number of times. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Plugin {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) manifest: Manifest,
+    sha256: String,
+    pub(crate) instance: InstancePre<GuestState>,
+    pub(crate) connector: bindings::connector::ConnectorIndices,
+    pub(crate) state: Option<bindings::state::StateIndices>,
+    settings: Option<bindings::settings::SettingsPre<GuestState>>,
+}
+
+/// What a plugin can be used as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Speaks a PBX's language.
+    Connector,
+}
+
+/// A problem the plugin has with its settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsProblem {
+    /// Dotted path of the setting.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// The plugin could not look at its settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the plugin failed to check its settings ({}): {message}", .kind.code())]
+pub struct SettingsError {
+    /// How it failed.
+    pub kind: crate::FailureKind,
+    /// In its own words.
+    pub message: String,
+}
+
+/// A component that cannot be a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Too large.
+    #[error("the file has {0} bytes; a plugin has at most {MAX_COMPONENT}")]
+    TooLarge(usize),
+    /// No WebAssembly at all.
+    #[error("this is not WebAssembly; give the `.wasm` file of a plugin")]
+    NotWasm,
+    /// A core module.
+    #[error(
+        "this is a core WebAssembly module, not a component; make one of it with `cargo xtask plugins` \
+         or `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// Damaged, or it uses what this host does not allow.
+    #[error("this component is damaged or uses a WebAssembly feature plugins may not use: {0}")]
+    Invalid(String),
+    /// It wants more than answering with data.
+    #[error("it imports `{import}`, but a plugin may import nothing but `{LOG}@{VERSION}`{hint}")]
+    UnknownImport {
+        /// What it imports.
+        import: String,
+        /// How to get rid of it; empty when there is no general way.
+        hint: String,
+    },
+    /// It is no connector.
+    #[error("it does not export `{CONNECTOR}@{VERSION}`, so it is no connector; it exports: {exports}")]
+    NoConnector {
+        /// What it does export.
+        exports: String,
+    },
+    /// An interface of another time.
+    #[error("it is made for `{found}`, but this host speaks {VERSION}; build it with the SDK of this host")]
+    WrongVersion {
+        /// The interface with its version.
+        found: String,
+    },
+    /// Same names, other types.
+    #[error("its interfaces are not those of this host: {0}; build it again with the SDK of this host")]
+    Interface(String),
+    /// Its manifest is no good.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The compiler did not manage.
+    #[error("it cannot be compiled: {0}")]
+    Compile(String),
+}
+
+impl Plugin {
+    pub(crate) fn load(shared: Arc<Shared>, wasm: &[u8]) -> Result<Self, LoadError> {
+        check_header(wasm)?;
+        let types =
+            Validator::new().validate_all(wasm).map_err(|error| LoadError::Invalid(error.to_string()))?;
+        let names = Names::read(wasm)?;
+        names.check_imports(&types)?;
+        let exports = names.known_exports()?;
+        let manifest = manifest(wasm)?;
+        let sha256 = sha256_hex(wasm);
+        let component = compile(&shared, wasm, &sha256)?;
+        let instance = link(&shared, &component)?;
+        let misfit = |error: wasmtime::Error| LoadError::Interface(format!("{error:#}"));
+        let inner = Inner {
+            connector: bindings::connector::ConnectorIndices::new(&instance).map_err(misfit)?,
+            state: exports
+                .state
+                .then(|| bindings::state::StateIndices::new(&instance))
+                .transpose()
+                .map_err(misfit)?,
+            settings: exports
+                .settings
+                .then(|| bindings::settings::SettingsPre::new(instance.clone()))
+                .transpose()
+                .map_err(misfit)?,
+            shared,
+            manifest,
+            sha256,
+            instance,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What it says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
+    }
+
+    /// SHA-256 of the component, lower-case hex.
+    pub fn sha256(&self) -> &str {
+        &self.inner.sha256
+    }
+
+    /// What it can be used as, by its exports.
+    pub fn kinds(&self) -> &[Kind] {
+        &[Kind::Connector]
+    }
+
+    /// Can it hand over its state? Without that a crash costs a reconnect.
+    pub fn has_snapshot(&self) -> bool {
+        self.inner.state.is_some()
+    }
+
+    /// Can it check settings beyond their schema?
+    pub fn has_settings_check(&self) -> bool {
+        self.inner.settings.is_some()
+    }
+
+    /// Lets the plugin look at settings, in an instance of their own. Empty: they can be used.
+    pub fn validate_settings(&self, settings: &str) -> Result<Vec<SettingsProblem>, SettingsError> {
+        let Some(pre) = &self.inner.settings else { return Ok(Vec::new()) };
+        guest::validate_settings(self, pre, settings)
+            .map_err(|Failure { kind, message }| SettingsError { kind, message })
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("id", &self.inner.manifest.id)
+            .field("version", &self.inner.manifest.version)
+            .field("sha256", &self.inner.sha256)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
+    if wasm.len() > MAX_COMPONENT {
+        return Err(LoadError::TooLarge(wasm.len()));
+    }
+    if !wasm.starts_with(b"\0asm") {
+        return Err(LoadError::NotWasm);
+    }
+    if Parser::is_core_wasm(wasm) {
+        return Err(LoadError::CoreModule);
+    }
+    Ok(())
+}
+
+fn compile(shared: &Shared, wasm: &[u8], sha256: &str) -> Result<Component, LoadError> {
+    let engine = &shared.engine;
+    if let Some(component) = shared.cache.as_ref().and_then(|cache| cache.get(engine, sha256)) {
+        return Ok(component);
+    }
+    let component = Component::from_binary(engine, wasm)
+        .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+    if let Some(cache) = &shared.cache {
+        cache.put(sha256, &component);
+    }
+    Ok(component)
+}
+
+fn link(shared: &Shared, component: &Component) -> Result<InstancePre<GuestState>, LoadError> {
+    let mut linker = Linker::new(&shared.engine);
+    bindings::connector::jackfield::log::log::add_to_linker::<_, guest::HasState>(&mut linker, |state| state)
+        .and_then(|()| linker.instantiate_pre(component))
+        .map_err(|error| LoadError::Interface(format!("{error:#}")))
+}
+
+/// The optional interfaces it has.
+struct Exports {
+    state: bool,
+    settings: bool,
+}
+
+/// Names of what a component imports and exports.
+struct Names {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Names {
+    fn read(wasm: &[u8]) -> Result<Self, LoadError> {
+        let damaged = |error: wasmparser::BinaryReaderError| LoadError::Invalid(error.to_string());
+        let mut names = Self { imports: Vec::new(), exports: Vec::new() };
+        for_each_payload(wasm, |depth, payload| {
+            match payload {
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    for import in section {
+                        names.imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 0 => {
+                    for export in section {
+                        names.exports.push(export?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        })
+        .map_err(damaged)?;
+        Ok(names)
+    }
+
+    fn check_imports(&self, types: &Types) -> Result<(), LoadError> {
+        for import in &self.imports {
+            let (interface, version) = split_version(import);
+            let allowed = interface == LOG
+                || (TYPES_ONLY.contains(&interface) && is_types_only(types.as_ref(), import));
+            if !allowed {
+                return Err(LoadError::UnknownImport { import: import.clone(), hint: hint(import).to_owned() });
+            }
+            if !version.starts_with(TRACK) {
+                return Err(LoadError::WrongVersion { found: import.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn known_exports(&self) -> Result<Exports, LoadError> {
+        if !self.has(CONNECTOR)? {
+            let exports = if self.exports.is_empty() { "nothing".into() } else { self.exports.join(", ") };
+            return Err(LoadError::NoConnector { exports });
+        }
+        Ok(Exports { state: self.has(STATE)?, settings: self.has(SETTINGS)? })
+    }
+
+    fn has(&self, interface: &str) -> Result<bool, LoadError> {
+        let Some(export) = self.exports.iter().find(|export| split_version(export).0 == interface) else {
+            return Ok(false);
+        };
+        if split_version(export).1.starts_with(TRACK) {
+            return Ok(true);
+        }
+        Err(LoadError::WrongVersion { found: export.clone() })
+    }
+}
+
+fn split_version(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
+}
+
+fn is_types_only(types: TypesRef<'_>, import: &str) -> bool {
+    let Some(item) = types.component_item_for_import(import) else { return false };
+    let ComponentEntityType::Instance(instance) = item.ty else { return false };
+    types[instance].exports.values().all(|item| match item.ty {
+        ComponentEntityType::Type { created, .. } => !matches!(created, ComponentAnyTypeId::Resource(_)),
+        _ => false,
+    })
+}
+
+/// How toolchains leave WASI out, each tried.
+fn hint(import: &str) -> &'static str {
+    if !import.starts_with("wasi:") {
+        return "";
+    }
+    ". Build it without WASI: Rust for the target wasm32-unknown-unknown; JavaScript with \
+     `--backend-qjs-stub-wasi --backend-qjs-disable-async` (QuickJS) or `--disable all` (StarlingMonkey); \
+     Python with `componentize-py -s`"
+}
+
+/// The manifest on the component itself, or else in the one core module that has it.
+fn manifest(wasm: &[u8]) -> Result<Manifest, LoadError> {
+    let mut outer = Vec::new();
+    let mut inner = Vec::new();
+    for_each_payload(wasm, |depth, payload| {
+        if let Payload::CustomSection(section) = payload
+            && section.name() == MANIFEST_SECTION
+        {
+            if depth == 0 { &mut outer } else { &mut inner }.push(section.data());
+        }
+        Ok(())
+    })
+    .map_err(|error| LoadError::Invalid(error.to_string()))?;
+    let found = if outer.is_empty() { inner } else { outer };
+    match found[..] {
+        [json] => Ok(Manifest::from_json(json)?),
+        [] => Err(ManifestError::Missing.into()),
+        _ => Err(ManifestError::Several(found.len()).into()),
+    }
+}
+
+/// Walks a component; depth 0 is the component itself.
+fn for_each_payload<'a>(
+    wasm: &'a [u8],
+    mut visit: impl FnMut(usize, Payload<'a>) -> wasmparser::Result<()>,
+) -> wasmparser::Result<()> {
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        match &payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            _ => visit(depth, payload)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! The manifest: what a plugin says about itself, embedded in its own binary.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::SecretForm;
+
+/// The custom section that holds the manifest as JSON.
+pub const MANIFEST_SECTION: &str = "jackfield:manifest";
+
+const MAX_MANIFEST: usize = 256 << 10;
+const MAX_LINKS: usize = 16;
+const MAX_FRAME: u32 = 16 << 20;
+
+/// What a plugin says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What configs call it: lower-case letters, digits and `-`, beginning with a letter.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Its version, e.g. `0.1.0`.
+    pub version: String,
+    /// Who made it.
+    pub author: String,
+    /// SPDX expression.
+    pub license: String,
+    /// One sentence.
+    pub description: String,
+    /// JSON Schema of its settings.
+    #[serde(default = "any_settings")]
+    pub settings: serde_json::Value,
+    /// The links it can use.
+    #[serde(default)]
+    pub links: Vec<LinkRequest>,
+    /// Hosts it wants to send HTTP requests to, e.g. `crm.example.org`.
+    #[serde(default)]
+    pub http: Vec<String>,
+}
+
+/// A link a plugin asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRequest {
+    /// What config and grants call it, e.g. `ami`.
+    pub name: String,
+    /// `tcp`, `tls`.
+    pub transports: Vec<String>,
+    /// Without it the connector is of no use.
+    #[serde(default)]
+    pub required: bool,
+    /// Port by transport, when the config names none.
+    #[serde(default, alias = "default-port")]
+    pub default_port: BTreeMap<String, u16>,
+    /// Longest frame in bytes: what may stay unconsumed.
+    #[serde(alias = "max-frame")]
+    pub max_frame: u32,
+    /// The forms in which it wants secrets put into what it sends, e.g. `md5-hex`.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+}
+
+/// A manifest that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// There is none.
+    #[error(
+        "the plugin has no manifest; put one into the custom section `jackfield:manifest` \
+         (SDK: `register_connector!(.., manifest = \"manifest.json\")`)"
+    )]
+    Missing,
+    /// There are several.
+    #[error("the plugin has {0} sections `jackfield:manifest`; keep one")]
+    Several(usize),
+    /// Too large.
+    #[error("the manifest has {0} bytes; at most {MAX_MANIFEST} are read")]
+    TooLarge(usize),
+    /// Not what a manifest is.
+    #[error("the manifest cannot be read: {0}; see the SDK's manifest.json")]
+    Json(#[from] serde_json::Error),
+    /// A field has a value it cannot have.
+    #[error("the manifest's `{field}` is wrong: {problem}")]
+    Field {
+        /// Dotted path.
+        field: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+fn any_settings() -> serde_json::Value {
+    serde_json::json!({ "type": "object" })
+}
+
+impl Manifest {
+    /// Reads a manifest as it lies in the custom section.
+    pub fn from_json(json: &[u8]) -> Result<Self, ManifestError> {
+        if json.len() > MAX_MANIFEST {
+            return Err(ManifestError::TooLarge(json.len()));
+        }
+        let manifest: Self = serde_json::from_slice(json)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The link of that name.
+    pub fn link(&self, name: &str) -> Option<&LinkRequest> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        check_name("id", &self.id)?;
+        for (field, text) in [("name", &self.name), ("version", &self.version)] {
+            if text.is_empty() || text.len() > 128 || text.contains(char::is_control) {
+                return Err(wrong(field, "it must be 1 to 128 bytes of printable text"));
+            }
+        }
+        if !self.version.split('.').take(3).all(|part| part.starts_with(|c: char| c.is_ascii_digit())) {
+            return Err(wrong("version", "it must look like `1.2.3`"));
+        }
+        if !self.settings.is_object() {
+            return Err(wrong("settings", "it must be a JSON Schema object"));
+        }
+        if self.links.len() > MAX_LINKS {
+            return Err(wrong("links", &format!("at most {MAX_LINKS} links")));
+        }
+        let mut names = BTreeSet::new();
+        for (index, link) in self.links.iter().enumerate() {
+            link.check(&format!("links.{index}"))?;
+            if !names.insert(&link.name) {
+                return Err(wrong("links", &format!("two links are called `{}`", link.name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LinkRequest {
+    fn check(&self, field: &str) -> Result<(), ManifestError> {
+        check_name(&format!("{field}.name"), &self.name)?;
+        let known = |transport: &str| matches!(transport, "tcp" | "tls" | "ws" | "wss");
+        if self.transports.is_empty() {
+            return Err(wrong(&format!("{field}.transports"), "name at least one of tcp, tls"));
+        }
+        for transport in self.transports.iter().chain(self.default_port.keys()) {
+            if !known(transport) {
+                let problem = format!("`{transport}` is not a transport; use tcp, tls, ws or wss");
+                return Err(wrong(&format!("{field}.transports"), &problem));
+            }
+        }
+        if !(1..=MAX_FRAME).contains(&self.max_frame) {
+            return Err(wrong(&format!("{field}.max_frame"), &format!("it must be 1 to {MAX_FRAME}")));
+        }
+        for form in &self.secrets {
+            if SecretForm::from_code(form).is_none() {
+                let problem = format!("`{form}` is not a form; use {}", SecretForm::CODES);
+                return Err(wrong(&format!("{field}.secrets"), &problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_name(field: &str, name: &str) -> Result<(), ManifestError> {
+    let fits = name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if fits {
+        return Ok(());
+    }
+    Err(wrong(field, "use up to 64 lower-case letters, digits and `-`, beginning with a letter"))
+}
+
+fn wrong(field: &str, problem: &str) -> ManifestError {
+    ManifestError::Field { field: field.to_owned(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> serde_json::Value {
+        serde_json::json!({
+            "id": "tiny", "name": "Tiny", "version": "0.1.0", "author": "A", "license": "MIT",
+            "description": "Does nothing.",
+            "links": [{ "name": "ami", "transports": ["tcp", "tls"], "required": true,
+                        "default_port": { "tcp": 5038 }, "max_frame": 65536, "secrets": ["md5-hex"] }]
+        })
+    }
+
+    fn problem(change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let mut manifest = sample();
+        change(&mut manifest);
+        Manifest::from_json(manifest.to_string().as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_good_manifest_is_read() {
+        let manifest = Manifest::from_json(sample().to_string().as_bytes()).unwrap();
+        assert_eq!(manifest.link("ami").unwrap().default_port["tcp"], 5038);
+        assert!(manifest.link("other").is_none());
+    }
+
+    #[test]
+    fn a_wrong_manifest_is_refused_by_field() {
+        for (part, change) in [
+            ("unknown field `colour`", (|m| m["colour"] = "red".into()) as fn(&mut serde_json::Value)),
+            ("missing field `author`", |m| {
+                m.as_object_mut().unwrap().remove("author");
+            }),
+            ("`id` is wrong", |m| m["id"] = "No Spaces".into()),
+            ("`version` is wrong", |m| m["version"] = "latest".into()),
+            ("`links.0.max_frame` is wrong", |m| m["links"][0]["max_frame"] = 0.into()),
+            ("`carrier-pigeon` is not a transport", |m| {
+                m["links"][0]["transports"][0] = "carrier-pigeon".into();
+            }),
+            ("`rot13` is not a form", |m| m["links"][0]["secrets"][0] = "rot13".into()),
+        ] {
+            let error = problem(change);
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_json_is_no_manifest() {
+        assert!(Manifest::from_json(b"id = 1").unwrap_err().to_string().contains("cannot be read"));
+        let long = vec![b' '; MAX_MANIFEST + 1];
+        assert!(matches!(Manifest::from_json(&long), Err(ManifestError::TooLarge(_))));
+    }
+}
