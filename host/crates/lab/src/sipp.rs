@@ -108,7 +108,7 @@ impl Sipp {
             .args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-bind_local"])
             .args(["-r", &self.calls_per_second.to_string()])
             .args(["-d", &self.pause.as_millis().max(1).to_string()])
-            .args(["-min_rtp_port", &media_port().to_string()])
+            .args(["-mp", &media_port().to_string()])
             .args(["-trace_stat", "-stf", STATISTICS, "-fd", "1"])
             .args(["-trace_err", "-error_file", ERRORS]);
         if let Some(calls) = self.calls {
@@ -207,7 +207,13 @@ impl SippReport {
                 let messages = Some(text(MESSAGES)).filter(|messages| !messages.is_empty());
                 Ok(SippReport { successful, failed, errors: text(ERRORS), messages })
             }
-            _ => Err(SippError::NoStatistics { status, output: text(ERRORS) + &text(SCREEN) }),
+            _ => {
+                // With a wrong option it prints its whole manual.
+                let output = text(ERRORS) + &text(SCREEN);
+                let lines: Vec<&str> = output.lines().collect();
+                let output = lines[lines.len().saturating_sub(12)..].join("\n");
+                Err(SippError::NoStatistics { status, output })
+            }
         }
     }
 }
