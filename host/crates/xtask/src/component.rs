@@ -23,7 +23,7 @@ pub fn from_core_module(core: &[u8]) -> anyhow::Result<Vec<u8>> {
         .encode()
         .context("cannot make a component of the module")?;
     lift_manifest(core, &mut component)?;
-    check_imports(&component)?;
+    check_world(&component)?;
     Ok(component)
 }
 
@@ -58,12 +58,15 @@ fn custom_sections<'a>(wasm: &'a [u8], name: &str) -> anyhow::Result<Vec<&'a [u8
     Ok(found)
 }
 
-/// Refuses a component that could do more than answer and write log lines.
-fn check_imports(component: &[u8]) -> anyhow::Result<()> {
+/// Refuses a component that offers nothing, or could do more than answer and write log lines.
+fn check_world(component: &[u8]) -> anyhow::Result<()> {
     let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
         bail!("this is a WIT package, not a component");
     };
-    for (key, item) in &resolve.worlds[world].imports {
+    let world = &resolve.worlds[world];
+    // rustc drops what nobody calls, so a forgotten registration leaves an empty shell.
+    ensure!(!world.exports.is_empty(), "it exports nothing: is `register_connector!` missing?");
+    for (key, item) in &world.imports {
         let name = resolve.name_world_key(key);
         let allowed = match item {
             // An interface of mere types is how a component names what its exports talk about.
@@ -134,8 +137,14 @@ mod tests {
         code.function(&body);
         module.section(&code);
         let mut core = module.finish();
-        wit_component::embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8)
-            .unwrap();
+        wit_component::embed_component_metadata(
+            &mut core,
+            &resolve,
+            world,
+            StringEncoding::UTF8,
+            false,
+        )
+        .unwrap();
         core
     }
 
@@ -179,6 +188,22 @@ mod tests {
              package {package}@1.0.0 {{ interface {name} {{ act: func(); }} }}"
         );
         from_core_module(&core_module(&wit, Some((&format!("{interface}@1.0.0"), "act"))))
+    }
+
+    #[test]
+    fn an_empty_shell_is_refused() {
+        let core = core_module("package test:guest; world guest {}", None);
+        let error = from_core_module(&core).unwrap_err().to_string();
+        assert!(error.contains("exports nothing"), "{error}");
+    }
+
+    #[test]
+    fn interfaces_of_types_may_be_imported() {
+        let wit = "package test:guest;
+            interface words { type word = u32; }
+            interface speech { use words.{word}; type sentence = word; }
+            world guest { import speech; export run: func(); }";
+        from_core_module(&core_module(wit, None)).unwrap();
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn fetch(folder: &Path) -> anyhow::Result<()> {
         "No Rust toolchain for WebAssembly here, so Debian's packages of one are fetched:\n  \
          from   {} (your apt sources), signatures checked by apt\n  \
          to     {} (nothing else on this machine is touched)\n  \
-         size   about 200 MB to download, 650 MB on disk; delete the folder to be rid of it\n  \
+         size   about 200 MB to download, 570 MB on disk; delete the folder to be rid of it\n  \
          (JACKFIELD_NO_DOWNLOAD=1 forbids this)",
         archive.uri,
         folder.display(),

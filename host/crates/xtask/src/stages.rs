@@ -1,6 +1,6 @@
 //! `cargo xtask test`, `demo` and `bench`: guests first, then cargo, with the time each stage took.
 
-use std::path::Path;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -22,7 +22,9 @@ pub fn demo(workspace: &Workspace, args: &[String]) -> anyhow::Result<()> {
     stage("guests", || guests::build(workspace, &[]))?;
     let plugins = workspace.plugins();
     let plugins = plugins.to_str().context("the target folder's name is not UTF-8")?;
-    run(workspace, &["run", "--package=jackfield", "--", "demo", "--plugins-dir", plugins], args)
+    let verb = ["run", "--package=jackfield", "--", "demo", "--plugins-dir", plugins];
+    // Becomes cargo, which becomes the demo: Ctrl-C reaches it alone, and the shell waits for it.
+    Err(cargo_command(workspace, &verb, args).exec()).context("cannot run cargo")
 }
 
 pub fn bench(workspace: &Workspace, args: &[String]) -> anyhow::Result<()> {
@@ -31,15 +33,19 @@ pub fn bench(workspace: &Workspace, args: &[String]) -> anyhow::Result<()> {
 }
 
 fn run(workspace: &Workspace, verb: &[&str], args: &[String]) -> anyhow::Result<()> {
-    let status = Command::new(cargo())
+    let status = cargo_command(workspace, verb, args).status().context("cannot run cargo")?;
+    ensure!(status.success(), "cargo {} failed", verb[0]);
+    Ok(())
+}
+
+fn cargo_command(workspace: &Workspace, verb: &[&str], args: &[String]) -> Command {
+    let mut command = Command::new(cargo());
+    command
         .args(verb)
         .args(args)
         .current_dir(&workspace.root)
-        .env(PLUGINS_DIR, workspace.plugins())
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "cargo {} failed", verb[0]);
-    Ok(())
+        .env(PLUGINS_DIR, workspace.plugins());
+    command
 }
 
 fn stage(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
@@ -61,6 +67,5 @@ fn say_what_is_skipped() {
 
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .any(|folder: std::path::PathBuf| Path::new(&folder).join(program).is_file())
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

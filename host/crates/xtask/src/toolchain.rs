@@ -146,7 +146,7 @@ enum Choice {
 /// The order: override, PATH, private folder, rustup, building the library, download.
 fn choose(machine: &Machine) -> Choice {
     if let Some(configured) = &machine.configured {
-        return match configured.ready().or_else(|_| configured.from_source()) {
+        return match configured.ready().or_else(|_| configured.after_building()) {
             Ok(toolchain) => Choice::Use(toolchain),
             Err(reason) => Choice::Nothing(vec![format!("{OVERRIDE}: {reason}")]),
         };
@@ -167,7 +167,7 @@ fn choose(machine: &Machine) -> Choice {
         }
         Attempt::No(reason) => tried.push(format!("rustup: {reason}")),
     }
-    match machine.path.from_source() {
+    match machine.path.after_building() {
         Ok(toolchain) => return Choice::Use(toolchain),
         Err(reason) => tried.push(format!("building the standard library: {reason}")),
     }
@@ -184,7 +184,7 @@ impl Probe {
         self.with_library(Library::Prebuilt, &format!("has no {TARGET} library"))
     }
 
-    fn from_source(&self) -> Result<Toolchain, String> {
+    fn after_building(&self) -> Result<Toolchain, String> {
         self.with_library(Library::Source, "has no source of the library (rust-src)")
     }
 
