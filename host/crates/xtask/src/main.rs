@@ -35,10 +35,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build the guests into WebAssembly components: <target>/plugins/<name>.wasm
+    /// Build the guests into WebAssembly components, `<target>/plugins/<name>.wasm`
     ///
     /// A guest is a workspace package under plugins/ that is a cdylib, or one under examples/ that
-    /// declares `kind` in [package.metadata.jackfield]. Its component may import nothing but
+    /// declares `kind` in its `package.metadata.jackfield`. Its component may import nothing but
     /// jackfield:log.
     Plugins {
         /// Build only this plugin ("asterisk", or the package name); repeatable
@@ -46,7 +46,7 @@ enum Command {
         only: Vec<String>,
     },
 
-    /// Generate the SDK's Rust bindings from wit/ into plugins/sdk/src/bindings/<world>.rs
+    /// Generate the SDK's Rust bindings from wit/ into `plugins/sdk/src/bindings/<world>.rs`
     Bindings {
         /// Change nothing; fail if a file is not what wit/ generates
         #[arg(long)]

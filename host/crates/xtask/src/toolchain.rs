@@ -216,7 +216,9 @@ impl Probe {
 impl Machine {
     fn probe() -> Self {
         Self {
-            configured: std::env::var_os(OVERRIDE).map(|rustc| Probe::of(Path::new(&rustc))),
+            configured: std::env::var_os(OVERRIDE)
+                .filter(|rustc| !rustc.is_empty())
+                .map(|rustc| Probe::of(Path::new(&rustc))),
             path: probe_path(),
             private: probe_private(),
             rustup: if succeeds("rustup", "--version") {
