@@ -180,6 +180,14 @@ pub(crate) fn files(config: &PbxConfig, at: &Instance<'_>) -> Vec<(&'static str,
         // Modules that are loaded and complain when these are missing.
         ("ari.conf", "[general]\nenabled = no\n".to_owned()),
         ("features.conf", "[general]\n".to_owned()),
+        ("acl.conf", String::new()),
+        ("pjproject.conf", String::new()),
+        ("websocket_client.conf", String::new()),
+        ("ccss.conf", "[general]\n".to_owned()),
+        ("queuerules.conf", "[general]\n".to_owned()),
+        ("res_parking.conf", "[general]\n".to_owned()),
+        ("confbridge.conf", "[general]\n".to_owned()),
+        ("cdr_manager.conf", "[general]\nenabled = no\n".to_owned()),
         ("indications.conf", INDICATIONS_CONF.to_owned()),
         ("udptl.conf", "[general]\n".to_owned()),
     ]
@@ -233,8 +241,8 @@ fn modules_conf() -> String {
         res_stir_shaken res_pjsip_stir_shaken res_fax res_fax_spandsp res_fax_digium
         res_calendar res_calendar_caldav res_calendar_exchange res_calendar_icalendar res_calendar_ews
         res_stun_monitor res_prometheus res_speech_aeap res_aeap res_http_media_cache res_resolver_unbound
-        res_pjsip_notify res_pjsip_config_wizard res_pjsip_outbound_publish res_websocket_client chan_websocket
-        res_ari res_statsd app_amd res_clialiases";
+        res_pjsip_notify res_pjsip_config_wizard chan_websocket
+        res_statsd app_amd res_clialiases";
     let mut text = "[modules]\nautoload = yes\n".to_owned();
     for module in UNWANTED.split_whitespace() {
         text += &format!("noload => {module}.so\n");
@@ -286,9 +294,7 @@ fn manager_conf(config: &PbxConfig, at: &Instance<'_>) -> String {
 fn rtp_conf(ports: Ports) -> String {
     let first = ports.rtp_first;
     let last = first + Ports::RTP_COUNT - 1;
-    format!(
-        "[general]\nrtpstart = {first}\nrtpend = {last}\nicesupport = no\nstunaddr =\nstrictrtp = yes\n"
-    )
+    format!("[general]\nrtpstart = {first}\nrtpend = {last}\nicesupport = no\nstrictrtp = yes\n")
 }
 
 fn pjsip_conf(config: &PbxConfig, ports: Ports) -> String {

@@ -86,6 +86,8 @@ async fn a_pbx_that_restarts_or_crashes_comes_back_on_the_same_ports() -> Outcom
     let ports = pbx.ports();
     let version = pbx.cli("core show version").await?;
     assert!(version.starts_with("Asterisk "), "{version}");
+    let complaints = std::fs::read_to_string(pbx.folder().join("log/messages"))?;
+    assert!(!complaints.contains("ERROR"), "{complaints}");
     pbx.restart().await?;
     pbx.kill();
     assert!(pbx.cli("core show version").await.is_err());
@@ -162,6 +164,7 @@ async fn every_way_out_of_a_queue_is_there() -> Outcome {
     let caller = caller(&pbx).await?;
     let holds_the_place = caller.call("810")?;
     holds_the_place.answered(SOON).await?;
+    pbx.wait_for_queue_log(SOON, |line| line.event == "ENTERQUEUE").await?;
     for (number, status) in
         [("810", "FULL"), ("811", "JOINEMPTY"), ("812", "LEAVEEMPTY"), ("813", "TIMEOUT")]
     {
