@@ -1,10 +1,45 @@
-//! Placeholder while the body is being built.
+//! A connector: one instance of a plugin under supervision.
+//!
+//! ```text
+//! inputs -> queue -> batch --step--> actions --apply--> effects
+//!             ^                |
+//!             |              failed: recovery.rs
+//!             +- gaps, bytes that go on behind them
+//! ```
+//!
+//! Here: the queue, and what a batch is. Beside it: bytes of links, what is kept for a replay, actions
+//! and grants, recovery.
 
-use std::time::Duration;
+mod apply;
+mod history;
+mod links;
+mod recovery;
 
-use calls::Now;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::{FailureKind, Input, Limits, Outcome, Plugin, Usage};
+use calls::{
+    Now,
+    event::{CommandEnd, Problem},
+};
+
+use self::{history::History, links::Link, recovery::Breaker};
+use crate::{
+    Effect, FailureKind, Incident, Input, Limits, Outcome, Plugin, Usage,
+    bindings::types::{self, Action},
+    convert,
+    guest::{Failure, Guest, LogGate, Seed},
+};
+
+/// Most inputs in one step.
+const MAX_BATCH: usize = 1024;
+/// Commands given and not over; more are refused at once.
+const MAX_COMMANDS: usize = 4096;
+/// How long after its deadline a command's outcome is still taken.
+const COMMAND_GRACE: Duration = Duration::from_secs(60);
 
 /// How a connector is configured, without any secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,42 +105,364 @@ pub enum StartError {
     },
 }
 
-/// A running connector: a guest under supervision.
+/// A running connector. See the crate's documentation for what happens when its plugin fails.
 pub struct Connector {
-    _private: (),
+    seed: Seed,
+    /// None only while recovering, and after giving up.
+    guest: Option<Guest>,
+    history: History,
+    breaker: Breaker,
+    queue: VecDeque<Pending>,
+    links: BTreeMap<String, Link>,
+    /// Commands without outcome, and their deadlines.
+    commands: BTreeMap<u64, Duration>,
+    /// Open resync brackets, oldest first.
+    brackets: Vec<u64>,
+    http_hosts: Vec<String>,
+    http_open: BTreeSet<u64>,
+    wake_at: Option<Duration>,
+    usage: Usage,
+}
+
+/// Waits for its step.
+enum Pending {
+    Input(Input),
+    Wake,
+    /// Was part of a step that failed.
+    Prepared(types::Input),
+    /// The link has bytes that no step has seen.
+    More(String),
 }
 
 impl Connector {
-    /// Starts an instance. It knows of no link yet.
+    /// Starts an instance. It knows of no connection yet.
     pub fn start(
-        _plugin: &Plugin,
+        plugin: &Plugin,
         config: InstanceConfig,
-        _now: Now,
+        now: Now,
     ) -> Result<(Self, Outcome), StartError> {
-        Err(StartError::Failed {
-            connector: config.id,
-            kind: FailureKind::Error,
-            message: "not built yet".into(),
-        })
+        let links = config.check(plugin)?;
+        let granted = |host: &&String| config.grants.contains(&format!("http:{host}"));
+        let http_hosts = plugin.manifest().http.iter().filter(granted).cloned().collect();
+        let seed = Seed {
+            plugin: plugin.clone(),
+            log: Arc::new(LogGate::new(&config.id, config.limits.log_lines_per_sec)),
+            limits: config.limits,
+            config: types::Config { id: config.id, settings: config.settings, links: config.links },
+        };
+        let began = convert::now(now);
+        let (guest, actions) = Guest::start(&seed, None, began).map_err(|failure| StartError::Failed {
+            connector: seed.config.id.clone(),
+            kind: failure.kind,
+            message: failure.message,
+        })?;
+        let mut connector = Self {
+            history: History::begin(plugin.has_snapshot(), began, &actions),
+            breaker: Breaker::default(),
+            guest: Some(guest),
+            seed,
+            queue: VecDeque::new(),
+            links,
+            commands: BTreeMap::new(),
+            brackets: Vec::new(),
+            http_hosts,
+            http_open: BTreeSet::new(),
+            wake_at: None,
+            usage: Usage::default(),
+        };
+        let mut out = Outcome::default();
+        connector.apply(actions, &mut out);
+        Ok((connector, out))
     }
 
     /// Takes inputs in order. Call it without inputs at [`wake_at`](Self::wake_at).
-    pub fn handle(&mut self, _inputs: Vec<Input>, _now: Now) -> Outcome {
-        Outcome::default()
+    pub fn handle(&mut self, inputs: Vec<Input>, now: Now) -> Outcome {
+        let mut out = Outcome::default();
+        self.commands.retain(|_, deadline| now.monotonic <= deadline.saturating_add(COMMAND_GRACE));
+        if self.guest.is_some() && self.wake_at.is_some_and(|at| at <= now.monotonic) {
+            self.wake_at = None;
+            self.queue.push_back(Pending::Wake);
+        }
+        self.queue.extend(inputs.into_iter().map(Pending::Input));
+        while self.guest.is_some() {
+            let batch = self.next_batch(&mut out);
+            if batch.is_empty() {
+                break;
+            }
+            self.step(batch, now, &mut out);
+        }
+        self.refuse_what_is_left(&mut out);
+        out
     }
 
     /// Monotonic time at which the connector wants to be called without inputs.
     pub fn wake_at(&self) -> Option<Duration> {
-        None
+        self.wake_at
     }
 
     /// What it has done and uses.
     pub fn usage(&self) -> Usage {
-        Usage::default()
+        Usage {
+            memory_bytes: self.guest.as_ref().map_or(0, Guest::memory_bytes),
+            log_lines_dropped: self.seed.log.dropped(),
+            ..self.usage.clone()
+        }
     }
 
     /// Is it given up? Then it answers commands with failures, does nothing else, and must be replaced.
     pub fn is_given_up(&self) -> bool {
-        false
+        self.guest.is_none()
+    }
+
+    /// The plugin it runs.
+    pub fn plugin(&self) -> &Plugin {
+        &self.seed.plugin
+    }
+
+    /// Inputs for one step. A link's bytes are its last input in it: what was consumed of them decides
+    /// what comes next. Empty: nothing to do.
+    fn next_batch(&mut self, out: &mut Outcome) -> Vec<types::Input> {
+        let mut batch = Vec::new();
+        let mut closed_for: Vec<String> = Vec::new();
+        while batch.len() < MAX_BATCH
+            && let Some(pending) = self.queue.front()
+            && !pending.link().is_some_and(|link| closed_for.iter().any(|closed| closed == link))
+        {
+            let Some(pending) = self.queue.pop_front() else { break };
+            let Some(input) = self.prepare(pending, out) else { continue };
+            if let types::Input::Bytes(bytes) = &input {
+                closed_for.push(bytes.link.clone());
+            }
+            batch.push(input);
+        }
+        batch
+    }
+
+    /// Makes the host's side of an input true, and what the plugin is to hear of it.
+    fn prepare(&mut self, pending: Pending, out: &mut Outcome) -> Option<types::Input> {
+        let input = match pending {
+            Pending::Prepared(input) => return Some(input),
+            Pending::Wake => return Some(types::Input::Wake),
+            Pending::More(link) => return self.more(&link),
+            Pending::Input(input) => input,
+        };
+        match input {
+            Input::LinkUp { link, peer, nonce } => {
+                let epoch = self.configured(&link)?.up();
+                Some(types::Input::LinkUp(types::LinkUp { link, epoch, peer, nonce: nonce.to_vec() }))
+            }
+            Input::Received { link, data } => {
+                let mut link = link;
+                self.configured(&link)?.receive(data);
+                // What came in several reads is one delivery.
+                while let Some(Pending::Input(Input::Received { link: next, .. })) = self.queue.front()
+                    && *next == link
+                    && let Some(Pending::Input(Input::Received { link: next, data })) = self.queue.pop_front()
+                {
+                    link = next;
+                    self.configured(&link)?.receive(data);
+                }
+                self.more(&link)
+            }
+            Input::Message { link, text, data } => {
+                let epoch = self.configured(&link)?.open_epoch()?;
+                Some(types::Input::Message(types::Message { link, epoch, text, data }))
+            }
+            Input::LinkClosed { link, reason } => {
+                let closed = self.configured(&link)?;
+                let required = closed.request.required;
+                let epoch = closed.down()?;
+                if required {
+                    // A picture cut in the middle is none; the host discards it as well.
+                    self.brackets.clear();
+                }
+                Some(types::Input::LinkClosed(types::LinkClosed { link, epoch, reason }))
+            }
+            Input::Command { id, kind, arguments, deadline } => {
+                if self.commands.len() >= MAX_COMMANDS {
+                    let message = format!("{MAX_COMMANDS} commands are under way already");
+                    out.effects.push(failed(id, "busy", message, true));
+                    return None;
+                }
+                if self.commands.contains_key(&id) {
+                    self.refuse(format!("command {id} a second time, by the host"), out);
+                    return None;
+                }
+                self.commands.insert(id, deadline);
+                let deadline_ns = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+                Some(types::Input::Command(types::Command { id, kind, arguments, deadline_ns }))
+            }
+            Input::HttpResponse { id, status, headers, body, error } => {
+                let expected = self.http_open.remove(&id);
+                let response = types::HttpResponse { id, status, headers, body, error };
+                expected.then_some(types::Input::HttpResponse(response))
+            }
+        }
+    }
+
+    fn more(&self, link: &str) -> Option<types::Input> {
+        let link = self.links.get(link).filter(|link| link.has_news())?;
+        link.window().map(types::Input::Bytes)
+    }
+
+    fn configured(&mut self, link: &str) -> Option<&mut Link> {
+        let found = self.links.get_mut(link);
+        if found.is_none() {
+            tracing::error!(connector = self.seed.config.id, link, "input of a link that is not configured");
+        }
+        found
+    }
+
+    fn step(&mut self, inputs: Vec<types::Input>, now: Now, out: &mut Outcome) {
+        match self.attempt(&inputs, now) {
+            Ok(actions) => self.commit(inputs, actions, now, out),
+            Err(failure) => self.recover(inputs, failure, now, out),
+        }
+        self.settle_links(out);
+        if self.guest.is_some() && self.history.is_snapshot_due() {
+            self.take_snapshot(now, out);
+        }
+    }
+
+    /// Calls the guest. Nothing of ours changes but the figures.
+    fn attempt(&mut self, inputs: &[types::Input], now: Now) -> Result<Vec<Action>, Failure> {
+        let Some(guest) = &mut self.guest else {
+            return Err(Failure { kind: FailureKind::Trap, message: "there is no instance".into() });
+        };
+        let began = Instant::now();
+        let answer = guest.step(convert::now(now), inputs);
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.usage.last_step_us = took;
+        self.usage.max_step_us = self.usage.max_step_us.max(took);
+        match answer {
+            Ok(_) => self.usage.steps += 1,
+            Err(_) => self.usage.traps += 1,
+        }
+        answer
+    }
+
+    /// The step returned: now it counts.
+    fn commit(&mut self, inputs: Vec<types::Input>, actions: Vec<Action>, now: Now, out: &mut Outcome) {
+        for input in &inputs {
+            if let types::Input::Bytes(bytes) = input
+                && let Some(link) = self.links.get_mut(&bytes.link)
+            {
+                link.delivered(bytes.epoch, bytes.offset + bytes.data.len() as u64);
+            }
+        }
+        self.history.push(convert::now(now), inputs, &actions);
+        self.apply(actions, out);
+    }
+
+    /// Frames that are too long go; what no step has seen yet, and gaps before it, go first in the queue.
+    fn settle_links(&mut self, out: &mut Outcome) {
+        for (name, link) in &mut self.links {
+            if link.is_frame_too_long()
+                && let Some((_, seen)) = link.marks()
+                && let Some(taken) = link.take_out(seen)
+            {
+                out.incidents.push(Incident::FrameTooLong {
+                    link: name.clone(),
+                    offset: taken.offset,
+                    bytes: taken.bytes,
+                    max_frame: link.request.max_frame,
+                });
+            }
+            if link.has_news() {
+                self.queue.push_front(Pending::More(name.clone()));
+            }
+            if let Some(gap) = link.take_gap() {
+                self.queue.push_front(Pending::Prepared(types::Input::Gap(gap)));
+            }
+        }
+    }
+
+    /// After giving up, commands are answered and everything else is dropped.
+    fn refuse_what_is_left(&mut self, out: &mut Outcome) {
+        for pending in std::mem::take(&mut self.queue) {
+            if let Pending::Input(Input::Command { id, .. }) = pending {
+                let message = "the connector is stopped because its plugin kept failing".to_owned();
+                out.effects.push(failed(id, "plugin-stopped", message, true));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector")
+            .field("id", &self.seed.config.id)
+            .field("plugin", &self.seed.plugin)
+            .field("usage", &self.usage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pending {
+    /// The link it is about.
+    fn link(&self) -> Option<&str> {
+        match self {
+            Self::Input(
+                Input::LinkUp { link, .. }
+                | Input::Received { link, .. }
+                | Input::Message { link, .. }
+                | Input::LinkClosed { link, .. },
+            )
+            | Self::More(link) => Some(link),
+            Self::Prepared(input) => link_of(input),
+            Self::Input(_) | Self::Wake => None,
+        }
+    }
+}
+
+fn link_of(input: &types::Input) -> Option<&str> {
+    match input {
+        types::Input::LinkUp(up) => Some(&up.link),
+        types::Input::Bytes(bytes) => Some(&bytes.link),
+        types::Input::Message(message) => Some(&message.link),
+        types::Input::LinkClosed(closed) => Some(&closed.link),
+        types::Input::Gap(gap) => Some(&gap.link),
+        _ => None,
+    }
+}
+
+fn failed(id: u64, code: &str, message: String, retryable: bool) -> Effect {
+    let problem = Problem { code: code.to_owned(), message, retryable };
+    Effect::CommandOutcome { id, end: CommandEnd::Failed, problem: Some(problem), detail: String::new() }
+}
+
+impl InstanceConfig {
+    /// The links it may use.
+    fn check(&self, plugin: &Plugin) -> Result<BTreeMap<String, Link>, StartError> {
+        let connector = || self.id.clone();
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&self.settings) {
+            return Err(StartError::Settings { connector: connector(), problem: error.to_string() });
+        }
+        let manifest = plugin.manifest();
+        let mut links = BTreeMap::new();
+        for (name, _) in &self.links {
+            let Some(request) = manifest.link(name) else {
+                let known: Vec<&str> = manifest.links.iter().map(|link| link.name.as_str()).collect();
+                return Err(StartError::UnknownLink {
+                    connector: connector(),
+                    link: name.clone(),
+                    known: known.join(", "),
+                });
+            };
+            if !self.is_granted("link", name) {
+                return Err(StartError::NotGranted { connector: connector(), link: name.clone() });
+            }
+            links.insert(name.clone(), Link::new(request.clone(), self.is_granted("plain", name)));
+        }
+        match manifest.links.iter().find(|link| link.required && !links.contains_key(&link.name)) {
+            Some(missing) => {
+                Err(StartError::MissingLink { connector: connector(), link: missing.name.clone() })
+            }
+            None => Ok(links),
+        }
+    }
+
+    fn is_granted(&self, what: &str, name: &str) -> bool {
+        self.grants.iter().any(|grant| grant.split_once(':') == Some((what, name)))
     }
 }
