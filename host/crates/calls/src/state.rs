@@ -51,6 +51,16 @@ pub struct State {
     index: BTreeMap<ConnectorId, Index>,
 }
 
+/// How much of each a connector has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sizes {
+    pub legs: usize,
+    pub queues: usize,
+    pub members: usize,
+    pub extensions: usize,
+    pub waiting: usize,
+}
+
 /// Native names of one connector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {
@@ -61,7 +71,7 @@ struct Index {
     queues: BTreeMap<String, QueueId>,
     extensions: BTreeMap<String, ExtensionId>,
     /// The extension behind a device.
-    devices: BTreeMap<String, ExtensionId>,
+    devices: BTreeMap<String, BTreeSet<ExtensionId>>,
     members: usize,
     /// Waits of live legs, newest of each queue.
     entries: BTreeMap<(QueueId, LegId), EntryId>,
@@ -165,8 +175,6 @@ pub struct Leg {
     pub answered_at: Option<Timestamp>,
     /// Who it can talk with now.
     pub peers: BTreeSet<LegId>,
-    /// It was a member's leg in a queue's conversation.
-    pub served: bool,
     /// Its end.
     pub ended: Option<LegEnd>,
 }
@@ -237,6 +245,8 @@ pub struct Left {
     pub at: Timestamp,
     /// How long they waited.
     pub waited_ms: u64,
+    /// Concluded, not seen.
+    pub inferred: bool,
 }
 
 /// A conversation between a queue's caller and a member.
@@ -465,7 +475,7 @@ impl State {
 
     /// The extension behind this device.
     pub fn extension_at(&self, connector: &ConnectorId, device: &str) -> Option<&Line> {
-        self.extensions.get(self.index.get(connector)?.devices.get(device)?)
+        self.extensions.get(self.index.get(connector)?.devices.get(device)?.first()?)
     }
 
     /// All agents, by id.
@@ -559,6 +569,31 @@ impl State {
             }
         }
         unmapped
+    }
+
+    /// The waits of a leg in its call, oldest first.
+    pub fn entries_of(&self, leg: LegId) -> impl Iterator<Item = &Entry> {
+        let call = self.legs.get(&leg).and_then(|leg| self.calls.get(&leg.call));
+        let ids = call.into_iter().flat_map(|call| &call.entries);
+        ids.filter_map(|id| self.entries.get(id)).filter(move |entry| entry.leg == leg)
+    }
+
+    /// The legs of a call that have not ended.
+    pub fn live_legs_of(&self, call: CallId) -> impl Iterator<Item = &Leg> {
+        let ids = self.calls.get(&call).into_iter().flat_map(|call| &call.legs);
+        ids.filter_map(|id| self.legs.get(id)).filter(|leg| leg.ended.is_none())
+    }
+
+    /// How many live legs, queues, members, extensions and waiting callers a connector has.
+    pub(crate) fn sizes(&self, connector: &ConnectorId) -> Sizes {
+        let Some(index) = self.index.get(connector) else { return Sizes::default() };
+        Sizes {
+            legs: index.legs.len(),
+            queues: index.queues.len(),
+            members: index.members,
+            extensions: index.extensions.len(),
+            waiting: index.waiting,
+        }
     }
 
     /// What the host will put back after a restart of a connector's PBX.

@@ -4,12 +4,25 @@
 //! of the one before, and a state rebuilt from the journal equals this one. What is kept here beside the
 //! state (open brackets, deadlines, the memory of ended legs) only ever decides *whether* to make an event.
 
-use std::{collections::BTreeMap, time::Duration};
+mod agents;
+mod commands;
+mod legs;
+mod notices;
+mod queues;
+mod resync;
+mod seats;
 
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use self::{legs::EndedLegs, notices::Throttle, resync::Bracket};
 use crate::{
-    Actor, AgentId, CommandId, ConnectorId, Event, Fact, Now, QueueId, State, Timestamp,
-    event::{Agent, CommandEnd, Party, Problem},
-    fact::{Notice, RawParty},
+    Actor, AgentId, Body, CommandId, ConnectorId, EntryId, Event, Fact, Now, QueueId, State,
+    Timestamp,
+    event::{About, Agent, CommandEnd, Party, Problem},
+    fact::{MemberRef, Notice, Pbx, RawParty},
 };
 
 /// What the switchboard is told by the config.
@@ -268,26 +281,118 @@ pub enum Output {
 pub struct Switchboard {
     policy: Policy,
     state: State,
-    outputs: std::collections::VecDeque<Output>,
+    outputs: VecDeque<Output>,
+    now: Now,
+    /// What the journal left under way was dealt with.
+    woken: bool,
+    sessions: BTreeMap<ConnectorId, Session>,
+    deadlines: BTreeSet<(Duration, CommandId)>,
+    /// Whose rest after a queue's call ends when.
+    wrap_ups: BTreeMap<AgentId, Duration>,
+    /// Waits in which an agent is rung or talks.
+    engaged: BTreeMap<AgentId, BTreeSet<EntryId>>,
+    /// Interfaces a notice was given for.
+    unmapped_told: BTreeSet<(ConnectorId, String)>,
+    /// Agents whose status and state must be looked at again.
+    dirty: BTreeSet<AgentId>,
+    throttle: Throttle,
+}
+
+/// What is known of one connector beside the state.
+#[derive(Default)]
+struct Session {
+    /// As reported since the link is up.
+    pbx: Option<Pbx>,
+    /// A picture was completed since the link is up.
+    resynced: bool,
+    /// Since when nothing was seen, when that is earlier than the event that says so.
+    blind_from: Option<Timestamp>,
+    /// The PBX has restarted and the wishes were not compared yet.
+    restarted: bool,
+    bracket: Option<Bracket>,
+    ended: EndedLegs,
+    /// Facts about legs that were not seen yet.
+    early: BTreeMap<String, Vec<(Option<Timestamp>, Fact)>>,
+    /// Limits a notice was given for.
+    full_told: BTreeSet<&'static str>,
+    to_restore: VecDeque<MemberRef>,
+    restoring: BTreeMap<CommandId, MemberRef>,
+}
+
+/// Where a fact comes from.
+#[derive(Clone, Debug)]
+struct Sight {
+    connector: ConnectorId,
+    at_pbx: Option<Timestamp>,
+    inferred: bool,
+}
+
+impl Sight {
+    fn concluded(&self) -> Self {
+        Self { inferred: true, ..self.clone() }
+    }
 }
 
 impl Switchboard {
     /// With an empty state, or one rebuilt from the journal.
     pub fn new(policy: Policy, state: State) -> Self {
-        Self { policy, state, outputs: std::collections::VecDeque::new() }
+        let mut switchboard = Self {
+            policy,
+            outputs: VecDeque::new(),
+            now: Now { monotonic: Duration::ZERO, wall: state.at() },
+            woken: false,
+            sessions: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            wrap_ups: BTreeMap::new(),
+            engaged: BTreeMap::new(),
+            unmapped_told: state.unmapped(),
+            dirty: BTreeSet::new(),
+            throttle: Throttle::default(),
+            state,
+        };
+        switchboard.remember();
+        switchboard
     }
 
     /// Takes what happened.
-    pub fn handle(&mut self, _input: Input, _now: Now) {}
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.begin(now);
+        match input {
+            Input::Configured { connector } => self.configured(connector),
+            Input::Disconnected { connector, reason } => self.disconnected(&connector, reason),
+            Input::Fact { connector, at_pbx, fact } => {
+                let sight = Sight { connector, at_pbx, inferred: false };
+                self.touch(&sight.connector, &fact);
+                self.fact(&sight, fact);
+            }
+            Input::ResyncBegin { connector, id, scope } => self.resync_begin(connector, id, scope),
+            Input::ResyncItem { connector, id, fact } => {
+                self.resync_item(connector, id, fact);
+                // Agents are looked at when the picture is complete.
+                return;
+            }
+            Input::ResyncEnd { connector, id } => self.resync_end(connector, id),
+            Input::CommandSent { command } => self.command_sent(command),
+            Input::CommandOutcome { command, end, problem, detail } => {
+                self.command_outcome(command, end, problem, detail);
+            }
+            Input::Notice { connector, notice } => self.notice(connector, Actor::Host, notice),
+        }
+        self.settle();
+    }
 
     /// Takes what the API or the config wants.
     pub fn request(
         &mut self,
-        _request: Request,
-        _actor: Actor,
-        _now: Now,
+        request: Request,
+        actor: Actor,
+        now: Now,
     ) -> Result<Accepted, Refusal> {
-        Ok(Accepted { commands: Vec::new(), seq: self.state.seq(), repeated: false })
+        self.begin(now);
+        let answer = self.carry_out(request, actor);
+        self.settle();
+        // What follows from it belongs to it: the answer waits for all of it.
+        answer.map(|accepted| Accepted { seq: self.state.seq(), ..accepted })
     }
 
     /// The next thing that should happen.
@@ -297,14 +402,141 @@ impl Switchboard {
 
     /// When [`Switchboard::handle_timeout`] is due, by the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        None
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let wrap_up = self.wrap_ups.values().min().copied();
+        [deadline, wrap_up, self.throttle.due()].into_iter().flatten().min()
     }
 
     /// Fires what is due: deadlines of commands, ends of wrap-up, held-back notices.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.begin(now);
+        self.fire_deadlines();
+        let done = self.wrap_ups.iter().filter(|(_, at)| **at <= now.monotonic);
+        let done: Vec<AgentId> = done.map(|(agent, _)| agent.clone()).collect();
+        for agent in done {
+            self.wrap_ups.remove(&agent);
+            self.dirty.insert(agent);
+        }
+        self.flush_notices();
+        self.settle();
+    }
 
     /// What is known, all events made so far included.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    fn begin(&mut self, now: Now) {
+        self.now = now;
+        if !std::mem::replace(&mut self.woken, true) {
+            self.end_what_the_journal_left();
+        }
+    }
+
+    fn carry_out(&mut self, request: Request, actor: Actor) -> Result<Accepted, Refusal> {
+        match request {
+            Request::PutAgent(agent) => self.put_agent(agent, actor),
+            Request::RemoveAgent(agent) => self.remove_agent(agent, actor),
+            other => self.command_request(other, actor),
+        }
+    }
+
+    fn fact(&mut self, sight: &Sight, fact: Fact) {
+        match fact {
+            Fact::Pbx(pbx) => self.pbx(&sight.connector, pbx),
+            Fact::LegStarted(leg) => self.leg_started(sight, leg),
+            Fact::LegState { leg, state } => self.leg_state(sight, leg, state),
+            Fact::LegParty { leg, party } => self.leg_party(sight, leg, party),
+            Fact::LegPeers { leg, peers } => self.leg_peers(sight, leg, peers),
+            Fact::LegEnded { leg, cause, ended_by } => {
+                self.leg_ended(sight, &leg, cause, ended_by);
+            }
+            Fact::Transfer { kind, transferer, transferee, target, outcome } => {
+                self.transfer(sight, kind, &transferer, transferee.as_deref(), target, outcome);
+            }
+            Fact::Queue(settings) => self.queue(sight, settings),
+            Fact::QueueRemoved { name } => self.queue_removed(sight, &name),
+            Fact::Member(member) => self.member(sight, member),
+            Fact::MemberRemoved(member) => self.member_removed(sight, member),
+            Fact::CallerJoined(caller) => self.caller_joined(sight, caller),
+            Fact::CallerLeft { queue, leg, exit, evidence } => {
+                self.caller_left(sight, queue, leg, exit, evidence);
+            }
+            Fact::OfferStarted { .. } => self.offer_started(sight, fact),
+            Fact::OfferEnded { queue, leg, interface, outcome, rang_ms } => {
+                self.offer_ended(sight, &queue, &leg, interface, outcome, rang_ms);
+            }
+            Fact::ServiceStarted { .. } => self.service_started(sight, fact),
+            Fact::ServiceEnded { queue, leg, ended_by, talked_secs, .. } => {
+                self.service_ended(sight, &queue, &leg, ended_by, talked_secs);
+            }
+            Fact::Extension(extension) => self.extension(sight, extension),
+            Fact::ExtensionRemoved { number } => self.extension_removed(sight, &number),
+            Fact::Notice(notice) => {
+                let actor = self.pbx_actor(&sight.connector);
+                self.notice(Some(sight.connector.clone()), actor, notice);
+            }
+            Fact::Other { kind, leg, facts } => self.other(sight, kind, leg.as_deref(), facts),
+        }
+    }
+
+    fn session(&mut self, connector: &ConnectorId) -> &mut Session {
+        self.sessions.entry(connector.clone()).or_default()
+    }
+
+    fn pbx_actor(&self, connector: &ConnectorId) -> Actor {
+        let policy = self.policy.connectors.get(connector);
+        Actor::Pbx { plugin: policy.map(|policy| policy.plugin.clone()).unwrap_or_default() }
+    }
+
+    /// The number of the event that comes next: what is created by it takes its id from it.
+    fn next(&self) -> u64 {
+        self.state.seq() + 1
+    }
+
+    /// Makes an event of something seen.
+    fn saw(&mut self, sight: &Sight, about: About, body: Body) {
+        let actor = self.pbx_actor(&sight.connector);
+        let connector = Some(sight.connector.clone());
+        self.emit(connector, sight.at_pbx, sight.inferred, actor, about, body);
+    }
+
+    /// Makes an event of something the host itself knows.
+    fn know(&mut self, connector: Option<&ConnectorId>, about: About, body: Body) {
+        self.emit(connector.cloned(), None, false, Actor::Host, about, body);
+    }
+
+    fn emit(
+        &mut self,
+        connector: Option<ConnectorId>,
+        at_pbx: Option<Timestamp>,
+        inferred: bool,
+        actor: Actor,
+        about: About,
+        body: Body,
+    ) {
+        let derived = matches!(body, Body::AgentStatus { .. } | Body::AgentState { .. });
+        if let Some(agent) = about.agent.as_ref().filter(|_| !derived) {
+            self.dirty.insert(agent.clone());
+            if let Some(entry) = about.entry
+                && matches!(body, Body::OfferStarted { .. } | Body::ServiceStarted { .. })
+            {
+                self.engaged.entry(agent.clone()).or_default().insert(entry);
+            }
+        }
+        let before = about.call.and_then(|id| self.state.call(id)).map_or(0, |call| call.call_seq);
+        let event = Event {
+            seq: self.next(),
+            call_seq: about.call.map(|_| before + 1),
+            at: self.now.wall,
+            at_pbx,
+            connector,
+            about,
+            inferred,
+            actor,
+            body,
+        };
+        self.state.apply(&event);
+        self.outputs.push_back(Output::Event(event));
     }
 }

@@ -59,6 +59,7 @@ impl State {
                     evidence: evidence.clone(),
                     at: event.at,
                     waited_ms: *waited_ms,
+                    inferred: event.inferred,
                 };
                 self.caller_left(event, left, *offered);
             }
@@ -95,6 +96,9 @@ impl State {
                     self.entry_about(event).and_then(|entry| entry.service.as_mut())
                 {
                     service.ended = Some((event.at, ended_by.clone(), *talked_ms));
+                }
+                if let Some(call) = self.entry_about(event).map(|entry| entry.call) {
+                    self.trim_entries(call);
                 }
             }
             Body::CallStarted { caller, dialled } => self.call_started(event, caller, dialled),
@@ -157,6 +161,12 @@ impl State {
             | Body::Notice(_)
             | Body::Other { .. } => {}
         }
+        // An empty index says nothing, and must not make two equal states differ.
+        if let Some(connector) = &event.connector
+            && self.index.get(connector).is_some_and(|index| *index == Index::default())
+        {
+            self.index.remove(connector);
+        }
     }
 
     fn entry_about(&mut self, event: &Event) -> Option<&mut Entry> {
@@ -204,10 +214,10 @@ impl State {
         );
         let index = self.index_of(&connector);
         if let Some(before) = before {
-            forget(&mut index.devices, &before.extension.device, id);
+            forget_in(&mut index.devices, &before.extension.device, &id);
         }
         index.extensions.insert(extension.number.clone(), id);
-        index.devices.insert(extension.device.clone(), id);
+        index.devices.entry(extension.device.clone()).or_default().insert(id);
     }
 
     fn extension_removed(&mut self, event: &Event) {
@@ -216,7 +226,7 @@ impl State {
         };
         let index = self.index_of(&line.connector);
         forget(&mut index.extensions, &line.extension.number, line.id);
-        forget(&mut index.devices, &line.extension.device, line.id);
+        forget_in(&mut index.devices, &line.extension.device, &line.id);
     }
 
     fn queue_changed(&mut self, event: &Event, settings: &QueueSettings) {
@@ -382,19 +392,18 @@ impl State {
         };
         entry.left = Some(left);
         entry.offered = offered;
-        let (connector, queue, position) = (entry.connector.clone(), entry.queue, entry.position);
+        let (connector, call) = (entry.connector.clone(), entry.call);
+        let (queue, position) = (entry.queue, entry.position);
         if let Some(queue) = self.queues.get_mut(&queue)
             && queue.waiting.remove(&(position, id))
         {
             let index = self.index_of(&connector);
             index.waiting = index.waiting.saturating_sub(1);
         }
+        self.trim_entries(call);
     }
 
     fn service_started(&mut self, event: &Event, service: Service) {
-        if let Some(leg) = service.member_leg.and_then(|id| self.legs.get_mut(&id)) {
-            leg.served = true;
-        }
         let Some(entry) = event.about.entry.and_then(|id| self.entries.get_mut(&id)) else {
             return;
         };
@@ -487,7 +496,6 @@ impl State {
             started_at: event.at,
             answered_at: None,
             peers: BTreeSet::new(),
-            served: false,
             ended: None,
         };
         leg.enter(state, event);

@@ -1,0 +1,388 @@
+//! Connections, and pictures of the PBX: the state becomes equal to them with the fewest events.
+//!
+//! Between `begin` and `end` live facts go on being applied, and win over the picture: an item about
+//! something a live fact has touched since `begin` is ignored, and is not removed for being absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Sight, Switchboard};
+use crate::{
+    Body, ConnectorId, EntryId, Fact, QueueId,
+    event::About,
+    fact::{MemberRef, Pbx, QueueExit, RawCause, ServiceEnd},
+};
+
+/// A picture that is being received.
+pub(super) struct Bracket {
+    id: u64,
+    scope: String,
+    /// In the picture.
+    seen: BTreeSet<Key>,
+    /// Touched by a live fact since `begin`.
+    live: BTreeSet<Key>,
+    /// Positions of callers in the picture.
+    order: BTreeMap<QueueId, Vec<(u32, EntryId)>>,
+    /// Events it took so far.
+    corrections: u64,
+}
+
+/// A thing by its native name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Leg(String),
+    Peers(String),
+    Queue(String),
+    Member(MemberRef),
+    Caller(String, String),
+    Service(String, String),
+    Extension(String),
+}
+
+impl Key {
+    fn of(fact: &Fact) -> Option<Self> {
+        Some(match fact {
+            Fact::LegStarted(leg) => Self::Leg(leg.id.to_string()),
+            Fact::LegState { leg, .. } | Fact::LegParty { leg, .. } => Self::Leg(leg.to_string()),
+            Fact::LegEnded { leg, .. } => Self::Leg(leg.to_string()),
+            Fact::LegPeers { leg, .. } => Self::Peers(leg.to_string()),
+            Fact::Queue(settings) => Self::Queue(settings.name.clone()),
+            Fact::QueueRemoved { name } => Self::Queue(name.clone()),
+            Fact::Member(member) => Self::Member(super::seats::name_of(member)),
+            Fact::MemberRemoved(member) => Self::Member(member.clone()),
+            Fact::CallerJoined(caller) => {
+                Self::Caller(caller.queue.clone(), caller.leg.to_string())
+            }
+            Fact::CallerLeft { queue, leg, .. } => Self::Caller(queue.clone(), leg.to_string()),
+            Fact::ServiceStarted { queue, leg, .. } | Fact::ServiceEnded { queue, leg, .. } => {
+                Self::Service(queue.clone(), leg.to_string())
+            }
+            Fact::Extension(extension) => Self::Extension(extension.number.clone()),
+            Fact::ExtensionRemoved { number } => Self::Extension(number.clone()),
+            Fact::Pbx(_)
+            | Fact::Transfer { .. }
+            | Fact::OfferStarted { .. }
+            | Fact::OfferEnded { .. }
+            | Fact::Notice(_)
+            | Fact::Other { .. } => return None,
+        })
+    }
+
+    /// The queue a seat or a caller shows to exist.
+    fn queue(&self) -> Option<Self> {
+        match self {
+            Self::Member(member) => Some(Self::Queue(member.queue.clone())),
+            Self::Caller(queue, _) => Some(Self::Queue(queue.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl Bracket {
+    fn covers(&self, part: &str) -> bool {
+        self.scope == "all" || self.scope == part
+    }
+
+    fn stays(&self, key: &Key) -> bool {
+        self.seen.contains(key) || self.live.contains(key)
+    }
+}
+
+impl Switchboard {
+    pub(super) fn configured(&mut self, connector: ConnectorId) {
+        let blind_from = self.state.at();
+        let _ = self.session(&connector);
+        if self.state.connector(&connector).is_some_and(|connector| connector.connected) {
+            self.session(&connector).blind_from = Some(blind_from);
+            self.disconnected(&connector, "the host was started again".to_owned());
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, connector: &ConnectorId, reason: String) {
+        let session = self.session(connector);
+        // What was not put back yet is put back after the next picture.
+        session.restarted |= !session.restoring.is_empty() || !session.to_restore.is_empty();
+        session.pbx = None;
+        session.resynced = false;
+        session.bracket = None;
+        session.early.clear();
+        session.full_told.clear();
+        session.to_restore.clear();
+        session.restoring.clear();
+        if self.state.connector(connector).is_some_and(|connector| connector.connected) {
+            let body = Body::ConnectorDisconnected { reason };
+            self.know(Some(connector), About::default(), body);
+        }
+        self.end_sent_commands(connector);
+    }
+
+    pub(super) fn pbx(&mut self, connector: &ConnectorId, pbx: Pbx) {
+        let known = self.state.connector(connector).and_then(|connector| connector.pbx.as_ref());
+        let restarted = known.is_some_and(|known| {
+            known.started_at.is_some()
+                && pbx.started_at.is_some()
+                && known.started_at != pbx.started_at
+        });
+        let session = self.session(connector);
+        session.restarted |= restarted && session.pbx.as_ref() != Some(&pbx);
+        session.pbx = Some(pbx);
+        if session.resynced {
+            self.connect(connector);
+        }
+    }
+
+    /// Both halves are there: who the PBX is, and a picture of it.
+    fn connect(&mut self, connector: &ConnectorId) {
+        let Some(pbx) = self.session(connector).pbx.clone() else { return };
+        let known = self.state.connector(connector);
+        let connected = known.is_some_and(|connector| connector.connected);
+        if connected && known.is_some_and(|connector| connector.pbx.as_ref() == Some(&pbx)) {
+            return;
+        }
+        let since = known.map(|connector| connector.since);
+        self.know(Some(connector), About::default(), Body::ConnectorConnected { pbx });
+        let blind_from = self.session(connector).blind_from.take();
+        if let Some(from) = blind_from.or(since).filter(|_| !connected) {
+            let body = Body::ObservationGap { from, to: self.now.wall };
+            self.know(Some(connector), About::default(), body);
+        }
+    }
+
+    /// Marks what a live fact is about, so that an open picture does not undo it.
+    pub(super) fn touch(&mut self, connector: &ConnectorId, fact: &Fact) {
+        if let Some(bracket) = &mut self.session(connector).bracket
+            && let Some(key) = Key::of(fact)
+        {
+            bracket.live.extend(key.queue());
+            bracket.live.insert(key);
+        }
+    }
+
+    pub(super) fn resync_begin(&mut self, connector: ConnectorId, id: u64, scope: String) {
+        self.session(&connector).bracket = Some(Bracket {
+            id,
+            scope,
+            seen: BTreeSet::new(),
+            live: BTreeSet::new(),
+            order: BTreeMap::new(),
+            corrections: 0,
+        });
+    }
+
+    pub(super) fn resync_item(&mut self, connector: ConnectorId, id: u64, fact: Fact) {
+        let Some(bracket) =
+            self.session(&connector).bracket.as_mut().filter(|bracket| bracket.id == id)
+        else {
+            return;
+        };
+        let key = Key::of(&fact);
+        let touched = key.as_ref().is_some_and(|key| bracket.live.contains(key));
+        bracket.seen.extend(key.as_ref().and_then(Key::queue));
+        bracket.seen.extend(key);
+        let ends_something = matches!(
+            fact,
+            Fact::LegEnded { .. }
+                | Fact::QueueRemoved { .. }
+                | Fact::MemberRemoved(_)
+                | Fact::CallerLeft { .. }
+                | Fact::OfferEnded { .. }
+                | Fact::ServiceEnded { .. }
+                | Fact::ExtensionRemoved { .. }
+        );
+        if ends_something {
+            return;
+        }
+        // A live word about a leg is not the whole leg: one that was never seen starts all the same.
+        let starts = matches!(&fact, Fact::LegStarted(leg) if self.state.live_leg(&connector, &leg.id).is_none());
+        if touched && !starts {
+            return;
+        }
+        let sight = Sight { connector, at_pbx: None, inferred: true };
+        let place = match &fact {
+            Fact::CallerJoined(caller) => {
+                Some((caller.position, caller.queue.clone(), caller.leg.clone()))
+            }
+            _ => None,
+        };
+        let before = self.state.seq();
+        self.fact(&sight, fact);
+        self.count_corrections(&sight.connector, before);
+        if let Some((position, queue, leg)) = place {
+            self.note_place(&sight.connector, position, &queue, &leg);
+        }
+    }
+
+    fn note_place(&mut self, connector: &ConnectorId, position: u32, queue: &str, leg: &str) {
+        let Some(queue) = self.state.queue_named(connector, queue).map(|queue| queue.id) else {
+            return;
+        };
+        let Some(leg) = self.state.live_leg(connector, leg).map(|leg| leg.id) else { return };
+        let entry = self.state.entry_of(connector, queue, leg).map(|entry| entry.id);
+        if let (Some(entry), Some(bracket)) = (entry, &mut self.session(connector).bracket) {
+            bracket.order.entry(queue).or_default().push((position, entry));
+        }
+    }
+
+    /// Counts the concluded events made since then.
+    fn count_corrections(&mut self, connector: &ConnectorId, before: u64) {
+        let news = self.outputs.iter().rev().map_while(|output| match output {
+            super::Output::Event(event) if event.seq > before => Some(event.inferred),
+            _ => None,
+        });
+        let corrections = news.filter(|inferred| *inferred).count() as u64;
+        if let Some(bracket) = &mut self.session(connector).bracket {
+            bracket.corrections += corrections;
+        }
+    }
+
+    pub(super) fn resync_end(&mut self, connector: ConnectorId, id: u64) {
+        let Some(bracket) = self.session(&connector).bracket.take_if(|bracket| bracket.id == id)
+        else {
+            return;
+        };
+        let sight = Sight { connector: connector.clone(), at_pbx: None, inferred: true };
+        let before = self.state.seq();
+        if bracket.covers("queues") {
+            self.remove_callers(&sight, &bracket);
+        }
+        if bracket.covers("calls") {
+            self.remove_services(&sight, &bracket);
+            self.remove_legs(&sight, &bracket);
+        }
+        if bracket.covers("queues") {
+            self.remove_seats(&sight, &bracket);
+            self.reorder_callers(&sight, &bracket);
+        }
+        if bracket.covers("extensions") {
+            self.remove_extensions(&sight, &bracket);
+        }
+        let queues = bracket.covers("queues");
+        let (scope, so_far) = (bracket.scope.clone(), bracket.corrections);
+        self.session(&connector).bracket = Some(bracket);
+        self.count_corrections(&connector, before);
+        let bracket = self.session(&connector).bracket.take();
+        let corrections = bracket.map_or(so_far, |bracket| bracket.corrections);
+        self.session(&connector).resynced = true;
+        self.connect(&connector);
+        self.know(Some(&connector), About::default(), Body::Resynced { scope, corrections });
+        if queues {
+            self.compare_wishes(&connector);
+            self.tell_all_unmapped(Some(&connector));
+        }
+    }
+
+    fn remove_callers(&mut self, sight: &Sight, bracket: &Bracket) {
+        let queues = self.state.queues().filter(|queue| queue.connector == sight.connector);
+        let mut gone = Vec::new();
+        for queue in queues {
+            for entry in self.state.waiting(queue.id) {
+                let Some(leg) = self.state.leg(entry.leg) else { continue };
+                let key = Key::Caller(queue.settings.name.clone(), leg.native.clone());
+                if !bracket.stays(&key) {
+                    gone.push(entry.id);
+                }
+            }
+        }
+        for entry in gone {
+            self.cancel_offers(sight, entry);
+            self.leave(sight, entry, QueueExit::Unknown, "absent-from-picture".to_owned());
+        }
+    }
+
+    /// A conversation the picture does not name goes on as long as the two are still connected.
+    fn remove_services(&mut self, sight: &Sight, bracket: &Bracket) {
+        let mut gone = Vec::new();
+        for leg in self.state.live_legs(&sight.connector) {
+            for entry in self.state.entries_of(leg.id) {
+                let Some(service) = entry.running_service() else { continue };
+                let queue = self.state.queue(entry.queue);
+                let name = queue.map(|queue| queue.settings.name.clone()).unwrap_or_default();
+                if bracket.stays(&Key::Service(name, leg.native.clone())) {
+                    continue;
+                }
+                let stays = |key: Key| bracket.stays(&key);
+                let connected = stays(Key::Leg(leg.native.clone()))
+                    && stays(Key::Peers(leg.native.clone()))
+                    && match service.member_leg.and_then(|id| self.state.leg(id)) {
+                        Some(member) => {
+                            stays(Key::Leg(member.native.clone())) && leg.peers.contains(&member.id)
+                        }
+                        None => !leg.peers.is_empty(),
+                    };
+                if !connected {
+                    gone.push(entry.id);
+                }
+            }
+        }
+        for entry in gone {
+            self.end_service(sight, entry, ServiceEnd::Unknown, 0);
+        }
+    }
+
+    fn remove_legs(&mut self, sight: &Sight, bracket: &Bracket) {
+        let legs = self.state.live_legs(&sight.connector);
+        let (stay, gone): (Vec<_>, Vec<_>) =
+            legs.partition(|leg| bracket.stays(&Key::Leg(leg.native.clone())));
+        let silent = stay
+            .iter()
+            .filter(|leg| !leg.peers.is_empty() && !bracket.stays(&Key::Peers(leg.native.clone())));
+        let alone: Vec<_> = silent.map(|leg| leg.native.clone()).collect();
+        let gone: Vec<_> = gone.iter().map(|leg| leg.native.clone()).collect();
+        for native in alone {
+            self.leg_peers(sight, native.into(), Vec::new());
+        }
+        for native in gone {
+            self.leg_ended(sight, &native, RawCause::default(), String::new());
+        }
+    }
+
+    fn remove_seats(&mut self, sight: &Sight, bracket: &Bracket) {
+        let queues = self.state.queues().filter(|queue| queue.connector == sight.connector);
+        let mut gone_members = Vec::new();
+        let mut gone_queues = Vec::new();
+        for queue in queues {
+            let name = &queue.settings.name;
+            for interface in queue.members.keys() {
+                let member = MemberRef { queue: name.clone(), interface: interface.clone() };
+                if !bracket.stays(&Key::Member(member.clone())) {
+                    gone_members.push(member);
+                }
+            }
+            if !bracket.stays(&Key::Queue(name.clone())) {
+                gone_queues.push(name.clone());
+            }
+        }
+        for member in gone_members {
+            self.member_removed(sight, member);
+        }
+        for name in gone_queues {
+            self.queue_removed(sight, &name);
+        }
+    }
+
+    /// Priorities change places without a word, so the picture's order counts where no live fact came between.
+    fn reorder_callers(&mut self, sight: &Sight, bracket: &Bracket) {
+        for (queue, places) in &bracket.order {
+            let Some(name) = self.state.queue(*queue).map(|queue| &queue.settings.name) else {
+                continue;
+            };
+            let touched = |key: &Key| matches!(key, Key::Caller(at, _) if at == name);
+            if bracket.live.iter().any(touched) {
+                continue;
+            }
+            let mut places = places.clone();
+            places.sort_unstable();
+            let order: Vec<EntryId> = places.into_iter().map(|(_, entry)| entry).collect();
+            self.reorder(sight, *queue, &order);
+        }
+    }
+
+    fn remove_extensions(&mut self, sight: &Sight, bracket: &Bracket) {
+        let lines = self.state.extensions().filter(|line| line.connector == sight.connector);
+        let numbers = lines.map(|line| line.extension.number.clone());
+        let gone: Vec<String> =
+            numbers.filter(|number| !bracket.stays(&Key::Extension(number.clone()))).collect();
+        for number in gone {
+            self.extension_removed(sight, &number);
+        }
+    }
+}
