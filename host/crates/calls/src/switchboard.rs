@@ -430,6 +430,7 @@ impl Switchboard {
         self.now = now;
         if !std::mem::replace(&mut self.woken, true) {
             self.end_what_the_journal_left();
+            self.resume_wrap_ups();
         }
     }
 

@@ -1,5 +1,7 @@
 //! Agents: who they are, what they have chosen, what the system makes of them.
 
+use std::time::Duration;
+
 use super::{Accepted, Refusal, Switchboard};
 use crate::{
     Actor, AgentId, Body, ConnectorId,
@@ -39,6 +41,21 @@ impl Switchboard {
             self.session(&connector).ended.remember(&native, Some(id), inferred);
         }
         self.dirty.extend(self.state.agents().map(|person| person.agent.id.clone()));
+    }
+
+    /// Who was resting when the host stopped rests on, at most as long as one of their queues allows.
+    pub(super) fn resume_wrap_ups(&mut self) {
+        let resting = self.state.agents().filter(|person| person.state == AgentState::WrapUp);
+        let mut ends = Vec::new();
+        for person in resting {
+            let seats = self.state.seats(&person.agent.id);
+            let rest = seats.iter().map(|(queue, _)| queue.settings.wrap_up_secs).max();
+            let rest = Duration::from_secs(rest.unwrap_or_default().into());
+            let rested = self.now.wall.0.saturating_sub(person.state_since.0);
+            let left = rest.saturating_sub(Duration::from_nanos(rested));
+            ends.push((person.agent.id.clone(), self.now.monotonic + left));
+        }
+        self.wrap_ups.extend(ends.into_iter().filter(|(_, at)| *at > self.now.monotonic));
     }
 
     pub(super) fn put_agent(

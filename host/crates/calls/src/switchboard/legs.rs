@@ -128,13 +128,14 @@ impl Switchboard {
         }
         if !sight.inferred {
             let session = self.session(&sight.connector);
-            let known = session.early.contains_key(native);
-            if !session.ended.known.contains_key(native)
-                && (known || session.early.len() < MOST_EARLY)
-            {
+            if !session.ended.known.contains_key(native) {
                 let facts = session.early.entry(native.to_owned()).or_default();
                 if facts.len() < MOST_EARLY_FACTS {
                     facts.push((sight.at_pbx, fact()));
+                }
+                // Legs that never start must not keep the place for ever; native ids grow with time.
+                if session.early.len() > MOST_EARLY {
+                    session.early.pop_first();
                 }
             }
         }
@@ -337,6 +338,9 @@ impl Switchboard {
             Outcome::Unreachable
         } else if first(&[CauseCode::Cancelled]) {
             Outcome::Cancelled
+        } else if !call.entries.is_empty() && last.code == CauseCode::Normal {
+            // A queue gave up on them: nobody came.
+            Outcome::NoAnswer
         } else {
             Outcome::Failed
         }

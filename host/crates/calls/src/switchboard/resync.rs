@@ -12,6 +12,9 @@ use crate::{
     fact::{MemberRef, Pbx, QueueExit, RawCause, ServiceEnd},
 };
 
+/// Things in one picture, or touched while it comes: more than all limits of a connector together.
+const MOST_IN_PICTURE: usize = 1_000_000;
+
 /// A picture that is being received.
 pub(super) struct Bracket {
     id: u64,
@@ -152,6 +155,9 @@ impl Switchboard {
         if let Some(bracket) = &mut self.session(connector).bracket
             && let Some(key) = Key::of(fact)
         {
+            if bracket.live.len() > MOST_IN_PICTURE {
+                return;
+            }
             bracket.live.extend(key.queue());
             bracket.live.insert(key);
         }
@@ -174,6 +180,10 @@ impl Switchboard {
         else {
             return;
         };
+        if bracket.seen.len() + bracket.live.len() > MOST_IN_PICTURE {
+            self.session(&connector).bracket = None;
+            return self.full(&connector, "things in one picture", MOST_IN_PICTURE);
+        }
         let key = Key::of(&fact);
         let touched = key.as_ref().is_some_and(|key| bracket.live.contains(key));
         bracket.seen.extend(key.as_ref().and_then(Key::queue));
