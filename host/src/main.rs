@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The binary `jackfield`: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    jackfield::cli::main()
+}

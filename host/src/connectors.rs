@@ -1,0 +1,124 @@
+//! Connector plugins at work: one OS thread each, so that a plugin that computes for long holds up nobody else.
+//!
+//! ```text
+//! PBX <--links--> [ supervisor thread: plugin_runtime::Connector ] --facts--> switch
+//!                                                  ^------------commands-------'
+//! ```
+//!
+//! Every arrow is bounded. When the switch does not take facts, the thread waits, its links are not read, and
+//! the PBX's own socket buffer fills: nothing is dropped on the way.
+
+mod mask;
+mod notices;
+mod plan;
+mod supervisor;
+
+use std::{io, thread, time::Duration};
+
+use calls::{CommandId, ConnectorId};
+use tokio::sync::{mpsc, watch};
+
+pub use plan::{LoadedPlugin, Plan, PlannedLink, find, load, plan};
+
+use crate::{
+    clock::Clock,
+    status::{ConnectorStatus, Counters, LinkStatus, LinkWord, StatusBoard, StatusWord},
+    switch::FactsHandle,
+};
+
+/// Commands that may wait for a connector; more are answered `busy`.
+pub const MAX_WAITING_COMMANDS: usize = 256;
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// A command on its way to a connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which.
+    pub command: CommandId,
+    /// E.g. `pause`.
+    pub kind: String,
+    /// Names and values.
+    pub arguments: Vec<(String, String)>,
+    /// Monotonic: after this nobody waits.
+    pub deadline: Duration,
+}
+
+/// What every connector's thread works with.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The host's clocks.
+    pub clock: Clock,
+    /// Where facts go.
+    pub switch: FactsHandle,
+    /// Where it shows how it is.
+    pub board: StatusBoard,
+    /// Becomes true when the host stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Puts a connector on the status board, before it runs.
+pub fn announce(plan: &Plan, board: &StatusBoard, clock: Clock) {
+    let links = plan
+        .links
+        .iter()
+        .map(|link| LinkStatus {
+            name: link.name.clone(),
+            peer: link.target.peer(),
+            state: LinkWord::Down,
+            epoch: 0,
+            next_dial_at: None,
+        })
+        .collect();
+    board.put(ConnectorStatus {
+        id: plan.id.clone(),
+        word: StatusWord::Starting,
+        reason: String::new(),
+        since: clock.now().wall,
+        last_error: None,
+        links,
+        counters: Counters::default(),
+        usage: plugin_runtime::Usage::default(),
+        plugin: plan.plugin.info.clone(),
+        alive: false,
+    });
+}
+
+/// Starts a connector's thread. It ends when `stop` becomes true.
+pub fn spawn(
+    plan: Plan,
+    commands: mpsc::Receiver<Delivery>,
+    surroundings: Surroundings,
+) -> io::Result<thread::JoinHandle<()>> {
+    let id = plan.id.clone();
+    thread::Builder::new().name(format!("connector-{id}")).stack_size(STACK_BYTES).spawn(move || {
+        let board = surroundings.board.clone();
+        let clock = surroundings.clock;
+        board.update(&id, |status| status.alive = true);
+        let span = tracing::info_span!("connector", id = %id);
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _entered = span.enter();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(supervisor::run(plan, commands, surroundings));
+            // Tasks of links get a moment to say goodbye.
+            runtime.shutdown_timeout(Duration::from_millis(200));
+            Ok::<(), io::Error>(())
+        }));
+        let problem = match ran {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("its thread could not work: {error}")),
+            Err(_) => Some("its thread panicked".to_owned()),
+        };
+        board.update(&id, |status| {
+            status.alive = false;
+            if let Some(problem) = problem {
+                tracing::error!(connector = %id, problem, "connector ended");
+                let now = clock.now().wall;
+                status.set(StatusWord::Failed, problem.clone(), now);
+                status.fail(problem, "restart jackfield, and report this with its log", now);
+            }
+        });
+    })
+}
+
+/// The id under which the switch knows a connector's inbox.
+pub type Inboxes = std::collections::BTreeMap<ConnectorId, mpsc::Sender<Delivery>>;

@@ -1,0 +1,66 @@
+//! What goes wrong inside a plugin, in words for the operator.
+
+use calls::fact::{Notice, Severity};
+use plugin_runtime::Incident;
+
+fn notice(code: &str, severity: Severity, message: String, fix: &str) -> Notice {
+    Notice { code: code.to_owned(), severity, message, fix: fix.to_owned() }
+}
+
+/// The notice an incident deserves; `plugin` is `asterisk 0.1.0`.
+pub(super) fn of(incident: &Incident, plugin: &str) -> Notice {
+    match incident {
+        Incident::Trapped { kind, message } => notice(
+            "plugin-failed",
+            Severity::Error,
+            format!("{plugin} failed in a step ({}): {}", kind.code(), first_line(message)),
+            "nothing was done half, and it goes on from its last state; report it to the plugin's author",
+        ),
+        Incident::Recovered { replayed } => notice(
+            "plugin-recovered",
+            Severity::Info,
+            format!("{plugin} goes on from its last snapshot; {replayed} steps were replayed"),
+            "",
+        ),
+        Incident::Quarantined { link, bytes, head, kind, .. } => notice(
+            "input-quarantined",
+            Severity::Error,
+            format!("{bytes} bytes of {link} made {plugin} fail twice ({}) and were left out: {head}", kind.code()),
+            "a resync follows by itself; report the bytes to the plugin's author",
+        ),
+        Incident::Skipped { what, kind } => notice(
+            "input-skipped",
+            Severity::Error,
+            format!("{what} made {plugin} fail twice ({}) and was left out", kind.code()),
+            "report it to the plugin's author",
+        ),
+        Incident::FrameTooLong { link, bytes, max_frame, .. } => notice(
+            "frame-too-long",
+            Severity::Error,
+            format!("{plugin} could not use {bytes} bytes of {link}: no frame ended within {max_frame} bytes; they were dropped"),
+            "a resync follows by itself; look at what the PBX sends there",
+        ),
+        Incident::Refused { what } => notice(
+            "effect-refused",
+            Severity::Warning,
+            format!("{plugin} wanted something it may not: {what}"),
+            "grant it in the config if it should; otherwise report it to the plugin's author",
+        ),
+        Incident::ColdStart { reason } => notice(
+            "plugin-cold-start",
+            Severity::Error,
+            format!("{plugin} lost its state and begins anew: {reason}"),
+            "its links are dialled again and a resync follows by itself",
+        ),
+        Incident::GivenUp { reason } => notice(
+            "plugin-given-up",
+            Severity::Error,
+            format!("{plugin} does not work: {reason}"),
+            "it is tried again after a minute; use another version of the plugin, or raise its `limits`",
+        ),
+    }
+}
+
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
+}

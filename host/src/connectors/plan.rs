@@ -1,0 +1,317 @@
+//! From the config to what can be started: plugins found and loaded, settings checked by their schema, links
+//! resolved by the manifest. All that is wrong comes at once, with its line in the config.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use calls::ConnectorId;
+use plugin_runtime::{InstanceConfig, Limits, LinkRequest, Plugin, Runtime, Secrets};
+
+use crate::{
+    config::{Complaint, Config, ConnectorConfig, LimitsConfig, PluginSource, SecretText, Transport, nearest, schema},
+    links::{Target, tls},
+    status::PluginInfo,
+};
+
+/// Larger files are no plugins.
+const MAX_PLUGIN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A connector that can be started.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// As in the config.
+    pub id: ConnectorId,
+    /// The loaded component.
+    pub plugin: LoadedPlugin,
+    /// What the instance is told.
+    pub instance: InstanceConfig,
+    /// Where its links go.
+    pub links: Vec<PlannedLink>,
+    /// Put in at the socket.
+    pub secrets: Secrets,
+    /// The same as texts, to be masked in what the PBX says.
+    pub secret_texts: Vec<SecretText>,
+}
+
+/// A component and what is known about it.
+#[derive(Clone)]
+pub struct LoadedPlugin {
+    /// Ready to start.
+    pub plugin: Plugin,
+    /// For people.
+    pub info: PluginInfo,
+}
+
+impl std::fmt::Debug for LoadedPlugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.info.name_and_version())
+    }
+}
+
+/// A link of a connector.
+#[derive(Clone, Debug)]
+pub struct PlannedLink {
+    /// As the manifest calls it.
+    pub name: String,
+    /// Where it goes.
+    pub target: Arc<Target>,
+    /// Without it nothing is seen.
+    pub required: bool,
+}
+
+/// Loads a component from a file.
+pub fn load(runtime: &Runtime, file: &Path) -> Result<LoadedPlugin, String> {
+    use std::io::Read;
+
+    let mut wasm = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(MAX_PLUGIN_BYTES + 1).read_to_end(&mut wasm))
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let plugin = runtime.load(&wasm).map_err(|error| format!("{}: {error}", file.display()))?;
+    let info = PluginInfo {
+        manifest: plugin.manifest().clone(),
+        sha256: plugin.sha256().to_owned(),
+        file: file.to_owned(),
+        has_snapshot: plugin.has_snapshot(),
+    };
+    Ok(LoadedPlugin { plugin, info })
+}
+
+/// The file of a plugin; the error lists where it was looked for.
+pub fn find(source: &PluginSource, dirs: &[PathBuf]) -> Result<PathBuf, String> {
+    match source {
+        PluginSource::File(file) => Ok(file.clone()),
+        PluginSource::Id(id) => {
+            let candidates: Vec<PathBuf> = dirs.iter().map(|dir| dir.join(format!("{id}.wasm"))).collect();
+            candidates.iter().find(|file| file.is_file()).cloned().ok_or_else(|| {
+                let list: Vec<String> = candidates.iter().map(|file| file.display().to_string()).collect();
+                format!("there is no plugin {id:?}; looked for {}", list.join(", "))
+            })
+        }
+    }
+}
+
+/// Plans every connector of the config.
+pub fn plan(config: &Config, runtime: &Runtime) -> Result<Vec<Plan>, Vec<Complaint>> {
+    let dirs = config.plugin_dirs();
+    let mut loaded: BTreeMap<PathBuf, LoadedPlugin> = BTreeMap::new();
+    let mut complaints = Vec::new();
+    let mut plans = Vec::new();
+    for connector in &config.connectors {
+        let mut planning = Planning { config, connector, complaints: Vec::new() };
+        let plugin = planning.plugin(runtime, &dirs, &mut loaded);
+        if let Some(plugin) = plugin
+            && let Some(plan) = planning.finish(plugin)
+        {
+            plans.push(plan);
+        }
+        complaints.append(&mut planning.complaints);
+    }
+    if complaints.is_empty() {
+        Ok(plans)
+    } else {
+        complaints.sort_by_key(|complaint| complaint.place);
+        Err(complaints)
+    }
+}
+
+struct Planning<'c> {
+    config: &'c Config,
+    connector: &'c ConnectorConfig,
+    complaints: Vec<Complaint>,
+}
+
+impl Planning<'_> {
+    fn complain(&mut self, key: &str, message: impl Into<String>, fix: impl Into<String>) {
+        let key = format!("connectors.{}.{key}", self.connector.id);
+        self.complaints.push(self.config.complaint(&key, message, fix));
+    }
+
+    fn plugin(
+        &mut self,
+        runtime: &Runtime,
+        dirs: &[PathBuf],
+        loaded: &mut BTreeMap<PathBuf, LoadedPlugin>,
+    ) -> Option<LoadedPlugin> {
+        let file = match find(&self.connector.plugin, dirs) {
+            Ok(file) => file,
+            Err(message) => {
+                self.complain(
+                    "plugin",
+                    message,
+                    "build it with `cargo xtask plugins`, write the path of its .wasm file, or set [plugins] dir",
+                );
+                return None;
+            }
+        };
+        if let Some(known) = loaded.get(&file) {
+            return Some(known.clone());
+        }
+        match load(runtime, &file) {
+            Ok(plugin) => {
+                loaded.insert(file, plugin.clone());
+                Some(plugin)
+            }
+            Err(message) => {
+                self.complain("plugin", message, "give the component of a plugin for this host");
+                None
+            }
+        }
+    }
+
+    fn finish(&mut self, plugin: LoadedPlugin) -> Option<Plan> {
+        let manifest = plugin.info.manifest.clone();
+        self.check_settings(&plugin);
+        self.check_grants(&manifest.links);
+        let mut links = Vec::new();
+        for name in self.connector.links.keys() {
+            match manifest.link(name) {
+                Some(request) => links.extend(self.link(name, request)),
+                None => {
+                    let known: Vec<&str> = manifest.links.iter().map(|link| link.name.as_str()).collect();
+                    let fix = match nearest(name, &known) {
+                        Some(meant) => format!("did you mean links.{meant}?"),
+                        None => format!("the plugin's links are: {}", known.join(", ")),
+                    };
+                    self.complain(&format!("links.{name}"), "the plugin has no such link", fix);
+                }
+            }
+        }
+        for request in manifest.links.iter().filter(|request| request.required) {
+            if !self.connector.links.contains_key(&request.name) {
+                self.complain(
+                    &format!("links.{}", request.name),
+                    "is missing, and the plugin cannot work without it",
+                    format!("add links.{} = \"{}://host\"", request.name, request.transports.first().map_or("tls", String::as_str)),
+                );
+            }
+        }
+        self.complaints.is_empty().then(|| Plan {
+            id: self.connector.id.clone(),
+            instance: InstanceConfig {
+                id: self.connector.id.to_string(),
+                settings: self.connector.settings.to_string(),
+                links: links.iter().map(|link| (link.name.clone(), link.target.peer())).collect(),
+                grants: self.connector.grants.clone(),
+                limits: limits(&self.connector.limits),
+            },
+            plugin,
+            links,
+            secrets: self
+                .connector
+                .secrets
+                .iter()
+                .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
+                .collect(),
+            secret_texts: self.connector.secrets.values().cloned().collect(),
+        })
+    }
+
+    fn check_settings(&mut self, plugin: &LoadedPlugin) {
+        let problems = schema::check(&self.connector.settings, &plugin.info.manifest.settings);
+        let fits_schema = problems.is_empty();
+        for problem in problems {
+            self.complain(&settings_key(&problem.path), problem.message, problem.fix);
+        }
+        if !fits_schema {
+            return;
+        }
+        match plugin.plugin.validate_settings(&self.connector.settings.to_string()) {
+            Ok(problems) => {
+                for problem in problems {
+                    self.complain(
+                        &settings_key(&problem.path),
+                        problem.message,
+                        format!("change it as {} asks", plugin.info.manifest.name),
+                    );
+                }
+            }
+            Err(error) => self.complain(
+                "settings",
+                error.to_string(),
+                "report it to the plugin's author; the settings themselves may be good",
+            ),
+        }
+    }
+
+    fn check_grants(&mut self, requests: &[LinkRequest]) {
+        for (index, grant) in self.connector.grants.iter().enumerate() {
+            if let Some(("link" | "plain", name)) = grant.split_once(':')
+                && !requests.iter().any(|request| request.name == name)
+            {
+                let known: Vec<&str> = requests.iter().map(|request| request.name.as_str()).collect();
+                self.complain(
+                    &format!("grants[{index}]"),
+                    format!("the plugin has no link {name:?}"),
+                    format!("its links are: {}", known.join(", ")),
+                );
+            }
+        }
+        for name in self.connector.links.keys() {
+            if requests.iter().any(|request| &request.name == name)
+                && !self.connector.grants.contains(&format!("link:{name}"))
+            {
+                self.complain(
+                    "grants",
+                    format!("the plugin may not use links.{name}"),
+                    format!("allow it: grants = [\"link:{name}\"]"),
+                );
+            }
+        }
+    }
+
+    fn link(&mut self, name: &str, request: &LinkRequest) -> Option<PlannedLink> {
+        let link = self.connector.links.get(name)?;
+        let transport = link.url.transport;
+        let key = format!("links.{name}");
+        if !request.transports.iter().any(|known| known == transport.scheme()) {
+            self.complain(
+                &key,
+                format!("the plugin cannot use {}:// here", transport.scheme()),
+                format!("write one of: {}", request.transports.join("://, ") + "://"),
+            );
+            return None;
+        }
+        let tls = match transport {
+            Transport::Tcp => None,
+            Transport::Tls => match tls::client_config(link.ca.as_deref()) {
+                Ok(config) => Some(config),
+                Err(error) => {
+                    let key = if link.ca.is_some() { format!("{key}.ca") } else { key };
+                    self.complain(&key, error.to_string(), "name a PEM file with the certificate of the PBX or of its authority");
+                    return None;
+                }
+            },
+        };
+        let port = link
+            .url
+            .port
+            .or_else(|| request.default_port.get(transport.scheme()).copied())
+            .unwrap_or(transport.usual_port());
+        Some(PlannedLink {
+            name: name.to_owned(),
+            target: Arc::new(Target { url: link.url.clone(), port, tls }),
+            required: request.required,
+        })
+    }
+}
+
+fn settings_key(path: &str) -> String {
+    if path.is_empty() { "settings".to_owned() } else { format!("settings.{path}") }
+}
+
+fn limits(config: &LimitsConfig) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        memory_mib: config.memory_mib.unwrap_or(usual.memory_mib),
+        step_ms: config.step_ms.unwrap_or(usual.step_ms),
+        snapshot_kib: config.snapshot_kib.unwrap_or(usual.snapshot_kib),
+        effects_per_step: config.effects_per_step.unwrap_or(usual.effects_per_step),
+        bytes_per_step: config.bytes_per_step.unwrap_or(usual.bytes_per_step),
+        log_lines_per_sec: config.log_lines_per_sec.unwrap_or(usual.log_lines_per_sec),
+        ..usual
+    }
+}

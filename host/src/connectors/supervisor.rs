@@ -1,0 +1,648 @@
+//! One connector's loop: inputs are gathered, one step is made, its effects are carried out in order.
+
+use std::{
+    collections::VecDeque,
+    time::Duration,
+};
+
+use calls::{
+    CommandId, ConnectorId, Fact, Now, Timestamp,
+    event::{CommandEnd, Problem},
+    fact::{Notice, Severity},
+    switchboard::Input as SwitchInput,
+};
+use plugin_runtime::{Connector, Effect, Incident, Input, Outcome, Part, Retry, secret::MIN_MASKED};
+use tokio::sync::{mpsc, watch};
+
+use super::{Delivery, Plan, PlannedLink, Surroundings, mask::Mask, notices};
+use crate::{
+    links::{self, DialError, LinkEvent, LinkWriter, Redial, Report},
+    status::{ConnectorStatus, LinkWord, StatusWord},
+};
+
+/// Reports of links that may wait; each holds one read at most.
+const REPORTS: usize = 8;
+/// One step gets at most this much, so that its effects stay within limits.
+const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_INPUTS: usize = 256;
+const SHORTEST_NAP: Duration = Duration::from_millis(1);
+/// Facts go to the switch in portions, so that one picture does not hold up everybody else's.
+const FACTS_AT_ONCE: usize = 1024;
+
+pub(super) async fn run(plan: Plan, commands: mpsc::Receiver<Delivery>, surroundings: Surroundings) {
+    Supervisor::new(plan, commands, surroundings).run().await;
+}
+
+struct Supervisor {
+    id: ConnectorId,
+    plan: Plan,
+    commands: mpsc::Receiver<Delivery>,
+    around: Surroundings,
+    reports_in: mpsc::Sender<Report>,
+    reports: mpsc::Receiver<Report>,
+    links: Vec<Link>,
+    instance: Instance,
+    /// What the next step gets, besides what comes from outside.
+    pending: VecDeque<Input>,
+    sight: Sight,
+    /// Monotonic time of the last step.
+    stepped: Duration,
+}
+
+enum Instance {
+    /// Waits to be started; the back-off is a link's.
+    Stopped(Redial),
+    Running(Box<Connector>),
+}
+
+/// How much of the PBX is seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sight {
+    /// A required link was up and nothing was said about its end to the switch yet.
+    linked: bool,
+    /// The PBX has introduced itself since then.
+    introduced: bool,
+    /// A picture was completed since then.
+    pictured: bool,
+}
+
+struct Link {
+    plan: PlannedLink,
+    redial: Redial,
+    attempt: u64,
+    /// Connections so far.
+    epoch: u64,
+    state: LinkState,
+    /// The last failure told to the journal: a PBX that is down for a night is one notice, not a thousand.
+    told: Option<DialError>,
+}
+
+enum LinkState {
+    Down,
+    Dialling(LinkWriter),
+    Up { writer: LinkWriter, mask: Box<Mask> },
+}
+
+impl Supervisor {
+    fn new(plan: Plan, commands: mpsc::Receiver<Delivery>, around: Surroundings) -> Self {
+        let (reports_in, reports) = mpsc::channel(REPORTS);
+        let now = around.clock.now().monotonic;
+        let links = plan
+            .links
+            .iter()
+            .map(|link| Link {
+                plan: link.clone(),
+                redial: Redial::new(now),
+                attempt: 0,
+                epoch: 0,
+                state: LinkState::Down,
+                told: None,
+            })
+            .collect();
+        Self {
+            id: plan.id.clone(),
+            plan,
+            commands,
+            around,
+            reports_in,
+            reports,
+            links,
+            instance: Instance::Stopped(Redial::new(now)),
+            pending: VecDeque::new(),
+            sight: Sight::default(),
+            stepped: Duration::ZERO,
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.around.clock.now()
+    }
+
+    async fn run(mut self) {
+        let mut stop = self.around.stop.clone();
+        loop {
+            self.start_instance().await;
+            self.dial();
+            let due = self.due().map(|at| self.around.clock.instant(at));
+            let mut batch = Batch::default();
+            batch.inputs.extend(self.pending.drain(..));
+            if batch.inputs.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop) => break,
+                    delivery = self.commands.recv() => match delivery {
+                        Some(delivery) => batch.command(delivery),
+                        None => break,
+                    },
+                    Some(report) = self.reports.recv() => self.receive(report, &mut batch).await,
+                    () = sleep_until(due), if due.is_some() => {}
+                }
+            }
+            while !batch.is_full() {
+                if let Ok(delivery) = self.commands.try_recv() {
+                    batch.command(delivery);
+                } else if let Ok(report) = self.reports.try_recv() {
+                    self.receive(report, &mut batch).await;
+                } else {
+                    break;
+                }
+            }
+            if *stop.borrow() {
+                break;
+            }
+            self.step(batch).await;
+        }
+        for index in 0..self.links.len() {
+            self.drop_link(index);
+        }
+        self.lose_sight("this host stopped").await;
+    }
+
+    /// When something is to be done without any input.
+    fn due(&self) -> Option<Duration> {
+        let instance = match &self.instance {
+            Instance::Stopped(redial) => redial.poll_timeout(),
+            // A plugin that always wants to be woken gets a core's thousandth, not a core.
+            Instance::Running(connector) => {
+                connector.wake_at().map(|at| at.max(self.stepped + SHORTEST_NAP))
+            }
+        };
+        self.links.iter().filter_map(|link| link.redial.poll_timeout()).chain(instance).min()
+    }
+
+    async fn start_instance(&mut self) {
+        let now = self.now();
+        let Instance::Stopped(redial) = &mut self.instance else { return };
+        if !redial.handle_timeout(now.monotonic) {
+            return;
+        }
+        match Connector::start(&self.plan.plugin.plugin, self.plan.instance.clone(), now) {
+            Ok((connector, outcome)) => {
+                self.instance = Instance::Running(Box::new(connector));
+                self.show(|status, now| status.set(StatusWord::Connecting, "", now));
+                self.carry_out(outcome).await;
+            }
+            Err(error) => {
+                redial.handle_down(Retry::Slow, dice(), now.monotonic);
+                let message = error.to_string();
+                tracing::error!(error = %message, "the plugin does not start");
+                let fix = "change the settings or the plugin; it is tried again after a minute";
+                self.show(|status, now| {
+                    status.set(StatusWord::Failed, message.clone(), now);
+                    status.fail(message.clone(), fix, now);
+                });
+                self.tell_notice("plugin-does-not-start", Severity::Error, message, fix).await;
+            }
+        }
+    }
+
+    /// Dials what is due. Without an instance nobody would answer the PBX.
+    fn dial(&mut self) {
+        if !matches!(self.instance, Instance::Running(_)) {
+            return;
+        }
+        let now = self.now().monotonic;
+        for index in 0..self.links.len() {
+            let link = &mut self.links[index];
+            if !link.redial.handle_timeout(now) {
+                continue;
+            }
+            link.attempt += 1;
+            tracing::debug!(link = link.plan.name, peer = link.plan.target.peer(), "dialling");
+            let writer =
+                links::open(link.plan.target.clone(), index, link.attempt, self.reports_in.clone());
+            link.state = LinkState::Dialling(writer);
+            self.show_link(index);
+        }
+    }
+
+    async fn receive(&mut self, report: Report, batch: &mut Batch) {
+        let Report { link: index, attempt, event } = report;
+        let now = self.now();
+        let Some(link) = self.links.get_mut(index).filter(|link| link.attempt == attempt) else { return };
+        match event {
+            LinkEvent::Up => {
+                let LinkState::Dialling(writer) = std::mem::replace(&mut link.state, LinkState::Down) else {
+                    return;
+                };
+                let texts = self.plan.secret_texts.iter().map(|text| text.expose().as_bytes().to_vec());
+                let texts = texts.filter(|text| text.len() >= MIN_MASKED).collect();
+                let mask = Box::new(Mask::new(&self.plan.secrets, texts));
+                link.state = LinkState::Up { writer, mask };
+                link.redial.handle_up(now.monotonic);
+                link.told = None;
+                link.epoch += 1;
+                self.sight.linked |= link.plan.required;
+                let reconnected = u64::from(link.epoch > 1);
+                let peer = link.plan.target.peer();
+                tracing::info!(link = link.plan.name, peer, "link is up");
+                batch.push(Input::LinkUp { link: link.plan.name.clone(), peer, nonce: nonce() });
+                self.show(|status, _| status.counters.reconnects += reconnected);
+                self.show_link(index);
+            }
+            LinkEvent::Received(data) => {
+                let LinkState::Up { mask, .. } = &mut link.state else { return };
+                let length = data.len() as u64;
+                let (data, masked) = mask.pass(data);
+                let name = link.plan.name.clone();
+                self.show(|status, _| {
+                    status.counters.bytes_in += length;
+                    status.counters.masked_secrets += masked as u64;
+                });
+                batch.bytes += data.len();
+                batch.push(Input::Received { link: name, data });
+            }
+            LinkEvent::Failed(error) => self.dial_failed(index, error).await,
+            LinkEvent::Down { reason } => {
+                if let LinkState::Up { .. } = link.state {
+                    let name = link.plan.name.clone();
+                    self.link_lost(index, &reason, Retry::Normal);
+                    batch.push(Input::LinkClosed { link: name, reason });
+                }
+            }
+        }
+    }
+
+    async fn dial_failed(&mut self, index: usize, error: DialError) {
+        let now = self.now();
+        let link = &mut self.links[index];
+        link.state = LinkState::Down;
+        link.redial.handle_down(Retry::Normal, dice(), now.monotonic);
+        let is_new = link.told.as_ref() != Some(&error);
+        let required = link.plan.required;
+        link.told = Some(error.clone());
+        self.show(|status, now| {
+            status.counters.failed_dials += 1;
+            status.fail(&error.message, &error.fix, now);
+            // A refusal stays one until the PBX lets us in again.
+            if required && status.word != StatusWord::Refused {
+                status.set(StatusWord::Disconnected, error.message.clone(), now);
+            }
+        });
+        self.show_link(index);
+        if is_new {
+            tracing::warn!(error = error.message, fix = error.fix, "no connection; dialling goes on");
+            self.tell_notice("link-failed", Severity::Error, error.message, &error.fix).await;
+        }
+    }
+
+    /// The books of a link that is gone; the plugin is told by the caller.
+    fn link_lost(&mut self, index: usize, reason: &str, retry: Retry) {
+        let now = self.now();
+        let link = &mut self.links[index];
+        link.state = LinkState::Down;
+        link.redial.handle_down(retry, dice(), now.monotonic);
+        let required = link.plan.required;
+        tracing::warn!(link = link.plan.name, reason, ?retry, "link is down");
+        self.show(|status, now| {
+            if required {
+                let word = match retry {
+                    Retry::Normal => StatusWord::Disconnected,
+                    Retry::Slow | Retry::NeverUntilConfigChange => StatusWord::Refused,
+                };
+                status.set(word, reason, now);
+                if status.last_error.as_ref().is_none_or(|error| error.at.0 + RECENT < now.0) {
+                    status.fail(reason, "", now);
+                }
+            }
+        });
+        self.show_link(index);
+    }
+
+    async fn step(&mut self, batch: Batch) {
+        let now = self.now();
+        let Instance::Running(connector) = &mut self.instance else {
+            let commands = batch.commands.into_iter();
+            let outcomes = commands.map(|command| self.cannot(command)).collect();
+            self.around.switch.tell(outcomes).await;
+            return;
+        };
+        // Between inputs there is nothing to do but the wake-up, and only when it is due.
+        if batch.inputs.is_empty() && connector.wake_at().is_none_or(|at| at > now.monotonic) {
+            return;
+        }
+        self.stepped = now.monotonic;
+        let outcome = connector.handle(batch.inputs, now);
+        let usage = connector.usage();
+        self.show(|status, _| {
+            status.usage = usage;
+            status.counters.commands += batch.commands.len() as u64;
+        });
+        let sent =
+            batch.commands.iter().map(|command| SwitchInput::CommandSent { command: *command }).collect();
+        self.around.switch.tell(sent).await;
+        self.carry_out(outcome).await;
+    }
+
+    fn cannot(&self, command: CommandId) -> SwitchInput {
+        SwitchInput::CommandOutcome {
+            command,
+            end: CommandEnd::Failed,
+            problem: Some(Problem {
+                code: "connector-failed".to_owned(),
+                message: "the connector's plugin does not work; its status says why".to_owned(),
+                retryable: true,
+            }),
+            detail: String::new(),
+        }
+    }
+
+    async fn carry_out(&mut self, outcome: Outcome) {
+        let mut told = Vec::new();
+        // Told after the facts of the same step: what was seen was seen before the end.
+        let mut blinded = None;
+        for effect in outcome.effects {
+            if told.len() >= FACTS_AT_ONCE {
+                self.around.switch.tell(std::mem::take(&mut told)).await;
+            }
+            match effect {
+                Effect::Send { link, parts } => {
+                    if let Some(notice) = self.send(&link, &parts, &mut blinded) {
+                        told.push(self.notice(notice));
+                    }
+                }
+                Effect::Close { link, reason, retry } => self.close(&link, reason, retry, &mut blinded),
+                Effect::HttpRequest { id, url, .. } => {
+                    let error = "this version of the host sends no HTTP requests for connectors";
+                    told.push(self.notice(Notice {
+                        code: "effect-refused".to_owned(),
+                        severity: Severity::Warning,
+                        message: format!("no request to {url}: {error}"),
+                        fix: "use a later version of jackfield".to_owned(),
+                    }));
+                    self.pending.push_back(Input::HttpResponse {
+                        id,
+                        status: 0,
+                        headers: Vec::new(),
+                        body: Vec::new(),
+                        error: error.to_owned(),
+                    });
+                }
+                effect => told.extend(self.fact(effect)),
+            }
+        }
+        for incident in &outcome.incidents {
+            let plugin = self.plan.plugin.info.name_and_version();
+            let notice = notices::of(incident, &plugin);
+            tracing::warn!(code = notice.code, message = notice.message, "incident");
+            if let Incident::Quarantined { bytes, .. } | Incident::FrameTooLong { bytes, .. } = incident {
+                let bytes = *bytes;
+                self.show(|status, _| status.counters.quarantined_bytes += bytes);
+            }
+            if notice.severity == Severity::Error {
+                self.show(|status, now| status.fail(&notice.message, &notice.fix, now));
+            }
+            if let Incident::ColdStart { reason } | Incident::GivenUp { reason } = incident {
+                blinded = Some(reason.clone());
+                self.hang_up_all(reason);
+            }
+            if let Incident::GivenUp { reason } = incident {
+                let now = self.now();
+                let mut redial = Redial::new(now.monotonic);
+                redial.handle_down(Retry::Slow, dice(), now.monotonic);
+                self.instance = Instance::Stopped(redial);
+                self.pending.clear();
+                self.show(|status, now| status.set(StatusWord::Failed, reason.clone(), now));
+            }
+            told.push(self.notice(notice));
+        }
+        self.around.switch.tell(told).await;
+        let linked = self.links.iter().filter(|link| link.plan.required).all(Link::is_up);
+        if !linked && self.sight.linked {
+            let reason = blinded.unwrap_or_else(|| self.why_blind());
+            self.lose_sight(&reason).await;
+        }
+        self.show_sight();
+    }
+
+    /// Facts, pictures and outcomes as the switch takes them.
+    fn fact(&mut self, effect: Effect) -> Option<SwitchInput> {
+        let connector = self.id.clone();
+        let (input, facts) = match effect {
+            Effect::Fact { at_pbx, fact } => {
+                self.look_at(&fact);
+                (SwitchInput::Fact { connector, at_pbx, fact }, 1)
+            }
+            Effect::ResyncBegin { id, scope } => {
+                (SwitchInput::ResyncBegin { connector, id, scope }, 0)
+            }
+            Effect::ResyncItem { id, fact } => (SwitchInput::ResyncItem { connector, id, fact }, 1),
+            Effect::ResyncEnd { id } => {
+                self.sight.pictured = true;
+                (SwitchInput::ResyncEnd { connector, id }, 0)
+            }
+            Effect::CommandOutcome { id, end, problem, detail } => {
+                (SwitchInput::CommandOutcome { command: CommandId(id), end, problem, detail }, 0)
+            }
+            Effect::Send { .. } | Effect::Close { .. } | Effect::HttpRequest { .. } => return None,
+        };
+        self.show(|status, _| status.counters.facts += facts);
+        Some(input)
+    }
+
+    /// Some facts are also news about the connector itself.
+    fn look_at(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Pbx(_) => self.sight.introduced = true,
+            Fact::Notice(notice) if notice.severity == Severity::Error => {
+                self.show(|status, now| status.fail(&notice.message, &notice.fix, now));
+            }
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, name: &str, parts: &[Part], blinded: &mut Option<String>) -> Option<Notice> {
+        let index = self.links.iter().position(|link| link.plan.name == name)?;
+        let LinkState::Up { writer, .. } = &self.links[index].state else { return None };
+        let mut bytes = Vec::new();
+        for part in parts {
+            match part.fill(&self.plan.secrets) {
+                Ok(filled) => bytes.extend(filled),
+                Err(error) => {
+                    // Half a message must not go out, and the PBX would wait for the other half.
+                    let message = error.to_string();
+                    self.close(name, message.clone(), Retry::NeverUntilConfigChange, blinded);
+                    let fix = "add the secret to the connector's `secrets`";
+                    self.show(|status, now| status.fail(&message, fix, now));
+                    return Some(Notice {
+                        code: "secret-missing".to_owned(),
+                        severity: Severity::Error,
+                        message,
+                        fix: fix.to_owned(),
+                    });
+                }
+            }
+        }
+        let length = bytes.len() as u64;
+        match writer.send(bytes) {
+            Ok(()) => self.show(|status, _| status.counters.bytes_out += length),
+            Err(backlog) => self.close(name, backlog.to_string(), Retry::Normal, blinded),
+        }
+        None
+    }
+
+    fn close(&mut self, name: &str, reason: String, retry: Retry, blinded: &mut Option<String>) {
+        let Some(index) = self.links.iter().position(|link| link.plan.name == name) else { return };
+        if !self.links[index].is_up() {
+            return;
+        }
+        if self.links[index].plan.required {
+            *blinded = Some(reason.clone());
+        }
+        self.link_lost(index, &reason, retry);
+        self.links[index].attempt += 1; // What the old connection still reports is of no interest.
+        self.pending.push_back(Input::LinkClosed { link: name.to_owned(), reason });
+    }
+
+    /// The plugin has lost its state: nothing on the old connections makes sense any more.
+    fn hang_up_all(&mut self, reason: &str) {
+        for index in 0..self.links.len() {
+            if self.links[index].is_up() {
+                self.link_lost(index, reason, Retry::Normal);
+            }
+            self.links[index].attempt += 1;
+            if let LinkState::Dialling(_) = self.links[index].state {
+                let now = self.now().monotonic;
+                self.links[index].state = LinkState::Down;
+                self.links[index].redial.handle_down(Retry::Normal, dice(), now);
+            }
+        }
+    }
+
+    fn drop_link(&mut self, index: usize) {
+        self.links[index].state = LinkState::Down;
+        self.show_link(index);
+    }
+
+    fn why_blind(&self) -> String {
+        let status = self.around.board.get(&self.id);
+        status.map(|status| status.reason).filter(|reason| !reason.is_empty()).unwrap_or_else(|| "a required link is down".to_owned())
+    }
+
+    /// Tells the switch once that nothing is seen any more.
+    async fn lose_sight(&mut self, reason: &str) {
+        if std::mem::take(&mut self.sight).linked {
+            let input =
+                SwitchInput::Disconnected { connector: self.id.clone(), reason: reason.to_owned() };
+            self.around.switch.tell(vec![input]).await;
+        }
+    }
+
+    fn show_sight(&self) {
+        let Sight { linked, introduced, pictured } = self.sight;
+        if !linked {
+            return;
+        }
+        let word = if introduced && pictured { StatusWord::Connected } else { StatusWord::Connecting };
+        self.show(|status, now| {
+            // A refused login is shown as such until the next one succeeds.
+            let stays = status.word == StatusWord::Refused && word == StatusWord::Connecting;
+            if status.word != word && !stays {
+                status.set(word, "", now);
+            }
+        });
+    }
+
+    fn notice(&self, notice: Notice) -> SwitchInput {
+        SwitchInput::Notice { connector: Some(self.id.clone()), notice }
+    }
+
+    async fn tell_notice(&self, code: &str, severity: Severity, message: String, fix: &str) {
+        let notice = Notice { code: code.to_owned(), severity, message, fix: fix.to_owned() };
+        self.around.switch.tell(vec![self.notice(notice)]).await;
+    }
+
+    fn show(&self, change: impl FnOnce(&mut ConnectorStatus, Timestamp)) {
+        let now = self.now().wall;
+        self.around.board.update(&self.id, |status| change(status, now));
+    }
+
+    fn show_link(&self, index: usize) {
+        let link = &self.links[index];
+        let now = self.now();
+        let next_dial_at = link.redial.poll_timeout().map(|at| {
+            let gap = at.saturating_sub(now.monotonic).as_nanos();
+            Timestamp(now.wall.0.saturating_add(u64::try_from(gap).unwrap_or(u64::MAX)))
+        });
+        let state = match link.state {
+            LinkState::Down => LinkWord::Down,
+            LinkState::Dialling(_) => LinkWord::Dialling,
+            LinkState::Up { .. } => LinkWord::Up,
+        };
+        self.around.board.update(&self.id, |status| {
+            if let Some(shown) = status.links.get_mut(index) {
+                shown.state = state;
+                shown.epoch = link.epoch;
+                shown.next_dial_at = next_dial_at;
+            }
+        });
+    }
+}
+
+/// An error told within the last second already explains the end of the link (nanoseconds).
+const RECENT: u64 = 1_000_000_000;
+
+impl Link {
+    fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Up { .. })
+    }
+}
+
+/// What one step gets.
+#[derive(Default)]
+struct Batch {
+    inputs: Vec<Input>,
+    commands: Vec<CommandId>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, input: Input) {
+        // Two reads in a row are one piece of news.
+        if let (Some(Input::Received { link: last, data: so_far }), Input::Received { link, data }) =
+            (self.inputs.last_mut(), &input)
+            && last == link
+        {
+            so_far.extend_from_slice(data);
+            return;
+        }
+        if let Input::Received { data, .. } = &input
+            && data.is_empty()
+        {
+            return;
+        }
+        self.inputs.push(input);
+    }
+
+    fn command(&mut self, delivery: Delivery) {
+        let Delivery { command, kind, arguments, deadline } = delivery;
+        self.commands.push(command);
+        self.inputs.push(Input::Command { id: command.0, kind, arguments, deadline });
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.inputs.len() >= BATCH_INPUTS
+    }
+}
+
+fn nonce() -> [u8; 32] {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+    nonce
+}
+
+fn dice() -> u32 {
+    getrandom::u32().expect("the operating system gives random bytes")
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender's end is the host's end.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn sleep_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

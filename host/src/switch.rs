@@ -1,0 +1,250 @@
+//! The switch: one task that owns all call state.
+//!
+//! ```text
+//! facts of connectors --.                   .--> events, in order --> journal
+//!                        >-- Switchboard --<
+//! requests of the API --'                   '--> commands, when their acceptance is committed --> connectors
+//! ```
+//!
+//! Facts wait when it is busy (the PBX is slowed down), requests are refused (`503`). When the journal's
+//! backlog is full it waits too, and with it everybody.
+
+use std::collections::VecDeque;
+
+use calls::{
+    Actor, CommandId,
+    event::{CommandEnd, Problem},
+    switchboard::{Accepted, Input, Output, Refusal, Request, Switchboard},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    clock::Clock,
+    connectors::{Delivery, Inboxes},
+    switch::stub::JournalWriter,
+};
+
+/// Batches of facts that may wait.
+const FACT_BATCHES: usize = 64;
+/// Requests that may wait.
+const REQUESTS: usize = 256;
+/// Batches handled before the journal gets what came of them.
+const BATCHES_AT_ONCE: usize = 32;
+
+/// Asks the switch, on behalf of the API.
+#[derive(Clone, Debug)]
+pub struct SwitchHandle {
+    requests: mpsc::Sender<Ask>,
+}
+
+/// Tells the switch what connectors see.
+#[derive(Clone, Debug)]
+pub struct FactsHandle {
+    facts: mpsc::Sender<Vec<Input>>,
+}
+
+/// Why a request brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// It was understood and refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too much to do.
+    #[error("too many requests at once; try again in a second")]
+    Busy,
+    /// The host is going down.
+    #[error("the host is stopping; try again when it is back")]
+    Stopping,
+}
+
+#[derive(Debug)]
+struct Ask {
+    request: Request,
+    actor: Actor,
+    answer: oneshot::Sender<Result<Accepted, Refusal>>,
+}
+
+impl SwitchHandle {
+    /// Hands over a request and waits until it is decided. Committed is it when the journal has `seq`.
+    pub async fn request(&self, request: Request, actor: Actor) -> Result<Accepted, RequestError> {
+        let (answer, decided) = oneshot::channel();
+        self.requests.try_send(Ask { request, actor, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => RequestError::Busy,
+            mpsc::error::TrySendError::Closed(_) => RequestError::Stopping,
+        })?;
+        Ok(decided.await.map_err(|_| RequestError::Stopping)??)
+    }
+}
+
+impl FactsHandle {
+    /// Hands facts over; waits while the switch is busy. False: the switch has ended.
+    pub async fn tell(&self, inputs: Vec<Input>) -> bool {
+        inputs.is_empty() || self.facts.send(inputs).await.is_ok()
+    }
+}
+
+/// The task, before it runs.
+pub struct Switch {
+    switchboard: Switchboard,
+    clock: Clock,
+    facts: mpsc::Receiver<Vec<Input>>,
+    requests: mpsc::Receiver<Ask>,
+    journal: JournalWriter,
+    committed: watch::Receiver<u64>,
+    inboxes: Inboxes,
+    /// Commands whose acceptance is not committed yet, by the event they wait for.
+    waiting: VecDeque<(u64, calls::ConnectorId, Delivery)>,
+}
+
+impl Switch {
+    /// A switch and the two ways to reach it. It ends when all of both are dropped, or the facts' ones are.
+    pub fn new(
+        switchboard: Switchboard,
+        clock: Clock,
+        journal: JournalWriter,
+        inboxes: Inboxes,
+    ) -> (Self, SwitchHandle, FactsHandle) {
+        let (facts_in, facts) = mpsc::channel(FACT_BATCHES);
+        let (requests_in, requests) = mpsc::channel(REQUESTS);
+        let committed = journal.committed();
+        let switch = Self {
+            switchboard,
+            clock,
+            facts,
+            requests,
+            journal,
+            committed,
+            inboxes,
+            waiting: VecDeque::new(),
+        };
+        (switch, SwitchHandle { requests: requests_in }, FactsHandle { facts: facts_in })
+    }
+
+    /// Works until no connector can tell anything any more.
+    pub async fn run(mut self) {
+        // What the state of the last run left to do.
+        self.settle().await;
+        let mut requests_open = true;
+        loop {
+            let deadline = self.switchboard.poll_timeout().map(|at| self.clock.instant(at));
+            tokio::select! {
+                inputs = self.facts.recv() => match inputs {
+                    Some(inputs) => self.take(inputs),
+                    None => return,
+                },
+                ask = self.requests.recv(), if requests_open => match ask {
+                    Some(ask) => self.decide(ask),
+                    None => requests_open = false,
+                },
+                changed = self.committed.changed(), if !self.waiting.is_empty() => {
+                    if changed.is_err() {
+                        tracing::error!("the journal's writer ended; the switch ends too");
+                        return;
+                    }
+                }
+                () = sleep_until(deadline), if deadline.is_some() => {
+                    self.switchboard.handle_timeout(self.clock.now());
+                }
+            }
+            for _ in 0..BATCHES_AT_ONCE {
+                match self.facts.try_recv() {
+                    Ok(inputs) => self.take(inputs),
+                    Err(_) => break,
+                }
+            }
+            self.settle().await;
+        }
+    }
+
+    fn take(&mut self, inputs: Vec<Input>) {
+        let now = self.clock.now();
+        for input in inputs {
+            self.switchboard.handle(input, now);
+        }
+    }
+
+    fn decide(&mut self, ask: Ask) {
+        let decision = self.switchboard.request(ask.request, ask.actor, self.clock.now());
+        // The client may have gone; the command goes on.
+        let _ = ask.answer.send(decision);
+    }
+
+    /// Carries out everything decided so far.
+    async fn settle(&mut self) {
+        loop {
+            let mut events = Vec::new();
+            while let Some(output) = self.switchboard.poll_output() {
+                match output {
+                    Output::Event(event) => events.push(event),
+                    Output::Deliver { connector, command, kind, arguments, deadline, after } => {
+                        let delivery = Delivery { command, kind, arguments, deadline };
+                        self.waiting.push_back((after, connector, delivery));
+                    }
+                }
+            }
+            if !events.is_empty() {
+                self.journal.append(events).await;
+            }
+            // A delivery that fails is itself an input, with events of its own.
+            if !self.deliver_committed() {
+                return;
+            }
+        }
+    }
+
+    /// True: the switchboard has new outputs.
+    fn deliver_committed(&mut self) -> bool {
+        let committed = *self.committed.borrow_and_update();
+        let mut failed = false;
+        while let Some((after, ..)) = self.waiting.front()
+            && *after <= committed
+            && let Some((_, connector, delivery)) = self.waiting.pop_front()
+        {
+            let command = delivery.command;
+            let refused = match self.inboxes.get(&connector) {
+                None => Some(("no-connector", "the connector is not configured any more", false)),
+                Some(inbox) => match inbox.try_send(delivery) {
+                    Ok(()) => None,
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        Some(("busy", "the connector has too many commands to do already", true))
+                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => {
+                        Some(("stopped", "the connector does not run any more", false))
+                    }
+                },
+            };
+            if let Some((code, message, retryable)) = refused {
+                self.fail(command, code, message, retryable);
+                failed = true;
+            }
+        }
+        failed
+    }
+
+    fn fail(&mut self, command: CommandId, code: &str, message: &str, retryable: bool) {
+        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retryable };
+        let input = Input::CommandOutcome {
+            command,
+            end: CommandEnd::Failed,
+            problem: Some(problem),
+            detail: String::new(),
+        };
+        self.switchboard.handle(input, self.clock.now());
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+mod stub {
+    pub struct JournalWriter;
+    impl JournalWriter {
+        pub async fn append(&self, _: Vec<calls::Event>) {}
+        pub fn committed(&self) -> tokio::sync::watch::Receiver<u64> {
+            tokio::sync::watch::channel(0).1
+        }
+    }
+}
