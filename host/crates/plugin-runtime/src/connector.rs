@@ -86,7 +86,9 @@ pub enum StartError {
         link: String,
     },
     /// A link without grant.
-    #[error("connector `{connector}` may not use its link `{link}`; add \"link:{link}\" to its `grants`")]
+    #[error(
+        "connector `{connector}` may not use its link `{link}`; add \"link:{link}\" to its `grants`"
+    )]
     NotGranted {
         /// The connector.
         connector: String,
@@ -151,11 +153,12 @@ impl Connector {
             config: types::Config { id: config.id, settings: config.settings, links: config.links },
         };
         let began = convert::now(now);
-        let (guest, actions) = Guest::start(&seed, None, began).map_err(|failure| StartError::Failed {
-            connector: seed.config.id.clone(),
-            kind: failure.kind,
-            message: failure.message,
-        })?;
+        let (guest, actions) =
+            Guest::start(&seed, None, began).map_err(|failure| StartError::Failed {
+                connector: seed.config.id.clone(),
+                kind: failure.kind,
+                message: failure.message,
+            })?;
         let mut connector = Self {
             history: History::begin(plugin.has_snapshot(), began, &actions),
             breaker: Breaker::default(),
@@ -249,15 +252,22 @@ impl Connector {
         match input {
             Input::LinkUp { link, peer, nonce } => {
                 let epoch = self.configured(&link)?.up();
-                Some(types::Input::LinkUp(types::LinkUp { link, epoch, peer, nonce: nonce.to_vec() }))
+                Some(types::Input::LinkUp(types::LinkUp {
+                    link,
+                    epoch,
+                    peer,
+                    nonce: nonce.to_vec(),
+                }))
             }
             Input::Received { link, data } => {
                 let mut link = link;
                 self.configured(&link)?.receive(data);
                 // What came in several reads is one delivery.
-                while let Some(Pending::Input(Input::Received { link: next, .. })) = self.queue.front()
+                while let Some(Pending::Input(Input::Received { link: next, .. })) =
+                    self.queue.front()
                     && *next == link
-                    && let Some(Pending::Input(Input::Received { link: next, data })) = self.queue.pop_front()
+                    && let Some(Pending::Input(Input::Received { link: next, data })) =
+                        self.queue.pop_front()
                 {
                     link = next;
                     self.configured(&link)?.receive(data);
@@ -308,7 +318,11 @@ impl Connector {
     fn configured(&mut self, link: &str) -> Option<&mut Link> {
         let found = self.links.get_mut(link);
         if found.is_none() {
-            tracing::error!(connector = self.seed.config.id, link, "input of a link that is not configured");
+            tracing::error!(
+                connector = self.seed.config.id,
+                link,
+                "input of a link that is not configured"
+            );
         }
         found
     }
@@ -327,7 +341,10 @@ impl Connector {
     /// Calls the guest. Nothing of ours changes but the figures.
     fn attempt(&mut self, inputs: &[types::Input], now: Now) -> Result<Vec<Action>, Failure> {
         let Some(guest) = &mut self.guest else {
-            return Err(Failure { kind: FailureKind::Trap, message: "there is no instance".into() });
+            return Err(Failure {
+                kind: FailureKind::Trap,
+                message: "there is no instance".into(),
+            });
         };
         let began = Instant::now();
         let answer = guest.step(convert::now(now), inputs);
@@ -342,7 +359,13 @@ impl Connector {
     }
 
     /// The step returned: now it counts.
-    fn commit(&mut self, inputs: Vec<types::Input>, actions: Vec<Action>, now: Now, out: &mut Outcome) {
+    fn commit(
+        &mut self,
+        inputs: Vec<types::Input>,
+        actions: Vec<Action>,
+        now: Now,
+        out: &mut Outcome,
+    ) {
         for input in &inputs {
             if let types::Input::Bytes(bytes) = input
                 && let Some(link) = self.links.get_mut(&bytes.link)
@@ -368,7 +391,9 @@ impl Connector {
                     max_frame: link.request.max_frame,
                 });
             }
-            if link.has_news() {
+            // Unless the queue gets there by itself before anything else happens to the link.
+            let next = self.queue.iter().find(|pending| pending.link() == Some(name));
+            if link.has_news() && !next.is_some_and(Pending::leads_to_more) {
                 self.queue.push_front(Pending::More(name.clone()));
             }
             if let Some(gap) = link.take_gap() {
@@ -399,6 +424,25 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Pending {
+    /// An input of a step that failed, to be tried again. Bytes are asked for again, because by then some
+    /// of them may be dealt with.
+    fn again(input: types::Input) -> Self {
+        match input {
+            types::Input::Bytes(bytes) => Self::More(bytes.link),
+            input => Self::Prepared(input),
+        }
+    }
+
+    /// It, or what came with it, delivers all unseen bytes of its link.
+    fn leads_to_more(&self) -> bool {
+        matches!(
+            self,
+            Self::More(_)
+                | Self::Input(Input::Received { .. })
+                | Self::Prepared(types::Input::LinkUp(_))
+        )
+    }
+
     /// The link it is about.
     fn link(&self) -> Option<&str> {
         match self {
@@ -428,7 +472,12 @@ fn link_of(input: &types::Input) -> Option<&str> {
 
 fn failed(id: u64, code: &str, message: String, retryable: bool) -> Effect {
     let problem = Problem { code: code.to_owned(), message, retryable };
-    Effect::CommandOutcome { id, end: CommandEnd::Failed, problem: Some(problem), detail: String::new() }
+    Effect::CommandOutcome {
+        id,
+        end: CommandEnd::Failed,
+        problem: Some(problem),
+        detail: String::new(),
+    }
 }
 
 impl InstanceConfig {
@@ -436,13 +485,17 @@ impl InstanceConfig {
     fn check(&self, plugin: &Plugin) -> Result<BTreeMap<String, Link>, StartError> {
         let connector = || self.id.clone();
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&self.settings) {
-            return Err(StartError::Settings { connector: connector(), problem: error.to_string() });
+            return Err(StartError::Settings {
+                connector: connector(),
+                problem: error.to_string(),
+            });
         }
         let manifest = plugin.manifest();
         let mut links = BTreeMap::new();
         for (name, _) in &self.links {
             let Some(request) = manifest.link(name) else {
-                let known: Vec<&str> = manifest.links.iter().map(|link| link.name.as_str()).collect();
+                let known: Vec<&str> =
+                    manifest.links.iter().map(|link| link.name.as_str()).collect();
                 return Err(StartError::UnknownLink {
                     connector: connector(),
                     link: name.clone(),

@@ -71,14 +71,23 @@ pub(crate) fn part(part: types::Part) -> Result<Part, Nonsense> {
     Ok(match part {
         types::Part::Literal(bytes) => Part::Literal(bytes),
         types::Part::Secret(secret) => {
-            let form = SecretForm::from_code(&secret.form)
-                .ok_or_else(|| Nonsense(format!("the secret form `{}`, which nobody knows", cut(secret.form))))?;
+            let form = SecretForm::from_code(&secret.form).ok_or_else(|| {
+                Nonsense(format!("the secret form `{}`, which nobody knows", cut(secret.form)))
+            })?;
             for (what, bytes) in [("prefix", &secret.prefix), ("suffix", &secret.suffix)] {
                 if bytes.len() > MAX_TEXT {
-                    return Err(Nonsense(format!("a secret's {what} of {} bytes; at most {MAX_TEXT}", bytes.len())));
+                    return Err(Nonsense(format!(
+                        "a secret's {what} of {} bytes; at most {MAX_TEXT}",
+                        bytes.len()
+                    )));
                 }
             }
-            Part::Secret { name: cut(secret.name), form, prefix: secret.prefix, suffix: secret.suffix }
+            Part::Secret {
+                name: cut(secret.name),
+                form,
+                prefix: secret.prefix,
+                suffix: secret.suffix,
+            }
         }
     })
 }
@@ -106,14 +115,23 @@ pub(crate) fn fact(fact: wit::Fact) -> Result<Fact, Nonsense> {
         wit::Fact::LegState(change) => {
             Fact::LegState { leg: id(change.leg), state: code(change.state) }
         }
-        wit::Fact::LegParty(change) => Fact::LegParty { leg: id(change.leg), party: party(change.party) },
+        wit::Fact::LegParty(change) => {
+            Fact::LegParty { leg: id(change.leg), party: party(change.party) }
+        }
         wit::Fact::LegPeers(change) => {
             bounded("peers", &change.peers)?;
-            Fact::LegPeers { leg: id(change.leg), peers: change.peers.into_iter().map(id).collect() }
+            Fact::LegPeers {
+                leg: id(change.leg),
+                peers: change.peers.into_iter().map(id).collect(),
+            }
         }
         wit::Fact::LegEnded(end) => Fact::LegEnded {
             leg: id(end.leg),
-            cause: fact::RawCause { q850: end.cause.q850, sip: end.cause.sip, text: cut(end.cause.text) },
+            cause: fact::RawCause {
+                q850: end.cause.q850,
+                sip: end.cause.sip,
+                text: cut(end.cause.text),
+            },
             ended_by: cut(end.ended_by),
         },
         wit::Fact::Transfer(transfer) => Fact::Transfer {
@@ -269,13 +287,15 @@ mod tests {
     #[test]
     fn a_list_that_is_too_long_is_refused() {
         let peers = vec![String::from("1"); MAX_LIST + 1];
-        let error = fact(wit::Fact::LegPeers(wit::LegPeers { leg: "1".into(), peers })).unwrap_err();
+        let error =
+            fact(wit::Fact::LegPeers(wit::LegPeers { leg: "1".into(), peers })).unwrap_err();
         assert_eq!(error.0, "1025 peers in one action; at most 1024");
     }
 
     #[test]
     fn an_unknown_presentation_hides_the_number() {
-        let strange = wit::Party { number: "1".into(), name: String::new(), presentation: "secret".into() };
+        let strange =
+            wit::Party { number: "1".into(), name: String::new(), presentation: "secret".into() };
         assert_eq!(party(strange).presentation, fact::Presentation::Restricted);
     }
 

@@ -54,7 +54,8 @@ impl Runtime {
     /// Starts an engine. Compiled plugins are kept in `cache`, a folder for this host alone; without
     /// one they are compiled at each load.
     pub fn new(cache: Option<&Path>) -> Result<Self, RuntimeError> {
-        let engine = Engine::new(&config()).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
+        let engine =
+            Engine::new(&config()).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
         let cache = cache
             .map(|folder| {
                 Cache::open(folder, &engine)

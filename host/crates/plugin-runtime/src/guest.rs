@@ -10,10 +10,10 @@ use std::{
 use wasmtime::{ResourceLimiter, Store, Trap, component::HasData};
 
 use crate::{
-    FailureKind, Limits, Plugin, SettingsProblem,
+    FailureKind, Limits, LoadError, Plugin, SettingsProblem,
     bindings::{
         connector::{Connector, jackfield::log::log},
-        settings::SettingsPre,
+        settings::SettingsIndices,
         state::State,
         types::{Action, Config, Input, Now, Snapshot},
     },
@@ -74,7 +74,11 @@ impl Guest {
         let (connector, state, answer) = guarded(&mut store, SLOW_CALL, bytes, |store| {
             let instance = plugin.instance.instantiate(&mut *store)?;
             let connector = plugin.connector.load(&mut *store, &instance)?;
-            let state = plugin.state.as_ref().map(|state| state.load(&mut *store, &instance)).transpose()?;
+            let state = plugin
+                .state
+                .as_ref()
+                .map(|state| state.load(&mut *store, &instance))
+                .transpose()?;
             let answer = connector.jackfield_connector_connector().call_init(
                 &mut *store,
                 &seed.config,
@@ -112,7 +116,8 @@ impl Guest {
             if snapshot.data.len() <= most {
                 return Ok(snapshot);
             }
-            let problem = format!("its snapshot has {} bytes, {most} are allowed", snapshot.data.len());
+            let problem =
+                format!("its snapshot has {} bytes, {most} are allowed", snapshot.data.len());
             // The instance is well, so this is the kind that says so.
             Err(Failure::new(FailureKind::Error, &problem))
         }))
@@ -129,39 +134,63 @@ impl Guest {
         inputs: &[Input],
     ) -> Result<Vec<Action>, Failure> {
         let connector = &self.connector;
-        let actions = guarded(&mut self.store, deadline, self.limits.bytes_per_step as usize, |store| {
-            connector.jackfield_connector_connector().call_step(store, now, inputs)
-        })?
-        .map_err(guest_error)?;
+        let actions =
+            guarded(&mut self.store, deadline, self.limits.bytes_per_step as usize, |store| {
+                connector.jackfield_connector_connector().call_step(store, now, inputs)
+            })?
+            .map_err(guest_error)?;
         let most = self.limits.effects_per_step as usize;
         if actions.len() > most {
-            let problem = format!("it returned {} actions in one step, {most} are allowed", actions.len());
+            let problem =
+                format!("it returned {} actions in one step, {most} are allowed", actions.len());
             return Err(Failure::new(FailureKind::TooMuch, &problem));
         }
         Ok(actions)
     }
 }
 
+/// Makes an instance and drops it: whether its functions have the right types shows only there.
+pub(crate) fn probe(plugin: &Plugin) -> Result<(), LoadError> {
+    let inner = plugin.inner();
+    let limits = Limits::default();
+    let log = Arc::new(LogGate::new(&plugin.manifest().id, limits.log_lines_per_sec));
+    let mut store = new_store(plugin, &limits, log);
+    let instance =
+        guarded(&mut store, SLOW_CALL, SNAPSHOT_SLACK, |store| inner.instance.instantiate(store))
+            .map_err(|Failure { kind, message }| LoadError::Instantiate { kind, message })?;
+    let misfit = |error: wasmtime::Error| LoadError::Interface(format!("{error:#}"));
+    inner.connector.load(&mut store, &instance).map_err(misfit)?;
+    if let Some(state) = &inner.state {
+        state.load(&mut store, &instance).map_err(misfit)?;
+    }
+    if let Some(settings) = &inner.settings {
+        settings.load(&mut store, &instance).map_err(misfit)?;
+    }
+    Ok(())
+}
+
 /// Asks an instance of its own.
 pub(crate) fn validate_settings(
     plugin: &Plugin,
-    pre: &SettingsPre<GuestState>,
+    indices: &SettingsIndices,
     settings: &str,
 ) -> Result<Vec<SettingsProblem>, Failure> {
     let limits = Limits::default();
     let log = Arc::new(LogGate::new(&plugin.manifest().id, limits.log_lines_per_sec));
     let mut store = new_store(plugin, &limits, log);
     let problems = guarded(&mut store, SLOW_CALL, limits.bytes_per_step as usize, |store| {
-        let bindings = pre.instantiate(&mut *store)?;
+        let instance = plugin.inner().instance.instantiate(&mut *store)?;
+        let bindings = indices.load(&mut *store, &instance)?;
         bindings.jackfield_connector_settings().call_validate(store, settings)
     })?;
     if problems.len() > MAX_PROBLEMS {
         let problem = format!("it named {} problems, {MAX_PROBLEMS} are allowed", problems.len());
         return Err(Failure::new(FailureKind::TooMuch, &problem));
     }
-    let problem = |p: crate::bindings::settings::exports::jackfield::connector::settings::Problem| {
-        SettingsProblem { path: cut(p.path), message: cut(p.message) }
-    };
+    let problem =
+        |p: crate::bindings::settings::exports::jackfield::connector::settings::Problem| {
+            SettingsProblem { path: cut(p.path), message: cut(p.message) }
+        };
     Ok(problems.into_iter().map(problem).collect())
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Inner {
     pub(crate) instance: InstancePre<GuestState>,
     pub(crate) connector: bindings::connector::ConnectorIndices,
     pub(crate) state: Option<bindings::state::StateIndices>,
-    settings: Option<bindings::settings::SettingsPre<GuestState>>,
+    pub(crate) settings: Option<bindings::settings::SettingsIndices>,
 }
 
 /// What a plugin can be used as.
@@ -100,23 +100,37 @@ pub enum LoadError {
         hint: String,
     },
     /// It is no connector.
-    #[error("it does not export `{CONNECTOR}@{VERSION}`, so it is no connector; it exports: {exports}")]
+    #[error(
+        "it does not export `{CONNECTOR}@{VERSION}`, so it is no connector; it exports: {exports}"
+    )]
     NoConnector {
         /// What it does export.
         exports: String,
     },
     /// An interface of another time.
-    #[error("it is made for `{found}`, but this host speaks {VERSION}; build it with the SDK of this host")]
+    #[error(
+        "it is made for `{found}`, but this host speaks {VERSION}; build it with the SDK of this host"
+    )]
     WrongVersion {
         /// The interface with its version.
         found: String,
     },
     /// Same names, other types.
-    #[error("its interfaces are not those of this host: {0}; build it again with the SDK of this host")]
+    #[error(
+        "its interfaces are not those of this host: {0}; build it again with the SDK of this host"
+    )]
     Interface(String),
     /// Its manifest is no good.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// It traps before anybody asked it anything.
+    #[error("it cannot be instantiated ({}): {message}", .kind.code())]
+    Instantiate {
+        /// How it failed.
+        kind: crate::FailureKind,
+        /// In its own words.
+        message: String,
+    },
     /// The compiler did not manage.
     #[error("it cannot be compiled: {0}")]
     Compile(String),
@@ -125,8 +139,9 @@ pub enum LoadError {
 impl Plugin {
     pub(crate) fn load(shared: Arc<Shared>, wasm: &[u8]) -> Result<Self, LoadError> {
         check_header(wasm)?;
-        let types =
-            Validator::new().validate_all(wasm).map_err(|error| LoadError::Invalid(error.to_string()))?;
+        let types = Validator::new()
+            .validate_all(wasm)
+            .map_err(|error| LoadError::Invalid(error.to_string()))?;
         let names = Names::read(wasm)?;
         names.check_imports(&types)?;
         let exports = names.known_exports()?;
@@ -144,7 +159,7 @@ impl Plugin {
                 .map_err(misfit)?,
             settings: exports
                 .settings
-                .then(|| bindings::settings::SettingsPre::new(instance.clone()))
+                .then(|| bindings::settings::SettingsIndices::new(&instance))
                 .transpose()
                 .map_err(misfit)?,
             shared,
@@ -152,7 +167,9 @@ impl Plugin {
             sha256,
             instance,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let plugin = Self { inner: Arc::new(inner) };
+        guest::probe(&plugin)?;
+        Ok(plugin)
     }
 
     /// What it says about itself.
@@ -182,8 +199,8 @@ impl Plugin {
 
     /// Lets the plugin look at settings, in an instance of their own. Empty: they can be used.
     pub fn validate_settings(&self, settings: &str) -> Result<Vec<SettingsProblem>, SettingsError> {
-        let Some(pre) = &self.inner.settings else { return Ok(Vec::new()) };
-        guest::validate_settings(self, pre, settings)
+        let Some(indices) = &self.inner.settings else { return Ok(Vec::new()) };
+        guest::validate_settings(self, indices, settings)
             .map_err(|Failure { kind, message }| SettingsError { kind, message })
     }
 
@@ -230,9 +247,12 @@ fn compile(shared: &Shared, wasm: &[u8], sha256: &str) -> Result<Component, Load
 
 fn link(shared: &Shared, component: &Component) -> Result<InstancePre<GuestState>, LoadError> {
     let mut linker = Linker::new(&shared.engine);
-    bindings::connector::jackfield::log::log::add_to_linker::<_, guest::HasState>(&mut linker, |state| state)
-        .and_then(|()| linker.instantiate_pre(component))
-        .map_err(|error| LoadError::Interface(format!("{error:#}")))
+    bindings::connector::jackfield::log::log::add_to_linker::<_, guest::HasState>(
+        &mut linker,
+        |state| state,
+    )
+    .and_then(|()| linker.instantiate_pre(component))
+    .map_err(|error| LoadError::Interface(format!("{error:#}")))
 }
 
 /// The optional interfaces it has.
@@ -277,7 +297,10 @@ impl Names {
             let allowed = interface == LOG
                 || (TYPES_ONLY.contains(&interface) && is_types_only(types.as_ref(), import));
             if !allowed {
-                return Err(LoadError::UnknownImport { import: import.clone(), hint: hint(import).to_owned() });
+                return Err(LoadError::UnknownImport {
+                    import: import.clone(),
+                    hint: hint(import).to_owned(),
+                });
             }
             if !version.starts_with(TRACK) {
                 return Err(LoadError::WrongVersion { found: import.clone() });
@@ -288,14 +311,16 @@ impl Names {
 
     fn known_exports(&self) -> Result<Exports, LoadError> {
         if !self.has(CONNECTOR)? {
-            let exports = if self.exports.is_empty() { "nothing".into() } else { self.exports.join(", ") };
+            let exports =
+                if self.exports.is_empty() { "nothing".into() } else { self.exports.join(", ") };
             return Err(LoadError::NoConnector { exports });
         }
         Ok(Exports { state: self.has(STATE)?, settings: self.has(SETTINGS)? })
     }
 
     fn has(&self, interface: &str) -> Result<bool, LoadError> {
-        let Some(export) = self.exports.iter().find(|export| split_version(export).0 == interface) else {
+        let Some(export) = self.exports.iter().find(|export| split_version(export).0 == interface)
+        else {
             return Ok(false);
         };
         if split_version(export).1.starts_with(TRACK) {
@@ -313,7 +338,9 @@ fn is_types_only(types: TypesRef<'_>, import: &str) -> bool {
     let Some(item) = types.component_item_for_import(import) else { return false };
     let ComponentEntityType::Instance(instance) = item.ty else { return false };
     types[instance].exports.values().all(|item| match item.ty {
-        ComponentEntityType::Type { created, .. } => !matches!(created, ComponentAnyTypeId::Resource(_)),
+        ComponentEntityType::Type { created, .. } => {
+            !matches!(created, ComponentAnyTypeId::Resource(_))
+        }
         _ => false,
     })
 }

@@ -117,7 +117,12 @@ impl Manifest {
                 return Err(wrong(field, "it must be 1 to 128 bytes of printable text"));
             }
         }
-        if !self.version.split('.').take(3).all(|part| part.starts_with(|c: char| c.is_ascii_digit())) {
+        if !self
+            .version
+            .split('.')
+            .take(3)
+            .all(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+        {
             return Err(wrong("version", "it must look like `1.2.3`"));
         }
         if !self.settings.is_object() {
@@ -151,7 +156,10 @@ impl LinkRequest {
             }
         }
         if !(1..=MAX_FRAME).contains(&self.max_frame) {
-            return Err(wrong(&format!("{field}.max_frame"), &format!("it must be 1 to {MAX_FRAME}")));
+            return Err(wrong(
+                &format!("{field}.max_frame"),
+                &format!("it must be 1 to {MAX_FRAME}"),
+            ));
         }
         for form in &self.secrets {
             if SecretForm::from_code(form).is_none() {
@@ -206,7 +214,10 @@ mod tests {
     #[test]
     fn a_wrong_manifest_is_refused_by_field() {
         for (part, change) in [
-            ("unknown field `colour`", (|m| m["colour"] = "red".into()) as fn(&mut serde_json::Value)),
+            (
+                "unknown field `colour`",
+                (|m| m["colour"] = "red".into()) as fn(&mut serde_json::Value),
+            ),
             ("missing field `author`", |m| {
                 m.as_object_mut().unwrap().remove("author");
             }),

@@ -69,7 +69,9 @@ impl SecretForm {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FillError {
     /// The config has no such secret.
-    #[error("the plugin asks for the secret `{0}`, but the config has none of that name; add `secrets.{0}`")]
+    #[error(
+        "the plugin asks for the secret `{0}`, but the config has none of that name; add `secrets.{0}`"
+    )]
     Unknown(String),
 }
 
@@ -83,11 +85,13 @@ impl Part {
         let secret = secrets.0.get(name).ok_or_else(|| FillError::Unknown(name.clone()))?;
         Ok(match form {
             SecretForm::Md5Hex => {
-                let digest = Md5::new().chain_update(prefix).chain_update(secret).chain_update(suffix);
+                let digest =
+                    Md5::new().chain_update(prefix).chain_update(secret).chain_update(suffix);
                 hex(&digest.finalize())
             }
             SecretForm::HmacSha256Hex => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
+                let mut mac =
+                    Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
                 mac.update(prefix);
                 mac.update(suffix);
                 hex(&mac.finalize().into_bytes())
@@ -124,7 +128,11 @@ impl Secrets {
     ///
     /// A secret cut by the end of `data` is not seen; secrets shorter than [`MIN_MASKED`] are left.
     pub fn mask(&self, data: &mut [u8]) -> usize {
-        self.0.values().filter(|secret| secret.len() >= MIN_MASKED).map(|secret| mask(data, secret)).sum()
+        self.0
+            .values()
+            .filter(|secret| secret.len() >= MIN_MASKED)
+            .map(|secret| mask(data, secret))
+            .sum()
     }
 }
 
@@ -165,7 +173,10 @@ fn mask(data: &mut [u8], secret: &[u8]) -> usize {
 
 pub(crate) fn hex(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .collect()
 }
 
 /// RFC 4648 §4, padded.
@@ -190,12 +201,8 @@ mod tests {
 
     fn filled(form: SecretForm, prefix: &str, suffix: &str) -> String {
         let secrets = Secrets::from_iter([("ami", "open sesame")]);
-        let part = Part::Secret {
-            name: "ami".into(),
-            form,
-            prefix: prefix.into(),
-            suffix: suffix.into(),
-        };
+        let part =
+            Part::Secret { name: "ami".into(), form, prefix: prefix.into(), suffix: suffix.into() };
         String::from_utf8(part.fill(&secrets).unwrap()).unwrap()
     }
 
@@ -203,7 +210,10 @@ mod tests {
     fn every_form_is_what_its_name_says() {
         // The digests are from md5sum and openssl.
         assert_eq!(filled(SecretForm::Md5Hex, "12", ""), "44537cc303b381285c51a2952cb7e149");
-        assert_eq!(filled(SecretForm::HmacSha256Hex, "a", "b"), "47dae6ac7e8c56a7fc014a3a48dafd666512641f5a59dafb71a6cc54e40c2d0d");
+        assert_eq!(
+            filled(SecretForm::HmacSha256Hex, "a", "b"),
+            "47dae6ac7e8c56a7fc014a3a48dafd666512641f5a59dafb71a6cc54e40c2d0d"
+        );
         assert_eq!(filled(SecretForm::Basic, "Aladdin:", ""), "QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(filled(SecretForm::Plain, "", ""), "open sesame");
     }

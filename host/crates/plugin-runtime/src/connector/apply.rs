@@ -33,7 +33,8 @@ impl Connector {
 
     pub(super) fn refuse(&mut self, what: String, out: &mut Outcome) {
         self.usage.refused += 1;
-        let reported = out.incidents.iter().filter(|i| matches!(i, Incident::Refused { .. })).count();
+        let reported =
+            out.incidents.iter().filter(|i| matches!(i, Incident::Refused { .. })).count();
         if reported < MAX_REPORTED {
             out.incidents.push(Incident::Refused { what });
         }
@@ -67,7 +68,10 @@ impl Connector {
             }
             Action::ResyncItem(item) => {
                 if !self.brackets.contains(&item.id) {
-                    return Err(Nonsense(format!("an item of resync {}, which is not open", item.id)));
+                    return Err(Nonsense(format!(
+                        "an item of resync {}, which is not open",
+                        item.id
+                    )));
                 }
                 self.usage.events += 1;
                 Effect::ResyncItem { id: item.id, fact: convert::fact(item.fact)? }
@@ -97,15 +101,18 @@ impl Connector {
                 Effect::Close { link: close.link, reason: cut(close.reason), retry }
             }
             Action::Other(other) => {
-                return Err(Nonsense(format!("an action `{}`, which this host does not know", cut(other.kind))));
+                return Err(Nonsense(format!(
+                    "an action `{}`, which this host does not know",
+                    cut(other.kind)
+                )));
             }
         }))
     }
 
     fn link(&mut self, name: &str) -> Result<&mut super::links::Link, Nonsense> {
-        self.links
-            .get_mut(name)
-            .ok_or_else(|| Nonsense(format!("link `{}`, which is not configured", cut(name.to_owned()))))
+        self.links.get_mut(name).ok_or_else(|| {
+            Nonsense(format!("link `{}`, which is not configured", cut(name.to_owned())))
+        })
     }
 
     fn send(&mut self, send: types::Send) -> Result<Option<Effect>, Nonsense> {
@@ -115,7 +122,8 @@ impl Connector {
             return Ok(None);
         }
         convert::bounded("parts", &send.parts)?;
-        let parts: Vec<Part> = send.parts.into_iter().map(convert::part).collect::<Result<_, _>>()?;
+        let parts: Vec<Part> =
+            send.parts.into_iter().map(convert::part).collect::<Result<_, _>>()?;
         for part in &parts {
             let Part::Secret { form, .. } = part else { continue };
             if !link.request.secrets.iter().any(|asked| asked == form.code()) {
@@ -139,7 +147,9 @@ impl Connector {
     ) -> Result<Effect, Nonsense> {
         let id = outcome.id;
         if self.commands.remove(&id).is_none() {
-            return Err(Nonsense(format!("an outcome of command {id}, which is over or was never given")));
+            return Err(Nonsense(format!(
+                "an outcome of command {id}, which is over or was never given"
+            )));
         }
         let problem = outcome.error.map(convert::problem);
         // The command has its one outcome even if parts of it are nonsense.
@@ -152,17 +162,24 @@ impl Connector {
                 Effect::CommandOutcome { id, end: code(outcome.outcome), problem, detail }
             }
             _ => {
-                let message = format!("the plugin ended it as `{}`, which is no end", cut(outcome.outcome));
+                let message =
+                    format!("the plugin ended it as `{}`, which is no end", cut(outcome.outcome));
                 self.refuse(format!("command {id}: {message}"), out);
                 let problem = Problem { code: "plugin-nonsense".into(), message, retryable: false };
-                Effect::CommandOutcome { id, end: CommandEnd::Unknown, problem: Some(problem), detail }
+                Effect::CommandOutcome {
+                    id,
+                    end: CommandEnd::Unknown,
+                    problem: Some(problem),
+                    detail,
+                }
             }
         })
     }
 
     fn http_request(&mut self, request: types::HttpRequest) -> Result<Effect, Nonsense> {
-        let host = host_of(&request.url)
-            .ok_or_else(|| Nonsense(format!("a request to `{}`, which is no http URL", cut(request.url.clone()))))?;
+        let host = host_of(&request.url).ok_or_else(|| {
+            Nonsense(format!("a request to `{}`, which is no http URL", cut(request.url.clone())))
+        })?;
         if !self.http_hosts.iter().any(|granted| granted == host) {
             return Err(Nonsense(format!("a request to `{host}`, which is not granted")));
         }

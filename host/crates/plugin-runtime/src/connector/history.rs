@@ -31,10 +31,18 @@ pub(super) struct History {
 
 enum Base {
     /// `init` from nothing.
-    Start { now: Now, answer: u64 },
-    Snapshot { snapshot: Snapshot, now: Now },
+    Start {
+        now: Now,
+        answer: u64,
+    },
+    Snapshot {
+        snapshot: Snapshot,
+        now: Now,
+    },
     /// There is no way back.
-    None { why: &'static str },
+    None {
+        why: &'static str,
+    },
 }
 
 struct Step {
@@ -107,8 +115,9 @@ impl History {
         let mut guest = match &self.base {
             Base::None { why } => return Err((*why).to_owned()),
             Base::Start { now, answer } => {
-                let (guest, actions) = Guest::start(seed, None, *now)
-                    .map_err(|failure| format!("a new instance does not start: {}", failure.message))?;
+                let (guest, actions) = Guest::start(seed, None, *now).map_err(|failure| {
+                    format!("a new instance does not start: {}", failure.message)
+                })?;
                 if hash(&actions) != *answer {
                     return Err("a new instance starts in another way".to_owned());
                 }
@@ -122,9 +131,9 @@ impl History {
             }
         };
         for (number, step) in self.steps.iter().enumerate() {
-            let actions = guest
-                .replay(step.now, &step.inputs)
-                .map_err(|failure| format!("step {number} of the replay fails: {}", failure.message))?;
+            let actions = guest.replay(step.now, &step.inputs).map_err(|failure| {
+                format!("step {number} of the replay fails: {}", failure.message)
+            })?;
             if hash(&actions) != step.answer {
                 return Err(format!("step {number} of the replay gives other actions than before"));
             }

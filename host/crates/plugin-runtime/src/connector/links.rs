@@ -134,7 +134,9 @@ impl Link {
     /// The plugin has dealt with the bytes before that offset.
     pub(super) fn consume(&mut self, offset: u64) -> Result<(), Nonsense> {
         let name = &self.request.name;
-        let Some(stream) = self.stream.as_mut().filter(|stream| !stream.closing) else { return Ok(()) };
+        let Some(stream) = self.stream.as_mut().filter(|stream| !stream.closing) else {
+            return Ok(());
+        };
         if !(stream.start..=stream.seen).contains(&offset) {
             return Err(Nonsense(format!(
                 "it consumed link `{name}` up to {offset}, but has bytes {} to {} of it",
@@ -158,7 +160,8 @@ impl Link {
         let head = printable(&stream.buffer[..stream.index(end)]);
         stream.seen = stream.seen.max(end);
         stream.drop_until(end);
-        self.gap = Some(types::Gap { link: self.request.name.clone(), epoch: self.epoch, offset, bytes });
+        self.gap =
+            Some(types::Gap { link: self.request.name.clone(), epoch: self.epoch, offset, bytes });
         Some(TakenOut { epoch: self.epoch, offset, bytes, head })
     }
 
@@ -177,7 +180,9 @@ impl Link {
         }
         let Some(stream) = &mut self.stream else { return Ok(()) };
         if stream.plain_used == MAX_PLAIN {
-            return Err(Nonsense(format!("more than {MAX_PLAIN} secrets in the clear on link `{name}`")));
+            return Err(Nonsense(format!(
+                "more than {MAX_PLAIN} secrets in the clear on link `{name}`"
+            )));
         }
         stream.plain_used += 1;
         Ok(())
@@ -195,7 +200,9 @@ impl Stream {
 
     /// Where a byte lies in the buffer; offsets outside of it are moved to its edges.
     fn index(&self, offset: u64) -> usize {
-        usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.buffer.len())
+        usize::try_from(offset.saturating_sub(self.start))
+            .unwrap_or(usize::MAX)
+            .min(self.buffer.len())
     }
 
     fn drop_until(&mut self, offset: u64) {

@@ -94,7 +94,7 @@ impl Connector {
                 Ok(actions) => self.commit(vec![input], actions, now, out),
                 Err(failure) => {
                     for later in inputs.rev() {
-                        self.queue.push_front(Pending::Prepared(later));
+                        self.queue.push_front(Pending::again(later));
                     }
                     self.restore(failure.kind, now, out)?;
                     return self.leave_out(input, failure.kind, now, out);
@@ -105,7 +105,12 @@ impl Connector {
     }
 
     /// A new instance in the state after the last step that returned.
-    fn restore(&mut self, kind: FailureKind, now: Now, out: &mut Outcome) -> Result<usize, Interrupted> {
+    fn restore(
+        &mut self,
+        kind: FailureKind,
+        now: Now,
+        out: &mut Outcome,
+    ) -> Result<usize, Interrupted> {
         self.guest = None;
         if kind == FailureKind::Deadline {
             self.breaker.burnt += Duration::from_millis(self.seed.limits.step_ms.into());
@@ -159,7 +164,11 @@ impl Connector {
         let what = match input {
             types::Input::Bytes(bytes) => return self.isolate(&bytes, kind, now, out),
             types::Input::LinkUp(types::LinkUp { link, .. }) => {
-                return self.lose(format!("the plugin fails when link `{link}` comes up"), now, out);
+                return self.lose(
+                    format!("the plugin fails when link `{link}` comes up"),
+                    now,
+                    out,
+                );
             }
             types::Input::LinkClosed(types::LinkClosed { link, .. }) => {
                 return self.lose(format!("the plugin fails when link `{link}` closes"), now, out);
@@ -179,7 +188,9 @@ impl Connector {
                 "wake".to_owned()
             }
             types::Input::Message(message) => format!("a message of link `{}`", message.link),
-            types::Input::HttpResponse(response) => format!("the answer to request {}", response.id),
+            types::Input::HttpResponse(response) => {
+                format!("the answer to request {}", response.id)
+            }
             types::Input::SettingsChanged(_) => "settings".to_owned(),
             types::Input::Other(other) => format!("input `{}`", cut(other.kind)),
         };
@@ -199,12 +210,14 @@ impl Connector {
         let name = &bytes.link;
         // Up to `good` it did not fail, up to `bad` it did; `sure`: with what is unconsumed now.
         let mut bad = bytes.offset + bytes.data.len() as u64;
-        let mut good = self.links.get(name).and_then(super::Link::marks).map_or(bad, |(_, seen)| seen);
+        let mut good =
+            self.links.get(name).and_then(super::Link::marks).map_or(bad, |(_, seen)| seen);
         let mut sure = true;
         while bad > good + 1 || !sure {
             let middle = if bad > good + 1 { good + (bad - good) / 2 } else { bad };
             // None: the plugin closed the link meanwhile.
-            let Some(prefix) = self.links.get(name).and_then(|link| link.bytes_until(middle)) else {
+            let Some(prefix) = self.links.get(name).and_then(|link| link.bytes_until(middle))
+            else {
                 return Ok(());
             };
             let input = types::Input::Bytes(prefix);
@@ -253,7 +266,9 @@ impl Connector {
                 self.history = History::begin(self.seed.plugin.has_snapshot(), began, &actions);
                 self.apply(actions, out);
             }
-            Err(failure) => self.give_up(format!("a new instance does not start: {}", failure.message), out),
+            Err(failure) => {
+                self.give_up(format!("a new instance does not start: {}", failure.message), out)
+            }
         }
     }
 

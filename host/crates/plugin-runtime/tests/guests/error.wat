@@ -1,0 +1,3 @@
+;; Answers every step with an error.
+(func (export "jackfield:connector/connector@0.1.0#step") (param $monotonic i64) (param $wall i64) (param $inputs i32) (param $count i32) (result i32)
+  (call $error))

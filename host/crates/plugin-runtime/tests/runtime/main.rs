@@ -1,0 +1,6 @@
+//! What the runtime promises, shown with tiny guests.
+
+mod contract;
+mod guests;
+mod load;
+mod recovery;
