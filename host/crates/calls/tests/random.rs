@@ -2,6 +2,8 @@
 
 mod bill;
 
+use std::collections::BTreeMap;
+
 use bill::{Bill, check_journal, fact};
 use calls::{ConnectorId, Input};
 
@@ -144,13 +146,19 @@ fn a_day(seed: u64, steps: usize) -> Bill {
 
 #[test]
 fn any_order_of_facts_makes_a_sound_journal() {
+    let mut kinds = std::collections::BTreeSet::new();
     for seed in 1..=300 {
         let sound = std::panic::catch_unwind(|| {
             let bill = a_day(seed, 700);
             check_journal(&bill.events, bill.switchboard.state());
+            bill.events
         });
-        assert!(sound.is_ok(), "seed {seed}");
+        let Ok(events) = sound else { panic!("seed {seed}") };
+        let kind = |event: &calls::Event| format!("{:?}", event.body);
+        let word = |body: String| body.split([' ', '(']).next().map(str::to_owned);
+        kinds.extend(events.iter().map(kind).filter_map(word));
     }
+    assert!(kinds.len() >= 38, "such days show nearly everything: {kinds:?}");
 }
 
 /// Everything that was ended is gone in the end, however odd the day was: an empty picture ends all.
@@ -175,47 +183,8 @@ fn an_empty_picture_ends_everything() {
 #[test]
 fn the_same_picture_twice_makes_no_events_the_second_time() {
     for seed in 1..=60 {
-        let mut dice = Dice(seed | 1);
+        let picture = a_picture(&mut Dice(seed));
         let mut bill = Bill::new();
-        let mut lines: Vec<String> = (0..80).map(|_| a_fact(&mut dice, 0)).collect();
-        lines.retain(|line| {
-            line.starts_with("leg")
-                || line.starts_with("queue")
-                || line.starts_with("member")
-                || line.starts_with("join")
-                || line.starts_with("ext")
-        });
-        let mut seen = std::collections::BTreeSet::new();
-        lines.retain(|line| {
-            seen.insert(
-                line.split_whitespace()
-                    .take(
-                        if line.starts_with("leg")
-                            || line.starts_with("ext")
-                            || line.starts_with("queue")
-                        {
-                            2
-                        } else {
-                            3
-                        },
-                    )
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>(),
-            )
-        });
-        lines.sort_by_key(|line| !line.starts_with("leg"));
-        // A leg is in one queue, at one place.
-        let mut places = std::collections::BTreeMap::new();
-        for line in &mut lines {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if let ["join", queue, leg, ..] = words[..] {
-                let place =
-                    places.entry(queue.to_owned()).and_modify(|place| *place += 1).or_insert(1);
-                *line = format!("join {queue} {leg} {place}");
-            }
-        }
-        let picture: String = lines.iter().map(|line| format!("* {line}\n")).collect();
-        let picture = format!("begin all\n{picture}end-of-picture\n");
         bill.play("pbx 1");
         bill.play(&picture);
         bill.events.clear();
@@ -223,6 +192,34 @@ fn the_same_picture_twice_makes_no_events_the_second_time() {
         let made: Vec<_> = bill.events.iter().map(|event| format!("{:?}", event.body)).collect();
         assert_eq!(made.len(), 1, "seed {seed}: {made:#?}\n{picture}");
     }
+}
+
+fn a_picture(dice: &mut Dice) -> String {
+    let mut lines = BTreeMap::new();
+    let mut places = BTreeMap::new();
+    for _ in 0..80 {
+        let line = a_fact(dice, 0);
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // Legs come first, and everything is there once.
+        let (order, names) = match words[0] {
+            "leg" => (0, 2),
+            "queue" | "ext" => (1, 2),
+            "member" | "join" => (2, 3),
+            _ => continue,
+        };
+        lines.entry((order, words[..names].join(" "))).or_insert(line);
+    }
+    let mut picture = String::from("begin all\n");
+    for ((_, name), line) in lines {
+        if let Some(("join", rest)) = name.split_once(' ') {
+            let queue = rest.split(' ').next().map(str::to_owned);
+            let place = places.entry(queue).and_modify(|place| *place += 1).or_insert(1);
+            picture += &format!("* {name} {place}\n");
+        } else {
+            picture += &format!("* {line}\n");
+        }
+    }
+    picture + "end-of-picture\n"
 }
 
 #[test]
@@ -259,4 +256,26 @@ fn ended_calls_and_commands_are_forgotten_in_time() {
     let state = bill.switchboard.state();
     assert_eq!(state.calls().count(), 1_000);
     check_journal(&bill.events, state);
+}
+
+#[test]
+fn what_is_too_much_is_dropped_and_told_once() {
+    let mut bill = Bill::new();
+    let script: String = (0..10_050).map(|n| format!("queue q{n}\n")).collect();
+    bill.play(&script);
+    let state = bill.switchboard.state();
+    assert_eq!(state.queues().count(), 10_000);
+    let notices = bill.events.iter().filter(|event| matches!(event.body, calls::Body::Notice(_)));
+    assert_eq!(notices.count(), 1);
+    assert!(bill.play("connect 1").contains("queue.removed q9999"));
+}
+
+#[test]
+fn a_thousand_commands_may_be_under_way_and_no_more() {
+    let mut bill = Bill::new();
+    bill.play(&"ask probe\n".repeat(1_000));
+    assert!(bill.play("ask probe").contains("refused too-many"));
+    bill.play("outcome 1 done");
+    assert!(!bill.play("ask probe").contains("refused"));
+    check_journal(&bill.events, bill.switchboard.state());
 }

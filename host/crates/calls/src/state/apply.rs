@@ -692,12 +692,10 @@ fn forget<Id: PartialEq>(names: &mut BTreeMap<String, Id>, name: &str, id: Id) {
     }
 }
 
-fn forget_in<Item: Ord, Asked: Ord + ?Sized>(
-    sets: &mut BTreeMap<String, BTreeSet<Item>>,
-    name: &str,
-    item: &Asked,
-) where
-    Item: std::borrow::Borrow<Asked>,
+fn forget_in<Item, Asked>(sets: &mut BTreeMap<String, BTreeSet<Item>>, name: &str, item: &Asked)
+where
+    Item: Ord + std::borrow::Borrow<Asked>,
+    Asked: Ord + ?Sized,
 {
     if let Some(set) = sets.get_mut(name) {
         set.remove(item);

@@ -36,7 +36,7 @@ impl Switchboard {
                 Some((end.at, leg.connector.clone(), leg.native.clone(), leg.id, end.inferred))
             }));
         }
-        ended.sort_unstable_by(|a, b| (a.0, a.3).cmp(&(b.0, b.3)));
+        ended.sort_unstable_by_key(|(at, _, _, id, _)| (*at, *id));
         for (_, connector, native, id, inferred) in ended {
             self.session(&connector).ended.remember(&native, Some(id), inferred);
         }
@@ -193,10 +193,8 @@ impl Switchboard {
         let entries = self.engaged.get(id).into_iter().flatten();
         let entries: Vec<_> = entries.filter_map(|entry| self.state.entry(*entry)).collect();
         let mine = |agent: &Option<AgentId>| agent.as_ref() == Some(id);
-        let serves = |entry: &&crate::state::Entry| {
-            entry.running_service().is_some_and(|service| mine(&service.agent))
-        };
-        if entries.iter().any(|entry| serves(&entry)) {
+        let mut services = entries.iter().filter_map(|entry| entry.running_service());
+        if services.any(|service| mine(&service.agent)) {
             return AgentState::Talking;
         }
         let gone = |leg| self.state.leg(leg).is_none_or(|leg| leg.ended.is_some());

@@ -35,6 +35,20 @@ struct Ended {
 }
 
 impl EndedLegs {
+    /// A leg that ended stays ended, except one whose end was only concluded and that a later picture shows:
+    /// it lives, and starts as a new leg.
+    fn may_start(&mut self, native: &str, in_picture: bool) -> bool {
+        match self.known.get(native) {
+            None => true,
+            Some(ended) if ended.inferred && in_picture => {
+                self.known.remove(native);
+                self.order.retain(|other| other != native);
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
     pub(super) fn remember(&mut self, native: &str, id: Option<LegId>, inferred: bool) {
         let new = self.known.insert(native.to_owned(), Ended { id, inferred }).is_none();
         if new {
@@ -59,7 +73,7 @@ impl Switchboard {
             self.leg_party(sight, leg.id.clone(), leg.party);
             return self.leg_state(sight, leg.id, leg.state);
         }
-        if self.session(connector).ended.known.contains_key(&*leg.id) {
+        if !self.session(connector).ended.may_start(&leg.id, sight.inferred) {
             return;
         }
         if self.state.sizes(connector).legs >= MOST_LEGS {

@@ -117,9 +117,10 @@ impl Switchboard {
         self.wish(connector, name, wish);
     }
 
-    /// Is what comes from this connector seen live?
+    /// Is what comes from this connector seen live, and not what a restart has left?
     fn sees(&self, connector: &ConnectorId) -> bool {
-        self.state.connector(connector).is_some_and(|connector| connector.connected)
+        let restarted = self.sessions.get(connector).is_some_and(|session| session.restarted);
+        !restarted && self.state.connector(connector).is_some_and(|connector| connector.connected)
     }
 
     pub(super) fn wish(
