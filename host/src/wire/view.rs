@@ -1,0 +1,1 @@
+//! Answers of REST that are not events.
