@@ -61,6 +61,13 @@ pub(crate) struct Sizes {
     pub waiting: usize,
 }
 
+impl Sizes {
+    /// Nothing of it is left.
+    pub fn is_empty(self) -> bool {
+        self.legs + self.queues + self.members + self.extensions + self.waiting == 0
+    }
+}
+
 /// Native names of one connector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {

@@ -27,7 +27,7 @@ use crate::{
 
 /// What the switchboard is told by the config.
 pub struct Policy {
-    /// Every configured connector.
+    /// Every configured connector. What the journal holds of others ends with the first input.
     pub connectors: BTreeMap<ConnectorId, ConnectorPolicy>,
     /// Phone number rules; they live in the host.
     pub parties: Parties,
@@ -319,7 +319,7 @@ struct Session {
     early: BTreeMap<String, Vec<(Option<Timestamp>, Fact)>>,
     /// Limits a notice was given for.
     full_told: BTreeSet<&'static str>,
-    to_restore: VecDeque<MemberRef>,
+    to_restore: BTreeSet<MemberRef>,
     restoring: BTreeMap<CommandId, MemberRef>,
 }
 
@@ -435,6 +435,7 @@ impl Switchboard {
         if !std::mem::replace(&mut self.woken, true) {
             self.end_what_the_journal_left();
             self.resume_wrap_ups();
+            self.forget_unconfigured();
         }
     }
 

@@ -161,9 +161,9 @@ impl Switchboard {
         self.known_queues(queues)?;
         let seats = self.seats_for(agent, queues);
         if seats.is_empty() {
-            let wher = if queues.is_empty() { "any queue" } else { "that queue" };
+            let place = if queues.is_empty() { "any queue" } else { "that queue" };
             return Err(Refusal::Conflict {
-                message: format!("agent `{agent}` is not a member of {wher}"),
+                message: format!("agent `{agent}` is not a member of {place}"),
                 fix: "log them in first, or set their device".to_owned(),
             });
         }

@@ -100,6 +100,20 @@ impl Switchboard {
         }
     }
 
+    /// Connectors that were taken out of the config: nobody will ever tell how their calls end.
+    pub(super) fn forget_unconfigured(&mut self) {
+        let known = self.state.connectors().map(|connector| connector.id.clone());
+        let gone: Vec<ConnectorId> =
+            known.filter(|id| !self.policy.connectors.contains_key(id)).collect();
+        for connector in gone {
+            self.disconnected(&connector, "not in the config any more".to_owned());
+            if !self.state.sizes(&connector).is_empty() {
+                self.resync_begin(connector.clone(), 0, "all".to_owned());
+                self.resync_end(connector, 0);
+            }
+        }
+    }
+
     pub(super) fn disconnected(&mut self, connector: &ConnectorId, reason: String) {
         let session = self.session(connector);
         // What was not put back yet is put back after the next picture.

@@ -172,7 +172,7 @@ impl Switchboard {
             };
             if keep {
                 if restarted {
-                    self.session(connector).to_restore.push_back(member.clone());
+                    self.session(connector).to_restore.insert(member.clone());
                 }
                 wanted.insert(member);
             } else if self.seat(connector, &member).is_none() {
@@ -202,7 +202,7 @@ impl Switchboard {
     /// Sends the next of the commands that make the PBX as it is wished.
     pub(super) fn put_back(&mut self, connector: &ConnectorId) {
         while self.session(connector).restoring.len() < MOST_RESTORING {
-            let Some(member) = self.session(connector).to_restore.pop_front() else { return };
+            let Some(member) = self.session(connector).to_restore.pop_first() else { return };
             let Some(wish) = self.state.desired_member(connector, &member).cloned() else {
                 continue;
             };

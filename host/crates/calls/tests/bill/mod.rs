@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use calls::{
     Accepted, Actor, AgentId, Body, CallId, CommandId, ConnectorId, ConnectorPolicy, EntryId,
-    Event, Fact, Input, LegId, Now, Output, Policy, QueueId, Refusal, Request, State, Switchboard,
-    Timestamp,
+    Event, Fact, Input, LegId, Now, Output, Policy, QueueId, Refusal, Request, Restore, State,
+    Switchboard, Timestamp,
     event::{Agent, CommandEnd, Device, Party},
     fact::{
         Caller, Extension, Leg, LegDirection, Member, MemberRef, Notice, Pbx, QueueSettings,
@@ -19,9 +19,12 @@ const START: u64 = 1_000_000_000_000_000_000;
 
 pub fn policy() -> Policy {
     let policy = ConnectorPolicy { plugin: "asterisk 0.1.0".into(), ..Default::default() };
-    let connectors = ["hq", "branch"].map(|id| (ConnectorId::from(id), policy.clone()));
+    let mut connectors = BTreeMap::from(["hq", "branch"].map(|id| (id.into(), policy.clone())));
+    if let Some(hq) = connectors.get_mut(&ConnectorId::from("hq")) {
+        hq.restore_queues.insert("fleeting".into(), Restore::Nothing);
+    }
     Policy {
-        connectors: connectors.into(),
+        connectors,
         parties: Box::new(|_, raw| Party {
             raw: raw.number.clone(),
             name: Some(raw.name.clone()).filter(|name| !name.is_empty()),
@@ -71,12 +74,14 @@ impl Bill {
     }
 
     /// The host goes away and comes back with nothing but the journal.
-    pub fn restart_host(&mut self) {
+    pub fn restart_host(&mut self, without: &str) {
         let mut state = State::default();
         self.events.iter().for_each(|event| state.apply(event));
-        self.switchboard = Switchboard::new(policy(), state);
-        for connector in ["hq", "branch"] {
-            let connector = connector.into();
+        let mut policy = policy();
+        policy.connectors.remove(&ConnectorId::from(without));
+        let configured: Vec<ConnectorId> = policy.connectors.keys().cloned().collect();
+        self.switchboard = Switchboard::new(policy, state);
+        for connector in configured {
             self.switchboard.handle(Input::Configured { connector }, self.now());
         }
     }
@@ -120,7 +125,8 @@ impl Bill {
                 self.millis = until;
             }
             ["on", connector] => self.connector = (*connector).into(),
-            ["restart-host"] => self.restart_host(),
+            ["restart-host"] => self.restart_host(""),
+            ["restart-host", "without", connector] => self.restart_host(connector),
             ["connect", started] => {
                 self.input_fact(pbx(started));
                 self.picture += 1;
