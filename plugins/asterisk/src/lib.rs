@@ -1,1 +1,509 @@
-//! Placeholder.
+//! The Asterisk connector: AMI bytes in, facts about queues, agents, extensions and calls out.
+//!
+//! It works with a stock `manager.conf` and the least privileges that show queues and calls; what an account
+//! cannot see or do is missing from the capabilities it reports.
+
+pub mod calls;
+mod commands;
+mod extensions;
+pub mod forgery;
+pub mod frame;
+mod live;
+mod out;
+mod probe;
+mod queues;
+mod resync;
+mod session;
+pub mod settings;
+mod snapshot;
+
+use std::collections::BTreeSet;
+
+use jackfield_sdk::{
+    Action, Bytes, Command, Config, Connector, Error, Fact, Input, LinkClosed, Now, Pbx, Problem, Snapshot, log,
+    register_connector,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    calls::Calls,
+    commands::Commands,
+    extensions::Extensions,
+    frame::{Header, Next, get, get_text},
+    out::Out,
+    probe::Probes,
+    queues::Queues,
+    resync::Resync,
+    session::{Asked, LINK, Phase, Session},
+    settings::{Rules, Settings},
+};
+
+/// The name and version of our snapshots.
+const FORMAT: &str = "asterisk";
+const VERSION: u32 = 1;
+
+/// No frame of the PBX is longer.
+const MAX_FRAME: usize = 64 * 1024;
+
+/// After a resync made necessary by an anomaly, the next one waits so long.
+const RESYNC_GAP_NS: u64 = 5_000_000_000;
+
+/// An instance.
+pub struct Asterisk {
+    settings: Settings,
+    rules: Rules,
+    state: State,
+}
+
+register_connector!(Asterisk, manifest = include_bytes!("../manifest.json"));
+
+/// Everything a snapshot holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct State {
+    session: Session,
+    pbx: PbxFacts,
+    calls: Calls,
+    queues: Queues,
+    extensions: Extensions,
+    commands: Commands,
+    probes: Probes,
+    resync: Option<Resync>,
+    last_resync: u64,
+    /// A resync is due at this monotonic time.
+    resync_at: Option<u64>,
+    /// Commands `resync` that wait for the next one.
+    resync_commands: Vec<u64>,
+    /// Channels whose forged frames were reported.
+    forgers: BTreeSet<String>,
+    /// A frame that never ended is being skipped.
+    skipping: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct PbxFacts {
+    version: String,
+    system_name: String,
+    started_at: Option<u64>,
+    uptime: Option<u64>,
+    /// As told last.
+    capabilities: Vec<String>,
+}
+
+impl Connector for Asterisk {
+    fn init(config: Config, state: Option<Snapshot>, _now: Now, _out: &mut Vec<Action>) -> Result<Self, Error> {
+        let (settings, rules) = settings::read(&config.settings)?;
+        let state = match state {
+            None => State::default(),
+            Some(snapshot) if snapshot.format == FORMAT && snapshot.version == VERSION => {
+                serde_json::from_slice(&snapshot.data).map_err(|error| {
+                    Error::new("bad-snapshot", format!("the snapshot cannot be read: {error}"))
+                })?
+            }
+            Some(snapshot) => {
+                let Snapshot { format, version, .. } = snapshot;
+                return Err(Error::new("unknown-snapshot", format!("a snapshot {format} {version} is not ours")));
+            }
+        };
+        Ok(Self { settings, rules, state })
+    }
+
+    fn step(&mut self, now: Now, inputs: Vec<Input>, out: &mut Vec<Action>) -> Result<(), Error> {
+        let mut out = Out::new(now, out);
+        let before = self.wake_at();
+        // A wake-up that came is used up, whatever it was for.
+        let woken = inputs.iter().any(|input| matches!(input, Input::Wake));
+        for input in inputs {
+            out.at_pbx = None;
+            self.input(input, &mut out);
+        }
+        self.due(&mut out);
+        let wake_at = self.wake_at();
+        if woken || wake_at != before {
+            out.push(Action::WakeAt(wake_at));
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Error> {
+        let data = serde_json::to_vec(&self.state)
+            .map_err(|error| Error::new("snapshot-failed", format!("the state cannot be written: {error}")))?;
+        Ok(Snapshot { format: FORMAT.into(), version: VERSION, data })
+    }
+
+    fn validate(settings: &str) -> Vec<Problem> {
+        settings::problems(settings)
+    }
+}
+
+impl Asterisk {
+    fn input(&mut self, input: Input, out: &mut Out<'_>) {
+        match input {
+            Input::LinkUp(up) if up.link == LINK => {
+                self.state.session = Session::up(up.epoch, &up.nonce, out);
+                self.state.skipping = false;
+            }
+            Input::Bytes(bytes) if bytes.link == LINK && self.state.session.is_of(bytes.epoch) => {
+                self.bytes(&bytes, out);
+            }
+            Input::LinkClosed(closed) if closed.link == LINK => self.closed(&closed, out),
+            Input::Gap(gap) if gap.link == LINK && self.state.session.is_of(gap.epoch) => {
+                // What comes next may start in mid-frame: believe nothing until we know where we are.
+                if self.state.session.phase == Phase::Live {
+                    self.distrust(out);
+                    self.want_resync(0, out);
+                }
+            }
+            Input::Command(command) => self.command(&command, out),
+            Input::SettingsChanged(text) => match settings::read(&text) {
+                Ok((settings, rules)) => {
+                    (self.settings, self.rules) = (settings, rules);
+                    self.want_resync(0, out);
+                }
+                Err(error) => log::error(&error.message),
+            },
+            _ => {}
+        }
+    }
+
+    fn bytes(&mut self, bytes: &Bytes, out: &mut Out<'_>) {
+        self.state.session.heard(self.settings.keepalive_secs, out);
+        let data = bytes.data.as_slice();
+        let mut at = 0;
+        if self.state.session.phase == Phase::Banner {
+            match self.banner(data, out) {
+                Some(length) => at = length,
+                None => return,
+            }
+        }
+        let mut headers = Vec::with_capacity(64);
+        loop {
+            let rest = &data[at..];
+            match frame::next(rest, &mut headers) {
+                Next::Frame(length) => {
+                    at += length;
+                    if std::mem::take(&mut self.state.skipping) {
+                        continue;
+                    }
+                    out.at_pbx = None;
+                    self.frame(&headers, out);
+                }
+                Next::Blank(length) => at += length,
+                Next::Incomplete if rest.len() > MAX_FRAME => {
+                    // Keep what may be the start of its end.
+                    at += rest.len() - 3;
+                    if !std::mem::replace(&mut self.state.skipping, true) {
+                        self.poisoned(&headers, "it has no end", out);
+                    }
+                    break;
+                }
+                Next::Incomplete => break,
+            }
+        }
+        if at > 0 {
+            out.push(Action::consumed(LINK, bytes.offset + at as u64));
+        }
+    }
+
+    /// The first line, which no empty line follows. Says how long it was.
+    fn banner(&mut self, data: &[u8], out: &mut Out<'_>) -> Option<usize> {
+        const BANNER: &[u8] = b"Asterisk Call Manager/";
+        let end = data.windows(2).take(256).position(|two| two == b"\r\n");
+        let known = data.len().min(BANNER.len());
+        if data[..known] != BANNER[..known] || (end.is_none() && data.len() > 256) {
+            let message = "what answers there is no AMI: check the port (5038, TLS 5039) in `links.ami`";
+            self.state.session.close(message, "slow", out);
+            return Some(data.len());
+        }
+        let end = end?;
+        self.state.session.challenge(out);
+        Some(end + 2)
+    }
+
+    fn frame(&mut self, headers: &[Header<'_>], out: &mut Out<'_>) {
+        match headers {
+            [(b"Response", _), (b"ActionID", id), ..] => {
+                if let Some(id) = self.state.session.own(id) {
+                    self.response(id, headers, out);
+                }
+            }
+            // An error about something we did not send in full has no ActionID.
+            [(b"Response", _), ..] => {}
+            [(b"Event", _), (b"ActionID", id), ..] => self.item(id, headers, out),
+            [(b"Event", b"QueueParams" | b"QueueMember" | b"QueueEntry" | b"QueueStatusComplete"), .., (b"ActionID", id)] => {
+                self.item(id, headers, out);
+            }
+            [(b"Event", _), (b"Privilege", _), ..] => self.live(headers, out),
+            _ => self.poisoned(headers, "it begins as nothing Asterisk sends", out),
+        }
+    }
+
+    fn item(&mut self, action_id: &[u8], headers: &[Header<'_>], out: &mut Out<'_>) {
+        let own = self.state.session.own(action_id);
+        let Some(id) = own else {
+            // A cut item has lost its ActionID.
+            return self.poisoned(headers, "it answers nothing we asked", out);
+        };
+        let Some(&Asked::List(list)) = self.state.session.asked(id) else { return };
+        let Some(resync) = &mut self.state.resync else { return };
+        let whole = match headers[0].1 {
+            b"QueueEntry" => forgery::entry_is_whole(headers),
+            b"CoreShowChannel" => forgery::item_is_whole(headers, 2),
+            _ => true,
+        };
+        if resync.item(list, headers, &mut self.state.calls, &self.rules) {
+            self.state.session.answered(id);
+            self.end_resync_if_complete(out);
+        } else if !whole {
+            self.poisoned(headers, "a list item in it is cut", out);
+        }
+    }
+
+    /// A frame that Asterisk would not send: somebody put line ends into what it prints.
+    fn poisoned(&mut self, headers: &[Header<'_>], why: &str, out: &mut Out<'_>) {
+        let session = &self.state.session;
+        if !matches!(session.phase, Phase::Booting | Phase::Live) {
+            return;
+        }
+        if let Some(resync) = &mut self.state.resync {
+            resync.item_was_cut(headers);
+        }
+        let known = self.state.session.distrust.is_some();
+        self.distrust(out);
+        if known {
+            // What follows the cut is expected to be nonsense.
+            return;
+        }
+        let channel = headers.iter().take(8).find(|header| header.0 == b"Channel").map(|header| header.1);
+        let channel = channel.map(frame::text).unwrap_or_default();
+        self.report_forgery(channel, headers, why, out);
+    }
+
+    fn report_forgery(&mut self, channel: String, headers: &[Header<'_>], why: &str, out: &mut Out<'_>) {
+        let first = !self.state.forgers.contains(&channel);
+        if self.state.forgers.len() >= 256 {
+            self.state.forgers.clear();
+        }
+        if first {
+            let event: String = headers.first().map(|header| frame::text(header.1)).unwrap_or_default();
+            let event: String = event.chars().filter(|letter| letter.is_alphanumeric()).take(40).collect();
+            let place = if channel.is_empty() { String::new() } else { format!(" about the channel {channel}") };
+            let message = format!("a frame ({event}){place} was dropped: {why}; a caller may be forging AMI events");
+            let fix = "Look at who called on that channel, and have the SBC or the trunk's provider strip control \
+                       characters from caller numbers";
+            out.notice("forged-input", "security", message, fix);
+            self.state.forgers.insert(channel);
+        }
+        self.want_resync(if first { 0 } else { RESYNC_GAP_NS }, out);
+    }
+
+    /// Believes nothing more until a ping is answered.
+    fn distrust(&mut self, out: &mut Out<'_>) {
+        if self.state.session.distrust.is_none() {
+            let ping = self.state.session.ping(out);
+            self.state.session.distrust = Some(ping);
+        }
+    }
+
+    fn response(&mut self, id: u64, headers: &[Header<'_>], out: &mut Out<'_>) {
+        let Some(asked) = self.state.session.asked(id).cloned() else { return };
+        let success = headers[0].1 == b"Success";
+        if matches!(asked, Asked::List(_)) && success {
+            // Its items follow under the same ActionID.
+            return;
+        }
+        self.state.session.answered(id);
+        match asked {
+            Asked::Challenge => match get(headers, b"Challenge") {
+                Some(challenge) if success => {
+                    let challenge = challenge.to_vec();
+                    self.state.session.login(&self.settings.username, &challenge, out);
+                }
+                _ => self.state.session.close("it offers no MD5 challenge", "slow", out),
+            },
+            Asked::Login if success => self.state.session.logged_in(out),
+            Asked::Login => {
+                let message = format!(
+                    "the PBX refused the login of `{}` ({}): check `username`, the secret in `secrets.ami`, and \
+                     deny/permit of that section in manager.conf",
+                    self.settings.username,
+                    get_text(headers, b"Message"),
+                );
+                self.state.session.close(message, "slow", out);
+            }
+            Asked::Booted => {
+                self.state.session.pong();
+                self.booted(out);
+            }
+            Asked::ListCommands => {
+                self.state.session.actions = headers[2..]
+                    .iter()
+                    .filter_map(|(name, text)| Some((frame::text(name), probe::privilege(text)?)))
+                    .collect();
+            }
+            Asked::CoreSettings => {
+                self.state.pbx.version = get_text(headers, b"AsteriskVersion");
+                self.state.pbx.system_name = get_text(headers, b"SystemName");
+            }
+            Asked::CoreStatus => {
+                self.state.pbx.started_at = probe::started_at(headers, self.state.pbx.uptime, out.now.wall_ns);
+                self.ready(out);
+            }
+            Asked::Filter => {
+                if !success {
+                    log::warn(&format!("the PBX took an event filter not: {}", get_text(headers, b"Message")));
+                }
+            }
+            Asked::Ping => self.pong(id, headers, out),
+            Asked::List(list) => {
+                if let Some(resync) = &mut self.state.resync {
+                    resync.denied(list);
+                }
+                log::warn(&format!("the PBX refuses a list ({list:?}): {}", get_text(headers, b"Message")));
+                self.end_resync_if_complete(out);
+            }
+            Asked::Command(command) => self.state.commands.answered(command, headers, out),
+            Asked::ProbeConfig(command) => self.state.probes.config(command, headers, success),
+            Asked::ProbeEnd(command) => {
+                let report = probe::report(self, out);
+                self.state.probes.end(command, report, out);
+            }
+        }
+    }
+
+    fn pong(&mut self, id: u64, headers: &[Header<'_>], out: &mut Out<'_>) {
+        self.state.session.pong();
+        if let Some(at) = get(headers, b"Timestamp").and_then(forgery::nanoseconds) {
+            self.state.session.clock_off = Some(at as i64 - out.now.wall_ns as i64);
+        }
+        if self.state.session.distrust == Some(id) {
+            // Here a frame begins for certain, so the next event shows how events begin.
+            self.state.session.distrust = None;
+            self.state.session.shape = None;
+        }
+    }
+
+    /// Asterisk is ready: learn what it is and what we may do.
+    fn booted(&mut self, out: &mut Out<'_>) {
+        if self.state.session.phase != Phase::Booting {
+            return;
+        }
+        self.state.session.phase = Phase::Live;
+        self.state.session.heard(self.settings.keepalive_secs, out);
+        let session = &mut self.state.session;
+        session.ping(out);
+        session.ask(Asked::ListCommands, "ListCommands", &[], out);
+        session.ask(Asked::CoreSettings, "CoreSettings", &[], out);
+        // Answers come in order: this is the last.
+        session.ask(Asked::CoreStatus, "CoreStatus", &[], out);
+    }
+
+    fn ready(&mut self, out: &mut Out<'_>) {
+        if self.settings.filters && self.state.session.actions.contains_key("Filter") {
+            for filter in live::FILTERS {
+                let headers = [("Operation", "Add"), ("Filter", filter)];
+                self.state.session.ask(Asked::Filter, "Filter", &headers, out);
+            }
+        }
+        self.tell_pbx(out);
+        self.want_resync(0, out);
+        if !self.state.session.fully_booted {
+            // This account is not told when Asterisk has loaded everything: look again.
+            self.state.resync_at.get_or_insert(out.mono() + RESYNC_GAP_NS);
+        }
+    }
+
+    /// Tells what the PBX is and what can be seen and done, if that is news.
+    fn tell_pbx(&mut self, out: &mut Out<'_>) {
+        let capabilities = probe::capabilities(&self.state.session, self.state.queues.sees_variables);
+        self.state.pbx.capabilities.clone_from(&capabilities);
+        let pbx = &self.state.pbx;
+        out.fact(Fact::Pbx(Pbx {
+            product: "Asterisk".into(),
+            version: pbx.version.clone(),
+            system_name: pbx.system_name.clone(),
+            started_at: pbx.started_at,
+            capabilities,
+        }));
+    }
+
+    /// A resync is needed, at the earliest so long after the last one.
+    fn want_resync(&mut self, gap_ns: u64, out: &Out<'_>) {
+        let at = out.mono().max(self.state.last_resync + gap_ns);
+        self.state.resync_at = Some(self.state.resync_at.map_or(at, |known| known.min(at)));
+    }
+
+    fn end_resync_if_complete(&mut self, out: &mut Out<'_>) {
+        let State { resync, calls, queues, extensions, last_resync, .. } = &mut self.state;
+        if let Some(resync) = resync.take_if(|resync| resync.is_complete()) {
+            *last_resync = out.mono();
+            out.at_pbx = None;
+            resync.end(calls, queues, extensions, &self.rules, out);
+        }
+    }
+
+    fn closed(&mut self, closed: &LinkClosed, out: &mut Out<'_>) {
+        if !self.state.session.is_of(closed.epoch) {
+            return;
+        }
+        let state = &mut self.state;
+        state.session = Session::default();
+        state.skipping = false;
+        state.resync_at = None;
+        state.forgers.clear();
+        state.queues.lost_sight();
+        state.commands.lost(out);
+        state.probes.lost(out);
+        let waiting = state.resync.take().map(|resync| resync.commands).unwrap_or_default();
+        for command in waiting.into_iter().chain(std::mem::take(&mut state.resync_commands)) {
+            out.push(Action::failed(command, Error::retryable("link-lost", "the link to the PBX broke")));
+        }
+    }
+
+    fn command(&mut self, command: &Command, out: &mut Out<'_>) {
+        let live = self.state.session.phase == Phase::Live;
+        match command.kind.as_str() {
+            "resync" | "probe" if !live => {
+                let error = Error::retryable("not-connected", "the connector is not logged in to the PBX now");
+                out.push(Action::failed(command.id, error));
+            }
+            "resync" => {
+                self.state.resync_commands.push(command.id);
+                self.want_resync(0, out);
+            }
+            "probe" => self.state.probes.begin(command.id, &mut self.state.session, out),
+            _ => self.state.commands.handle(command, &mut self.state.session, out),
+        }
+    }
+
+    /// Does what is due now.
+    fn due(&mut self, out: &mut Out<'_>) {
+        out.at_pbx = None;
+        let now = out.mono();
+        self.state.session.timed_out(out);
+        if self.state.queues.deadline().is_some_and(|at| at <= now) {
+            self.state.queues.timed_out(&self.state.calls, out);
+        }
+        if self.state.resync.as_ref().is_some_and(|resync| resync.deadline <= now) {
+            self.state.session.close("the PBX did not complete its lists within 30 s", "normal", out);
+        }
+        let State { resync, resync_at, resync_commands, session, calls, .. } = &mut self.state;
+        let trusted = session.phase == Phase::Live && session.distrust.is_none();
+        if trusted && resync.is_none() && resync_at.take_if(|at| *at <= now).is_some() {
+            let commands = std::mem::take(resync_commands);
+            // The number of the resync: unique as long as the host runs.
+            let id = out.now.monotonic_ns;
+            *resync = Some(Resync::begin(id, commands, calls, session, out));
+        }
+    }
+
+    /// When to be woken; 0 is never.
+    fn wake_at(&self) -> u64 {
+        let state = &self.state;
+        let resync = match &state.resync {
+            Some(resync) => Some(resync.deadline),
+            None if state.session.phase == Phase::Live && state.session.distrust.is_none() => state.resync_at,
+            None => None,
+        };
+        [state.session.wake_at(), state.queues.deadline(), resync].into_iter().flatten().min().unwrap_or(0)
+    }
+}

@@ -1,0 +1,121 @@
+//! People's lines: device states and dialplan hints made into extensions.
+
+use std::collections::BTreeMap;
+
+use jackfield_sdk::{Extension, Fact};
+use serde::{Deserialize, Serialize};
+
+use crate::{out::Out, settings::Rules};
+
+/// All extensions, by number.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Extensions {
+    known: BTreeMap<String, Line>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    /// As told: the device, or the hint's first.
+    device: String,
+    /// What the device says, when it is one of ours.
+    by_device: Option<String>,
+    /// What the hint says.
+    by_hint: Option<String>,
+}
+
+impl Extensions {
+    /// A device changed state; says which extension that was.
+    pub fn device(&mut self, device: &str, state: &[u8], rules: &Rules) -> Option<String> {
+        let number = rules.of_device(device)?;
+        let line = self.known.entry(number.clone()).or_default();
+        line.device = device.into();
+        line.by_device = Some(device_state(state).into());
+        Some(number)
+    }
+
+    /// A hint changed state; says which extension that was.
+    pub fn hint(&mut self, number: &str, hint: &str, status: i64, rules: &Rules) -> Option<String> {
+        if !rules.is_extension(number) {
+            return None;
+        }
+        if status < 0 {
+            if let Some(line) = self.known.get_mut(number) {
+                line.by_hint = None;
+            }
+            return Some(number.into());
+        }
+        let line = self.known.entry(number.into()).or_default();
+        let first = hint.split(['&', ',']).next().unwrap_or_default();
+        if line.device.is_empty() && !first.is_empty() {
+            line.device = first.into();
+        }
+        line.by_hint = Some(hint_state(status).into());
+        Some(number.into())
+    }
+
+    /// Tells an extension if it is not as `before`.
+    pub fn tell(&mut self, number: &str, before: Option<Extension>, out: &mut Out<'_>) {
+        let now = self.fact(number);
+        match (before, now) {
+            (Some(before), Some(now)) if before.device == now.device && before.state == now.state => {}
+            (_, Some(now)) => out.fact(Fact::Extension(now)),
+            (Some(_), None) => {
+                self.known.remove(number);
+                out.fact(Fact::ExtensionRemoved(number.into()));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// An extension as it is now.
+    pub fn fact(&self, number: &str) -> Option<Extension> {
+        let line = self.known.get(number)?;
+        let state = line.by_device.as_ref().or(line.by_hint.as_ref())?;
+        Some(Extension { number: number.into(), device: line.device.clone(), name: String::new(), state: state.clone() })
+    }
+
+    /// All of them.
+    pub fn picture(&self) -> Vec<Fact> {
+        self.known.keys().filter_map(|number| self.fact(number)).map(Fact::Extension).collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Takes the picture of complete lists; what changed live meanwhile is kept.
+    pub fn take_picture(&mut self, picture: Self, touched: &std::collections::BTreeSet<String>) {
+        let before = std::mem::replace(&mut self.known, picture.known);
+        for number in touched {
+            if let Some(line) = before.get(number) {
+                self.known.insert(number.clone(), line.clone());
+            }
+        }
+    }
+}
+
+fn device_state(state: &[u8]) -> &'static str {
+    match state {
+        b"NOT_INUSE" => "registered",
+        b"INUSE" => "in-use",
+        b"BUSY" => "busy",
+        b"RINGING" | b"RINGINUSE" => "ringing",
+        b"ONHOLD" => "on-hold",
+        b"UNAVAILABLE" => "unregistered",
+        _ => "unknown",
+    }
+}
+
+/// Asterisk's extension states are bits: 1 in use, 2 busy, 4 unavailable, 8 ringing, 16 on hold.
+fn hint_state(status: i64) -> &'static str {
+    match status {
+        0 => "registered",
+        status if status & 8 != 0 => "ringing",
+        status if status & 2 != 0 => "busy",
+        status if status & 16 != 0 => "on-hold",
+        status if status & 1 != 0 => "in-use",
+        status if status & 4 != 0 => "unregistered",
+        _ => "unknown",
+    }
+}

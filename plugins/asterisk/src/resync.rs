@@ -1,0 +1,167 @@
+//! A picture of the PBX: four lists asked at once, told in one bracket when all are complete.
+
+use std::collections::BTreeSet;
+
+use jackfield_sdk::{Action, ResyncBegin, ResyncItem};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    calls::{Calls, Told},
+    extensions::Extensions,
+    forgery,
+    frame::{Header, get, get_text},
+    out::Out,
+    queues::{Picture, Queues, Touched},
+    session::{Asked, Session},
+    settings::Rules,
+};
+
+/// How long the lists may take together.
+const PATIENCE_NS: u64 = 30_000_000_000;
+
+/// The lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum List {
+    /// Queues, members, callers.
+    Queues,
+    /// Channels, and the bridges they are in.
+    Channels,
+    /// Device states.
+    Devices,
+    /// Hints.
+    Hints,
+}
+
+const LISTS: [(List, &str); 4] = [
+    (List::Queues, "QueueStatus"),
+    (List::Channels, "CoreShowChannels"),
+    (List::Devices, "DeviceStateList"),
+    (List::Hints, "ExtensionStateList"),
+];
+
+/// A resync under way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Resync {
+    id: u64,
+    open: BTreeSet<List>,
+    denied: BTreeSet<List>,
+    queues: Picture,
+    /// Channels that were there when it began.
+    before: BTreeSet<String>,
+    /// Channels of the list.
+    listed: BTreeSet<String>,
+    extensions: Extensions,
+    /// An item was cut by a forgery: its rest, which carries our ActionID, is not to be believed.
+    cut: bool,
+    /// Until when it must be complete.
+    pub deadline: u64,
+    /// What changed live since it began.
+    pub touched: Touched,
+    /// Commands that end with it.
+    pub commands: Vec<u64>,
+}
+
+impl Resync {
+    /// Asks for everything.
+    pub fn begin(id: u64, commands: Vec<u64>, calls: &Calls, session: &mut Session, out: &mut Out<'_>) -> Self {
+        out.push(Action::ResyncBegin(ResyncBegin { id, scope: "all".into() }));
+        for (list, action) in LISTS {
+            session.ask(Asked::List(list), action, &[], out);
+        }
+        Self {
+            id,
+            open: LISTS.iter().map(|(list, _)| *list).collect(),
+            denied: BTreeSet::new(),
+            queues: Picture::default(),
+            before: calls.ids().cloned().collect(),
+            listed: BTreeSet::new(),
+            extensions: Extensions::default(),
+            cut: false,
+            deadline: out.mono() + PATIENCE_NS,
+            touched: Touched::default(),
+            commands,
+        }
+    }
+
+    /// The PBX refuses a list.
+    pub fn denied(&mut self, list: List) {
+        self.open.remove(&list);
+        self.denied.insert(list);
+    }
+
+    /// An item with our ActionID. Says whether the list is complete with it.
+    pub fn item(&mut self, list: List, headers: &[Header<'_>], calls: &mut Calls, rules: &Rules) -> bool {
+        let name = headers[0].1;
+        if get(headers, b"EventList") == Some(b"Complete") {
+            self.open.remove(&list);
+            return true;
+        }
+        if std::mem::take(&mut self.cut) {
+            return false;
+        }
+        match (list, name) {
+            (List::Queues, b"QueueEntry") if !forgery::entry_is_whole(headers) => {}
+            (List::Queues, name) => self.queues.item(name, headers),
+            (List::Channels, b"CoreShowChannel") if forgery::item_is_whole(headers, 2) => self.channel(headers, calls),
+            (List::Devices, b"DeviceStateChange") => {
+                self.extensions.device(&get_text(headers, b"Device"), get(headers, b"State").unwrap_or_default(), rules);
+            }
+            (List::Hints, b"ExtensionStatus") => {
+                let status = get_text(headers, b"Status").parse().unwrap_or(-1);
+                let (number, hint) = (get_text(headers, b"Exten"), get_text(headers, b"Hint"));
+                self.extensions.hint(&number, &hint, status, rules);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn channel(&mut self, headers: &[Header<'_>], calls: &mut Calls) {
+        let told = Told::new(headers, 2);
+        let id = told.id();
+        if self.touched.ended.contains(&id) {
+            return;
+        }
+        if !self.touched.channels.contains(&id) {
+            calls.listed(told, &get_text(headers, b"BridgeId"));
+        }
+        self.listed.insert(id);
+    }
+
+    /// A list item was cut in its middle.
+    pub fn item_was_cut(&mut self, headers: &[Header<'_>]) {
+        // Only these carry our ActionID at their end, so only their rest could be taken for an item.
+        self.cut |= matches!(headers, [(b"Event", b"QueueEntry"), ..]);
+    }
+
+    /// Is every list complete?
+    pub fn is_complete(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Tells the picture and ends the bracket.
+    pub fn end(self, calls: &mut Calls, queues: &mut Queues, extensions: &mut Extensions, rules: &Rules, out: &mut Out<'_>) {
+        if !self.denied.contains(&List::Channels) {
+            for id in self.before.difference(&self.listed) {
+                if !self.touched.channels.contains(id) {
+                    calls.forget(id);
+                }
+            }
+        }
+        if !self.denied.contains(&List::Queues) {
+            queues.take_picture(self.queues, &self.touched, calls, out.mono());
+        }
+        if self.denied.len() < 2 || !self.denied.contains(&List::Devices) {
+            extensions.take_picture(self.extensions, &self.touched.devices);
+        }
+        let id = self.id;
+        let facts = extensions.picture().into_iter().chain(calls.picture(rules)).chain(queues.picture(rules, out.mono()));
+        for fact in facts {
+            out.push(Action::ResyncItem(ResyncItem { id, fact }));
+        }
+        out.push(Action::ResyncEnd(id));
+        for command in self.commands {
+            out.push(Action::done(command, ""));
+        }
+    }
+}
