@@ -14,9 +14,14 @@ impl Dice {
     /// Seeded by `JACKFIELD_SEED`, or by chance; the seed is printed, so that a failure can be had again.
     pub fn new(test: &str) -> Dice {
         let given = env::var("JACKFIELD_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0) >> 1);
+        let seed = given.unwrap_or_else(|| Dice::by_chance().0 >> 1);
         println!("{test}: JACKFIELD_SEED={seed}");
         Dice(seed)
+    }
+
+    /// For what must differ from run to run, such as ports.
+    pub fn by_chance() -> Dice {
+        Dice(RandomState::new().hash_one(0))
     }
 
     /// Dice of their own for one of several concurrent parts.

@@ -4,12 +4,24 @@
 //! | --- | --- |
 //! | [`ami`] | a second manager at the PBX, and the PBX's own picture |
 //! | [`chance`] | seeded dice, and how large a test shall be |
+//! | [`client`] | REST and the event stream over bare TCP |
+//! | [`desk`] | what a supervisor reads and does over REST |
 //! | [`floor`] | lanes of agents' phones on a PBX, and the scripts of callers |
+//! | [`ledger`] | the event stream as a client books it, its promises checked |
+//! | [`peers`] | peers that are no PBX and misbehave |
+//! | [`proxy`] | a wire between host and PBX that a test may cut |
 //! | [`visit`] | a caller's stay in a queue as three witnesses tell it, compared |
+//! | [`world`] | PBXs and the Jackfield that watches them |
 
 #![expect(clippy::print_stdout, reason = "tests tell people what they saw")]
 
 pub mod ami;
 pub mod chance;
+pub mod client;
+pub mod desk;
 pub mod floor;
+pub mod ledger;
+pub mod peers;
+pub mod proxy;
 pub mod visit;
+pub mod world;

@@ -1,0 +1,111 @@
+//! The supervisor's desk: what one reads and does over REST.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    ami::Seat,
+    client::{Answer, Client},
+    floor::{self, LANES, Seats},
+    ledger::text,
+};
+
+/// `[agents.*]` for every extension of these connectors, named like `north-1001`.
+pub fn agents_config(connectors: &[&str]) -> String {
+    let mut config = String::new();
+    for connector in connectors {
+        for extension in 1001..=1009 {
+            let _ = writeln!(
+                config,
+                "[agents.{connector}-{extension}]\nname = {:?}\ndevices = [{{ connector = {connector:?}, extension = \"{extension}\" }}]",
+                floor::agent_name(extension)
+            );
+        }
+    }
+    config
+}
+
+/// All pages of a list.
+pub async fn list(client: &Client, path: &str) -> Result<Vec<Value>> {
+    let mut items = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let page = client.get(&format!("{path}{mark}limit=100{cursor}")).await?;
+        items.extend(page["items"].as_array().cloned().unwrap_or_default());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// A connector's queues by native name.
+pub async fn queues(client: &Client, connector: &str) -> Result<BTreeMap<String, Value>> {
+    let queues = list(client, "/v1/queues").await?.into_iter();
+    let of_connector = queues.filter(|queue| text(queue, "connector") == connector);
+    Ok(of_connector.map(|queue| (text(&queue, "name").to_owned(), queue)).collect())
+}
+
+/// All agents.
+pub async fn agents(client: &Client) -> Result<Vec<Value>> {
+    list(client, "/v1/agents").await
+}
+
+/// Calls that have not ended.
+pub async fn running_calls(client: &Client) -> Result<Vec<Value>> {
+    let calls = list(client, "/v1/calls").await?;
+    Ok(calls.into_iter().filter(|call| text(call, "status") == "running").collect())
+}
+
+/// Who waits in a queue, next first: entry ids.
+pub fn callers(queue: &Value) -> Vec<String> {
+    let callers = queue["callers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    callers.iter().map(|caller| text(caller, "entry").to_owned()).collect()
+}
+
+/// Members by queue and interface, as [`crate::ami::Picture`] has them.
+pub fn seats(queues: &BTreeMap<String, Value>) -> BTreeMap<(String, String), Seat> {
+    let mut seats = BTreeMap::new();
+    for (name, queue) in queues {
+        for member in queue["members"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let seat = Seat {
+                name: text(member, "name").to_owned(),
+                paused: member["paused"] == true,
+                reason: text(member, "pause_reason").to_owned(),
+                dynamic: text(member, "membership") == "dynamic",
+            };
+            seats.insert((name.clone(), text(member, "interface").to_owned()), seat);
+        }
+    }
+    seats
+}
+
+/// A command that must be done: its end is waited for.
+pub async fn done(client: &Client, method: &str, path: &str, body: Value) -> Result<Answer> {
+    let answer = client.command(method, path, Some(&body)).await?;
+    let statuses = answer.body["commands"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let single = std::slice::from_ref(&answer.body);
+    let all = if statuses.is_empty() { single } else { statuses };
+    let is_done = all.iter().all(|command| text(command, "status") == "done");
+    ensure!(is_done, "{method} {path} {body}: {} {}", answer.status, answer.body);
+    Ok(answer)
+}
+
+/// Gives the agents of the lane with dynamic seats their seats.
+pub async fn seat_dynamic_agents(client: &Client, connector: &str) -> Result<()> {
+    let queues = queues(client, connector).await?;
+    for lane in (0..LANES).filter(|lane| Seats::of(*lane) == Seats::Dynamic) {
+        let id = queues.get(&format!("lane{lane}")).map(|queue| text(queue, "id")).unwrap_or_default();
+        for extension in floor::agents_of(lane) {
+            let member = json!({
+                "interface": floor::interface_of(extension, Seats::Dynamic),
+                "name": floor::agent_name(extension),
+            });
+            done(client, "POST", &format!("/v1/queues/{id}/members"), member).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! A wire between host and PBX that a test may cut, and that counts who dials.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::Result;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// Passes TCP on to one address. Dropping it cuts everything.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    /// Grows with every cut.
+    cuts: watch::Sender<u64>,
+    dialled: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Listens at a free port of 127.0.0.1.
+    pub async fn to(target: SocketAddr) -> Result<Proxy> {
+        Proxy::at(Ipv4Addr::LOCALHOST, target).await
+    }
+
+    /// Listens at a free port of this address.
+    pub async fn at(address: Ipv4Addr, target: SocketAddr) -> Result<Proxy> {
+        let listener = TcpListener::bind((address, 0)).await?;
+        let address = listener.local_addr()?;
+        let cuts = watch::Sender::new(0);
+        let dialled = Arc::new(AtomicU64::new(0));
+        let (cut, count) = (cuts.clone(), dialled.clone());
+        let task = tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                let mut cut = cut.subscribe();
+                tokio::spawn(async move {
+                    // A PBX that is down refuses, and so does the wire.
+                    let Ok(mut far) = TcpStream::connect(target).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            }
+        });
+        Ok(Proxy { address, cuts, dialled, task })
+    }
+
+    /// Where to dial instead of the target.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends all present connections; new ones are welcome.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// How often somebody dialled.
+    pub fn dialled(&self) -> u64 {
+        self.dialled.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.cut();
+    }
+}

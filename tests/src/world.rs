@@ -1,0 +1,276 @@
+//! A world for one test: PBXs with wires that can be cut, and a Jackfield that watches them.
+//!
+//! The Jackfield is the real binary in a process of its own: started by `serve --config`, asked over HTTP,
+//! ended by a signal. What it logs is printed when a test ends, and kept quiet by the test runner when it passes.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::{Pbx, PbxConfig, Release, Tree};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::{
+    client::{Client, Events},
+    floor::SOON,
+    ledger::text,
+    proxy::Proxy,
+};
+
+/// Asterisk's files for a test; `None`, said aloud, when this machine cannot have them (with `CI` set: a panic).
+pub fn tree(release: Release) -> Option<Tree> {
+    Tree::for_tests(release, &target().join("lab"))
+}
+
+/// The folder that everything is built in.
+fn target() -> PathBuf {
+    let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    set.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"))
+}
+
+/// A PBX and the wire to its manager interface.
+#[derive(Debug)]
+pub struct Site {
+    /// The connector's id.
+    pub id: String,
+    /// The PBX.
+    pub pbx: Pbx,
+    /// What the host dials.
+    pub wire: Proxy,
+    _folder: TempDir,
+}
+
+impl Site {
+    /// Starts a PBX in a folder of its own.
+    pub async fn start(id: &str, tree: &Tree, config: PbxConfig) -> Result<Site> {
+        let folder = tempfile::tempdir()?;
+        let pbx = Pbx::start(tree, folder.path(), config).await?;
+        let wire = Proxy::to(pbx.ami()).await?;
+        Ok(Site { id: id.to_owned(), pbx, wire, _folder: folder })
+    }
+
+    /// Its connector with the account that every lab PBX has.
+    pub fn connector(&self) -> Connector {
+        Connector::new(&self.id, &format!("tcp://{}", self.wire.address()))
+    }
+}
+
+/// A `[connectors.<id>]` to be written into the config.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    /// Its id.
+    pub id: String,
+    /// Its link, as TOML.
+    pub link: String,
+    /// The account.
+    pub username: String,
+    /// The account's password; goes into a file.
+    pub secret: String,
+    /// Further lines of the section.
+    pub extra: String,
+}
+
+impl Connector {
+    /// A connector to this address with the account that every lab PBX has.
+    pub fn new(id: &str, url: &str) -> Connector {
+        Connector {
+            id: id.to_owned(),
+            link: format!("{url:?}"),
+            username: "jackfield".to_owned(),
+            secret: "lab-secret".to_owned(),
+            extra: String::new(),
+        }
+    }
+}
+
+/// A running Jackfield. Dropping it kills it.
+#[derive(Debug)]
+pub struct Jackfield {
+    folder: TempDir,
+    /// A client that may do everything.
+    pub client: Client,
+    process: Option<Child>,
+}
+
+impl Jackfield {
+    /// Writes the config, makes a token, starts the host and waits until it is ready.
+    pub async fn start(connectors: &[Connector], more: &str) -> Result<Jackfield> {
+        let folder = tempfile::tempdir()?;
+        let address = free_address()?;
+        write_config(folder.path(), address, connectors, more)?;
+        let token = create_token(folder.path())?;
+        let mut jackfield = Jackfield { folder, client: Client { address, token }, process: None };
+        jackfield.boot().await?;
+        Ok(jackfield)
+    }
+
+    /// Starts it again after [`Jackfield::kill`] or [`Jackfield::stop`], at the same address.
+    pub async fn boot(&mut self) -> Result<()> {
+        let log = fs::File::options().create(true).append(true).open(self.log_file())?;
+        let process = command(self.folder.path())
+            .args(["serve", "--config"])
+            .arg(self.folder.path().join(CONFIG))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start the host")?;
+        self.process = Some(process);
+        let deadline = Instant::now() + SOON;
+        loop {
+            let ready = self.client.request("GET", "/readyz", &[], None).await;
+            if ready.is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            let ended = self.process.as_mut().and_then(|process| process.try_wait().ok().flatten());
+            if ended.is_some() || Instant::now() > deadline {
+                bail!("the host is not ready ({ended:?}); its log:\n{}", self.log_end());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Waits until this connector sees its PBX live.
+    pub async fn connected(&self, id: &str) -> Result<()> {
+        self.status(id, |connector| text(connector, "status") == "connected").await.map(drop)
+    }
+
+    /// Waits until the connector is as `wanted`, and returns it.
+    pub async fn status(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let path = format!("/v1/connectors/{id}");
+        let deadline = Instant::now() + 2 * SOON;
+        loop {
+            let connector = self.client.get(&path).await?;
+            if wanted(&connector) {
+                return Ok(connector);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "connector {id} stays as it is: {connector}\n{}",
+                self.log_end()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Follows all events from the first.
+    pub async fn events(&self) -> Result<Events> {
+        self.client.events(0, "").await
+    }
+
+    /// Where it keeps its things.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The end of its log.
+    pub fn log_end(&self) -> String {
+        let log = fs::read_to_string(self.log_file()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("host.log")
+    }
+}
+
+impl Drop for Jackfield {
+    fn drop(&mut self) {
+        self.kill();
+        println!("the end of the host's log:\n{}", self.log_end());
+    }
+}
+
+const CONFIG: &str = "jackfield.toml";
+
+/// Built with this package, see `src/bin`.
+fn command(folder: &Path) -> Command {
+    let tests = std::env::current_exe().unwrap_or_default();
+    let built = tests.ancestors().nth(2).unwrap_or(Path::new("")).to_owned();
+    let mut command = Command::new(built.join("jackfield-under-test"));
+    // Compiled plugins are kept between tests: each would take seconds to compile its own.
+    command.env("JACKFIELD_CACHE_DIR", target().join("test-cache"));
+    command.env("JACKFIELD_LOG", std::env::var("JACKFIELD_LOG").unwrap_or("info".to_owned()));
+    command.env("NO_COLOR", "1").current_dir(folder);
+    command
+}
+
+fn write_config(
+    folder: &Path,
+    listen: SocketAddr,
+    connectors: &[Connector],
+    more: &str,
+) -> Result<()> {
+    let plugins = std::env::var_os("JACKFIELD_PLUGINS_DIR").map(PathBuf::from);
+    let plugins = plugins.unwrap_or_else(|| target().join("plugins"));
+    let plugins = fs::canonicalize(&plugins)
+        .with_context(|| format!("no guests in {}: run `cargo xtask plugins`", plugins.display()))?;
+    let mut config = format!(
+        "[api]\nlisten = \"{listen}\"\n\n[journal]\npath = \"journal.db\"\n\n[plugins]\ndir = {:?}\n",
+        plugins.display().to_string()
+    );
+    for Connector { id, link, username, secret, extra } in connectors {
+        let file = format!("{id}.secret");
+        let options = fs::File::options().write(true).create(true).truncate(true).mode(0o600).to_owned();
+        std::io::Write::write_all(&mut options.open(folder.join(&file))?, secret.as_bytes())?;
+        config += &format!(
+            "\n[connectors.{id}]\nplugin = \"asterisk\"\nlinks.ami = {link}\nsecrets.ami = {{ file = \"{file}\" }}\n\
+             settings = {{ username = \"{username}\", extensions = \"^1[0-9]{{3}}$\", country = \"DE\", time_zone = \"Europe/Berlin\" }}\n\
+             grants = [\"link:ami\"]\n{extra}"
+        );
+    }
+    fs::write(folder.join(CONFIG), format!("{config}\n{more}"))?;
+    Ok(())
+}
+
+fn create_token(folder: &Path) -> Result<String> {
+    let output = command(folder)
+        .args(["token", "create", "tests", "--scope", "admin", "--config"])
+        .arg(folder.join(CONFIG))
+        .output()
+        .context("cannot run `jackfield token create`")?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "token create: {printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // The token is the only word as long as that.
+    let token = printed.split_whitespace().find(|word| word.len() >= 32);
+    Ok(token.with_context(|| format!("no token in {printed}"))?.to_owned())
+}
+
+/// A port below those that the system gives to outgoing connections, so that it is still free after a restart.
+fn free_address() -> Result<SocketAddr> {
+    let mut dice = crate::chance::Dice::by_chance();
+    for _ in 0..200 {
+        let port = u16::try_from(22_000 + dice.below(9_000)).context("a port")?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port on 127.0.0.1")
+}
