@@ -392,8 +392,8 @@ impl Connector {
                 });
             }
             // Unless the queue gets there by itself before anything else happens to the link.
-            let next = self.queue.iter().find(|pending| pending.link() == Some(name));
-            if link.has_news() && !next.is_some_and(Pending::leads_to_more) {
+            let next = || self.queue.iter().find(|pending| pending.link() == Some(name));
+            if link.has_news() && !next().is_some_and(Pending::leads_to_more) {
                 self.queue.push_front(Pending::More(name.clone()));
             }
             if let Some(gap) = link.take_gap() {
@@ -433,14 +433,10 @@ impl Pending {
         }
     }
 
-    /// It, or what came with it, delivers all unseen bytes of its link.
+    /// It, or what is behind it, delivers all unseen bytes of its link. What was prepared once belongs to
+    /// a time before these bytes came.
     fn leads_to_more(&self) -> bool {
-        matches!(
-            self,
-            Self::More(_)
-                | Self::Input(Input::Received { .. })
-                | Self::Prepared(types::Input::LinkUp(_))
-        )
+        matches!(self, Self::More(_) | Self::Input(Input::Received { .. }) | Self::Prepared(_))
     }
 
     /// The link it is about.

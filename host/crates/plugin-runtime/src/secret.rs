@@ -138,7 +138,7 @@ impl Secrets {
 
 impl Drop for Secrets {
     fn drop(&mut self) {
-        self.0.values_mut().for_each(|secret| wipe(secret));
+        self.0.values_mut().for_each(wipe);
     }
 }
 

@@ -1,5 +1,6 @@
-;; Consumes lines and says each; traps on an X anywhere in the bytes it is given.
-;; After a gap it is silent until the next line begins. Its state is that silence, and a count of steps.
+;; Consumes lines and says each; traps on an X anywhere in the bytes it is given, loops on a Z.
+;; After a gap it is silent until the next line of that link begins. Its state at 3000: that silence for
+;; links that begin with c, that for others, a count of steps.
 ;; Commands by the first letter of their kind: d ends as done, e as "oops", t traps, w ends twice,
 ;; s sends for connection 1, c closes the link, l sends a secret in the clear, b begins resync 7 and says
 ;; an item of resync 8, h asks for a wake-up at 5 s, z traps when it wakes up, n does nothing.
@@ -8,13 +9,11 @@
 (data (i32.const 112) "md5-hex")
 (data (i32.const 128) "plain")
 (data (i32.const 144) "wake")
-(global $silent (mut i32) (i32.const 0))
-(global $steps (mut i32) (i32.const 0))
 (global $sleepless (mut i32) (i32.const 0))
 
 (func (export "jackfield:connector/connector@0.1.0#step") (param $monotonic i64) (param $wall i64) (param $inputs i32) (param $count i32) (result i32)
   (local $end i32)
-  (global.set $steps (i32.add (global.get $steps) (i32.const 1)))
+  (i32.store (i32.const 3008) (i32.add (i32.load (i32.const 3008)) (i32.const 1)))
   (local.set $end (i32.add (local.get $inputs) (i32.mul (local.get $count) (i32.const 48))))
   (loop $next
     (if (i32.lt_u (local.get $inputs) (local.get $end)) (then
@@ -23,12 +22,17 @@
       (br $next))))
   (call $ok))
 
+;; Where the silence of the link is kept that this input is about.
+(func $silence (param $input i32) (result i32)
+  (i32.add (i32.const 3000)
+    (i32.shl (i32.ne (i32.const 99) (i32.load8_u (i32.load offset=8 (local.get $input)))) (i32.const 2))))
+
 (func $input (param $at i32)
   (local $case i32)
   (local.set $case (i32.load8_u (local.get $at)))
-  (if (i32.eqz (local.get $case)) (then (global.set $silent (i32.const 0))))
+  (if (i32.eqz (local.get $case)) (then (i32.store (call $silence (local.get $at)) (i32.const 0))))
   (if (i32.eq (local.get $case) (i32.const 1)) (then (call $bytes (local.get $at))))
-  (if (i32.eq (local.get $case) (i32.const 4)) (then (global.set $silent (i32.const 1))))
+  (if (i32.eq (local.get $case) (i32.const 4)) (then (i32.store (call $silence (local.get $at)) (i32.const 1))))
   (if (i32.eq (local.get $case) (i32.const 5)) (then
     (if (global.get $sleepless) (then (unreachable)))
     (call $say (i32.const 144) (i32.const 4))))
@@ -43,10 +47,11 @@
     (if (i32.lt_u (local.get $i) (local.get $length)) (then
       (local.set $byte (i32.load8_u (i32.add (local.get $data) (local.get $i))))
       (if (i32.eq (local.get $byte) (i32.const 88)) (then (unreachable)))
+      (if (i32.eq (local.get $byte) (i32.const 90)) (then (loop $for_ever (br $for_ever))))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (if (i32.eq (local.get $byte) (i32.const 10)) (then
-        (if (global.get $silent)
-          (then (global.set $silent (i32.const 0)))
+        (if (i32.load (call $silence (local.get $at)))
+          (then (i32.store (call $silence (local.get $at)) (i32.const 0)))
           (else (call $say (i32.add (local.get $data) (local.get $start))
             (i32.sub (i32.sub (local.get $i) (local.get $start)) (i32.const 1)))))
         (local.set $start (local.get $i))))
@@ -91,20 +96,16 @@
   (call $text (i32.const 1064) (i32.const 96) (i32.const 3))
   (call $text (i32.const 1072) (local.get $form) (local.get $form_length)))
 
-;; State: silent and steps, eight bytes. A snapshot of none is all zeros.
+;; A snapshot of none is all zeros.
 (func (export "jackfield:connector/connector@0.1.0#init")
   (param i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32) (param $data i32) (param $length i32)
   (param i64 i64) (result i32)
-  (if (local.get $some) (then
-    (global.set $silent (i32.load (local.get $data)))
-    (global.set $steps (i32.load offset=4 (local.get $data)))))
+  (if (local.get $some) (then (memory.copy (i32.const 3000) (local.get $data) (i32.const 12))))
   (call $ok))
 
 (func $snapshot (result i32)
-  (i32.store (i32.const 2048) (global.get $silent))
-  (i32.store (i32.const 2052) (global.get $steps))
   (i32.store8 (i32.const 16) (i32.const 0))
   (call $text (i32.const 20) (i32.const 80) (i32.const 4))
   (i32.store (i32.const 28) (i32.const 1))
-  (call $text (i32.const 32) (i32.const 2048) (i32.const 8))
+  (call $text (i32.const 32) (i32.const 3000) (i32.const 12))
   (i32.const 16))

@@ -189,8 +189,12 @@ fn links_need_a_place_in_manifest_config_and_grants() {
     assert!(
         start(|c| c.links.push(("ari".into(), String::new())))
             .to_string()
-            .contains("only knows: ami")
+            .contains("only knows: ami, control")
     );
+    let now = calls::Now { monotonic: Duration::ZERO, wall: calls::Timestamp(0) };
+    let stillborn = plugin(&["quiet", "stillborn-init"], &["connector"]);
+    let error = Connector::start(&stillborn, config(), now).unwrap_err().to_string();
+    assert_eq!(error, "the plugin of connector `hq` does not start (error): oops: oops");
     assert!(matches!(start(|c| c.settings = "{".into()), StartError::Settings { .. }));
 }
 

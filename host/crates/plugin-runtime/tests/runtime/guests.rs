@@ -14,7 +14,8 @@ pub const MANIFEST: &str = r#"{
     "id": "tiny", "name": "Tiny", "version": "0.1.0", "author": "Jackfield", "license": "MIT",
     "description": "A guest for tests.",
     "links": [{ "name": "ami", "transports": ["tcp"], "required": true, "max_frame": 100,
-                "secrets": ["md5-hex", "plain"] }]
+                "secrets": ["md5-hex", "plain"] },
+              { "name": "control", "transports": ["tcp"], "max_frame": 100 }]
 }"#;
 
 pub fn runtime() -> &'static Runtime {

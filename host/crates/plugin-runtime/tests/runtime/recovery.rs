@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugin_runtime::{FailureKind, Incident, InstanceConfig, Limits};
+use plugin_runtime::{FailureKind, Incident, Input, InstanceConfig, Limits};
 
 use crate::guests::{Bench, closed, command, config, lines, link_up, plugin, received, simple};
 
@@ -72,6 +72,95 @@ fn every_other_line_is_seen_exactly_once_however_the_bytes_are_split() {
         assert_eq!(bench.said(), expected, "seed {seed}: {:#?}", bench.words());
         assert_eq!(bench.connector.usage().cold_starts, 0, "seed {seed}");
     }
+}
+
+/// What a line-reading connector must say of one connection's bytes.
+fn good_lines(stream: &str) -> impl Iterator<Item = String> {
+    let whole = stream.rfind('\n').map_or("", |end| &stream[..end]);
+    whole.split_terminator('\n').filter(|line| !line.contains('X')).map(str::to_owned)
+}
+
+#[test]
+fn two_links_commands_cuts_and_poison_keep_out_of_each_others_way() {
+    const LINKS: [&str; 2] = ["ami", "control"];
+    for seed in 1..=80_u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut config = config();
+        config.links.push(("control".into(), "tcp://127.0.0.1:5039".into()));
+        config.grants.push("link:control".into());
+        let mut bench = Bench::with(&lines(), config);
+        let mut up = [false; 2];
+        let mut streams = [String::new(), String::new()];
+        let mut expected: [Vec<String>; 2] = Default::default();
+        let mut commands = Vec::new();
+        for number in 0..60 {
+            let mut inputs = Vec::new();
+            for _ in 0..=dice.roll(6) {
+                let which = dice.roll(2);
+                let link = LINKS[which].to_owned();
+                match dice.roll(12) {
+                    0 if up[which] => {
+                        up[which] = false;
+                        expected[which].extend(good_lines(&std::mem::take(&mut streams[which])));
+                        inputs.push(Input::LinkClosed { link, reason: "cut".into() });
+                    }
+                    _ if !up[which] => {
+                        up[which] = true;
+                        inputs.push(Input::LinkUp { link, peer: "peer".into(), nonce: [1; 32] });
+                    }
+                    1..3 => {
+                        let (kind, end) = [("done", "done"), ("trap", "failed")][dice.roll(2)];
+                        commands.push((commands.len() as u64, end));
+                        inputs.push(command(commands.len() as u64 - 1, kind));
+                    }
+                    choice => {
+                        let poison = ["", "", "", "X", "aXb"][dice.roll(5)];
+                        let end = if choice < 9 { "\n" } else { "" };
+                        let data = format!("{link} {number}{poison} rest{end}");
+                        // No line may grow longer than a frame.
+                        let open = streams[which].len()
+                            - streams[which].rfind('\n').map_or(0, |at| at + 1);
+                        let data = if open > 60 { "\n".to_owned() } else { data };
+                        streams[which].push_str(&data);
+                        inputs.push(Input::Received { link, data: data.into_bytes() });
+                    }
+                }
+            }
+            bench.handle(inputs);
+        }
+        for which in 0..2 {
+            expected[which].extend(good_lines(&streams[which]));
+            let said: Vec<_> =
+                bench.said().into_iter().filter(|l| l.starts_with(LINKS[which])).collect();
+            let expected: Vec<_> =
+                expected[which].iter().filter(|l| l.starts_with(LINKS[which])).collect();
+            assert_eq!(said, expected, "seed {seed}: {:#?}", bench.words());
+        }
+        let mut outcomes: Vec<_> = bench.outcomes().iter().map(|&(id, end, _)| (id, end)).collect();
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, commands, "seed {seed}");
+        assert_eq!(bench.connector.usage().cold_starts, 0, "seed {seed}: {:#?}", bench.words());
+    }
+}
+
+#[test]
+fn a_guest_that_can_only_take_small_bites_loses_nothing() {
+    let mut bench = Bench::connected(&lines());
+    let lines: Vec<String> = (0..30_000).map(|number| format!("line {number}")).collect();
+    // Its table of actions holds 900: larger bites trap.
+    bench.receive(lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+    assert_eq!(bench.said(), lines);
+    assert_eq!(bench.connector.usage().quarantined, 0);
+}
+
+#[test]
+fn bytes_that_make_it_loop_are_taken_out_too() {
+    let limits = Limits { step_ms: 30, ..Limits::default() };
+    let mut bench = Bench::with(&lines(), InstanceConfig { limits, ..config() });
+    bench.link_up();
+    bench.receive(b"one\ntwZo\nthree\n");
+    assert_eq!(bench.said(), ["one", "three"]);
+    assert_eq!(bench.words(), ["quarantined 4+3 `twZ` (deadline)"]);
 }
 
 #[test]
