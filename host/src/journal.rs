@@ -23,6 +23,7 @@ use crate::{
     figures::{Figures, Zones},
     publish::Publisher,
 };
+pub(crate) use database::private_file;
 use database::Database;
 
 /// An open journal. Dropping it writes what is queued.

@@ -1,0 +1,128 @@
+//! Is it alive, is it ready, what is it.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    ApiState, Problem,
+    extract::{Holder, None, Params, Read},
+};
+use crate::{journal::Health, wire::view::Page};
+
+/// The process answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Healthy {
+    /// Always `ok`.
+    status: &'static str,
+}
+
+/// Says that the process answers; no token needed.
+#[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, body = Healthy)))]
+pub(super) async fn healthz(_: Params<None>) -> Json<Healthy> {
+    Json(Healthy { status: "ok" })
+}
+
+/// Jackfield can do its work.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// Always `ready`.
+    status: &'static str,
+    /// The last committed event.
+    as_of: u64,
+}
+
+/// Says that events can be written; no token needed. A PBX that is away does not make it fail.
+#[utoipa::path(get, path = "/readyz", tag = "system", responses(
+    (status = 200, body = Ready),
+    (status = 503, description = "The journal cannot be written", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn readyz(
+    State(api): State<ApiState>,
+    _: Params<None>,
+) -> Result<Json<Ready>, Problem> {
+    writable(&api)?;
+    Ok(Json(Ready { status: "ready", as_of: *api.publisher.committed().borrow() }))
+}
+
+pub(super) fn writable(api: &ApiState) -> Result<(), Problem> {
+    match api.journal.health() {
+        Health::Ok => Ok(()),
+        Health::Failing { error, .. } => Err(Problem::unavailable(
+            format!("The journal cannot be written: {error}."),
+            "Free space on the disk of the journal; Jackfield goes on by itself.",
+        )),
+    }
+}
+
+/// What runs here.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Version {
+    name: &'static str,
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// Version of the API's paths.
+    api: &'static str,
+    /// Schema of the events.
+    event_schema: u32,
+}
+
+/// Which version runs here.
+#[utoipa::path(get, path = "/v1/version", tag = "system", security(("bearer" = ["read"])),
+    responses((status = 200, body = Version)))]
+pub(super) async fn version(_: Holder<Read>, _: Params<None>) -> Json<Version> {
+    Json(Version {
+        name: "jackfield",
+        version: env!("CARGO_PKG_VERSION"),
+        api: "v1",
+        event_schema: crate::wire::SCHEMA,
+    })
+}
+
+/// A plugin in use.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PluginView {
+    #[schema(example = "asterisk")]
+    id: String,
+    name: String,
+    #[schema(example = "0.1.0")]
+    version: String,
+    author: String,
+    license: String,
+    description: String,
+    /// Of the component.
+    sha256: String,
+    /// It can hand over its state.
+    has_snapshot: bool,
+    /// Which connectors use it.
+    connectors: Vec<String>,
+    /// JSON Schema of its settings.
+    settings: serde_json::Value,
+    /// Links it asks for.
+    links: Vec<String>,
+}
+
+/// The plugins in use.
+#[utoipa::path(get, path = "/v1/plugins", tag = "connectors", security(("bearer" = ["read"])),
+    responses((status = 200, body = Page<PluginView>)))]
+pub(super) async fn plugins(
+    _: Holder<Read>,
+    State(api): State<ApiState>,
+    _: Params<None>,
+) -> Json<Page<PluginView>> {
+    let plugins = api.status.plugins().into_iter().map(|(plugin, connectors)| PluginView {
+        id: plugin.manifest.id,
+        name: plugin.manifest.name,
+        version: plugin.manifest.version,
+        author: plugin.manifest.author,
+        license: plugin.manifest.license,
+        description: plugin.manifest.description,
+        sha256: plugin.sha256,
+        has_snapshot: plugin.has_snapshot,
+        connectors: connectors.iter().map(ToString::to_string).collect(),
+        settings: plugin.manifest.settings,
+        links: plugin.manifest.links.into_iter().map(|link| link.name).collect(),
+    });
+    let items = plugins.collect();
+    Json(Page { as_of: *api.publisher.committed().borrow(), items, next: Option::None })
+}
