@@ -60,7 +60,7 @@ pub enum Restore {
 /// Everything that can drive the switchboard except requests and time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// This connector exists; once for each at start.
+    /// This connector exists; once for each at start. The first input of all ends what the journal left open.
     Configured {
         /// Which.
         connector: ConnectorId,
@@ -309,8 +309,8 @@ struct Session {
     pbx: Option<Pbx>,
     /// A picture was completed since the link is up.
     resynced: bool,
-    /// Since when nothing was seen, when that is earlier than the event that says so.
-    blind_from: Option<Timestamp>,
+    /// A picture of the queues was completed, and the wishes were not compared with it yet.
+    wishes_wait: bool,
     /// The PBX has restarted and the wishes were not compared yet.
     restarted: bool,
     bracket: Option<Bracket>,
@@ -362,7 +362,9 @@ impl Switchboard {
     pub fn handle(&mut self, input: Input, now: Now) {
         self.begin(now);
         match input {
-            Input::Configured { connector } => self.configured(connector),
+            Input::Configured { connector } => {
+                self.session(&connector);
+            }
             Input::Disconnected { connector, reason } => self.disconnected(&connector, reason),
             Input::Fact { connector, at_pbx, fact } => {
                 let sight = Sight { connector, at_pbx, inferred: false };
@@ -433,6 +435,7 @@ impl Switchboard {
     fn begin(&mut self, now: Now) {
         self.now = now;
         if !std::mem::replace(&mut self.woken, true) {
+            self.disconnect_all();
             self.end_what_the_journal_left();
             self.resume_wrap_ups();
             self.forget_unconfigured();

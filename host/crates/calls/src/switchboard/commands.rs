@@ -426,15 +426,23 @@ impl Switchboard {
 
     /// Nobody knows what became of commands that were under way when the host stopped.
     pub(super) fn end_what_the_journal_left(&mut self) {
-        let left: Vec<(CommandId, ConnectorId, bool)> = self
-            .state
-            .in_flight()
-            .map(|command| (command.id, command.connector.clone(), command.actor == Actor::Host))
-            .collect();
-        for (id, connector, restoring) in left {
-            self.session(&connector).restarted |= restoring;
+        let left: Vec<CommandId> = self.state.in_flight().map(|command| command.id).collect();
+        for id in left {
             let message = "the host was started again before the answer; look before you repeat it";
             self.end_by_host(id, CommandEnd::Unknown, message);
+        }
+        // What was being put back when sight was lost is put back after the next picture.
+        let cut = |command: &&Command| {
+            let since = self.state.connector(&command.connector).map(|connector| connector.since);
+            let unknown = |end: &&crate::state::CommandResult| {
+                end.end == CommandEnd::Unknown && since.is_some_and(|since| end.at >= since)
+            };
+            command.actor == Actor::Host && command.ended.as_ref().filter(unknown).is_some()
+        };
+        let cut = self.state.commands().filter(cut);
+        let cut: BTreeSet<ConnectorId> = cut.map(|command| command.connector.clone()).collect();
+        for connector in cut {
+            self.session(&connector).restarted = true;
         }
     }
 }

@@ -91,12 +91,17 @@ impl Bracket {
 }
 
 impl Switchboard {
-    pub(super) fn configured(&mut self, connector: ConnectorId) {
+    /// A host that was started again sees nothing until its connectors are connected again; what they did
+    /// since the last event of the journal is unknown.
+    pub(super) fn disconnect_all(&mut self) {
         let blind_from = self.state.at();
-        let _ = self.session(&connector);
-        if self.state.connector(&connector).is_some_and(|connector| connector.connected) {
-            self.session(&connector).blind_from = Some(blind_from);
+        let connected = self.state.connectors().filter(|connector| connector.connected);
+        let connected: Vec<ConnectorId> = connected.map(|connector| connector.id.clone()).collect();
+        for connector in connected {
             self.disconnected(&connector, "the host was started again".to_owned());
+            // At once, so that it is told even if the host stops again before the connector is back.
+            let body = Body::ObservationGap { from: blind_from, to: self.now.wall };
+            self.know(Some(&connector), About::default(), body);
         }
     }
 
@@ -109,8 +114,9 @@ impl Switchboard {
             self.disconnected(&connector, "not in the config any more".to_owned());
             if !self.state.sizes(&connector).is_empty() {
                 self.resync_begin(connector.clone(), 0, "all".to_owned());
-                self.resync_end(connector, 0);
+                self.resync_end(connector.clone(), 0);
             }
+            self.compare_wishes(&connector);
         }
     }
 
@@ -120,6 +126,7 @@ impl Switchboard {
         session.restarted |= !session.restoring.is_empty() || !session.to_restore.is_empty();
         session.pbx = None;
         session.resynced = false;
+        session.wishes_wait = false;
         session.bracket = None;
         session.early.clear();
         session.full_told.clear();
@@ -149,7 +156,13 @@ impl Switchboard {
 
     /// Both halves are there: who the PBX is, and a picture of it.
     fn connect(&mut self, connector: &ConnectorId) {
-        let Some(pbx) = self.session(connector).pbx.clone() else { return };
+        let session = self.session(connector);
+        let Some(pbx) = session.pbx.clone() else { return };
+        // Before the event that tells which PBX this is: should the host die in between, the next one sees
+        // the restart again, or the commands it led to.
+        if std::mem::take(&mut session.wishes_wait) {
+            self.compare_wishes(connector);
+        }
         let known = self.state.connector(connector);
         let connected = known.is_some_and(|connector| connector.connected);
         if connected && known.is_some_and(|connector| connector.pbx.as_ref() == Some(&pbx)) {
@@ -157,8 +170,7 @@ impl Switchboard {
         }
         let since = known.map(|connector| connector.since);
         self.know(Some(connector), About::default(), Body::ConnectorConnected { pbx });
-        let blind_from = self.session(connector).blind_from.take();
-        if let Some(from) = blind_from.or(since).filter(|_| !connected) {
+        if let Some(from) = since.filter(|_| !connected) {
             let body = Body::ObservationGap { from, to: self.now.wall };
             self.know(Some(connector), About::default(), body);
         }
@@ -285,11 +297,12 @@ impl Switchboard {
         self.count_corrections(&connector, before);
         let bracket = self.session(&connector).bracket.take();
         let corrections = bracket.map_or(so_far, |bracket| bracket.corrections);
-        self.session(&connector).resynced = true;
+        let session = self.session(&connector);
+        session.resynced = true;
+        session.wishes_wait |= queues;
         self.connect(&connector);
         self.know(Some(&connector), About::default(), Body::Resynced { scope, corrections });
         if queues {
-            self.compare_wishes(&connector);
             self.tell_all_unmapped(Some(&connector));
         }
     }

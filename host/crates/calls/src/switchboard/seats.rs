@@ -138,12 +138,10 @@ impl Switchboard {
     }
 
     fn restores(&self, connector: &ConnectorId, queue: &str) -> bool {
-        let restore = self
-            .policy
-            .connectors
-            .get(connector)
-            .map(|policy| policy.restore_queues.get(queue).copied().unwrap_or(policy.restore));
-        restore.unwrap_or_default() == Restore::MembersAndPauses
+        self.policy.connectors.get(connector).is_some_and(|policy| {
+            let restore = policy.restore_queues.get(queue).unwrap_or(&policy.restore);
+            *restore == Restore::MembersAndPauses
+        })
     }
 
     fn putting_back(&self, connector: &ConnectorId, member: &MemberRef) -> bool {
