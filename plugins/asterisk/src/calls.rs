@@ -16,8 +16,18 @@ use crate::{
 
 /// Technologies of channels that no device is behind.
 const HELPERS: [&str; 12] = [
-    "Local", "Message", "Surrogate", "AsyncGoto", "CBAnn", "CBRec", "Announcer", "Recorder", "Snoop", "MulticastRTP",
-    "UnicastRTP", "Bridge",
+    "Local",
+    "Message",
+    "Surrogate",
+    "AsyncGoto",
+    "CBAnn",
+    "CBRec",
+    "Announcer",
+    "Recorder",
+    "Snoop",
+    "MulticastRTP",
+    "UnicastRTP",
+    "Bridge",
 ];
 
 /// So many ended channels are remembered, so that a late event brings none back.
@@ -92,8 +102,6 @@ pub struct Ended {
     id: String,
     /// Q.850.
     pub cause: u16,
-    /// Its far end hung up.
-    pub far_end: bool,
     /// How dialling it ended.
     pub dial_status: String,
 }
@@ -193,7 +201,10 @@ impl Calls {
         if self.is_leg(linked) {
             return Some(linked.clone());
         }
-        let mut others = self.channels.iter().filter(|(other, it)| *other != id && !it.hidden && it.linked == *linked);
+        let mut others = self
+            .channels
+            .iter()
+            .filter(|(other, it)| *other != id && !it.hidden && it.linked == *linked);
         others.next().map(|(other, _)| other.clone())
     }
 
@@ -206,7 +217,9 @@ impl Calls {
     /// A leg got as far as `alerting` or `answered`.
     pub fn reached(&mut self, id: &str, state: &str, out: &mut Out<'_>) {
         let Some(channel) = self.channels.get_mut(id) else { return };
-        let rank = |state: &str| ["started", "alerting", "answered", "held"].iter().position(|known| *known == state);
+        let rank = |state: &str| {
+            ["started", "alerting", "answered", "held"].iter().position(|known| *known == state)
+        };
         if rank(state) <= rank(&channel.state) {
             return;
         }
@@ -218,7 +231,9 @@ impl Calls {
 
     /// The far end of this leg pressed hold, or came back.
     pub fn hold(&mut self, id: &str, held: bool, out: &mut Out<'_>) {
-        let Some(channel) = self.channels.get_mut(id).filter(|channel| !channel.hidden) else { return };
+        let Some(channel) = self.channels.get_mut(id).filter(|channel| !channel.hidden) else {
+            return;
+        };
         if held == (channel.state == "held") {
             return;
         }
@@ -296,12 +311,19 @@ impl Calls {
         if self.ended.len() == REMEMBERED {
             self.ended.pop_front();
         }
-        let far_end = channel.far_end_hung_up;
-        self.ended.push_back(Ended { id: id.into(), cause: cause.q850, far_end, dial_status: channel.dial_status });
+        let dial_status = channel.dial_status.clone();
+        self.ended.push_back(Ended {
+            id: id.into(),
+            cause: cause.q850,
+            dial_status: channel.dial_status,
+        });
         if !channel.hidden {
+            let given_up = channel.state != "answered"
+                && ["CANCEL", "NOANSWER"].contains(&dial_status.as_str());
             let ended_by = match (channel.far_end_hung_up, channel.pbx_hung_up) {
                 (true, _) => "far-end",
                 (false, true) => "pbx",
+                (false, false) if given_up && cause.q850 == 0 => "pbx",
                 (false, false) => "",
             };
             out.fact(Fact::LegEnded(LegEnded { leg: id.into(), cause, ended_by: ended_by.into() }));
@@ -322,7 +344,10 @@ impl Calls {
 
     /// A channel left its bridge.
     pub fn leave_bridge(&mut self, id: &str, out: &mut Out<'_>) {
-        let Some(bridge) = self.channels.get_mut(id).and_then(|channel| channel.bridge.take()) else { return };
+        let Some(bridge) = self.channels.get_mut(id).and_then(|channel| channel.bridge.take())
+        else {
+            return;
+        };
         let mut left_behind = None;
         if let Some(inside) = self.bridges.get_mut(&bridge) {
             inside.remove(id);
@@ -353,10 +378,14 @@ impl Calls {
             if !found.insert(id.clone()) {
                 continue;
             }
-            if let Some(inside) = channel.bridge.as_ref().and_then(|bridge| self.bridges.get(bridge)) {
+            if let Some(inside) =
+                channel.bridge.as_ref().and_then(|bridge| self.bridges.get(bridge))
+            {
                 open.extend(inside.iter().filter(|other| !found.contains(*other)).cloned());
             }
-            open.extend(self.other_half(&channel.name).filter(|other| !found.contains(*other)).cloned());
+            open.extend(
+                self.other_half(&channel.name).filter(|other| !found.contains(*other)).cloned(),
+            );
         }
         found
     }
@@ -369,9 +398,11 @@ impl Calls {
 
     /// Tells the peers of everybody connected with `id`, where they changed.
     fn tell_peers(&mut self, id: &str, out: &mut Out<'_>) {
-        let everybody: Vec<String> = self.connected(id).into_iter().filter(|id| self.is_leg(id)).collect();
+        let everybody: Vec<String> =
+            self.connected(id).into_iter().filter(|id| self.is_leg(id)).collect();
         for leg in &everybody {
-            let peers: Vec<String> = everybody.iter().filter(|other| *other != leg).cloned().collect();
+            let peers: Vec<String> =
+                everybody.iter().filter(|other| *other != leg).cloned().collect();
             let Some(channel) = self.channels.get_mut(leg) else { continue };
             if channel.peers != peers {
                 channel.peers.clone_from(&peers);
@@ -399,7 +430,9 @@ impl Calls {
             .filter(dialled)
             .max_by_key(|id| self.channels[*id].state == "answered")
             .and_then(|id| self.phone_behind_deeper(id, but_not));
-        found.or_else(|| self.connected(half).into_iter().find(|other| other != but_not && self.is_leg(other)))
+        found.or_else(|| {
+            self.connected(half).into_iter().find(|other| other != but_not && self.is_leg(other))
+        })
     }
 
     /// A `Local/` channel may dial another: one more step, never a circle.
@@ -409,7 +442,12 @@ impl Calls {
             return Some(id.into());
         }
         let half = self.other_half(&channel.name)?;
-        self.channels.iter().find(|(other, it)| !it.hidden && *other != but_not && it.dialler.as_ref() == Some(half)).map(|(id, _)| id.clone())
+        self.channels
+            .iter()
+            .find(|(other, it)| {
+                !it.hidden && *other != but_not && it.dialler.as_ref() == Some(half)
+            })
+            .map(|(id, _)| id.clone())
     }
 
     /// Somebody passed a call on: a blind transfer.
@@ -432,7 +470,8 @@ impl Calls {
         } else {
             self.insert(id.clone(), told);
         }
-        let before = self.channels.get(&id).and_then(|channel| channel.bridge.clone()).unwrap_or_default();
+        let before =
+            self.channels.get(&id).and_then(|channel| channel.bridge.clone()).unwrap_or_default();
         if before != bridge {
             if let Some(inside) = self.bridges.get_mut(&before) {
                 inside.remove(&id);
@@ -453,7 +492,9 @@ impl Calls {
     /// Forgets channels that a complete list did not have.
     pub fn forget(&mut self, id: &str) {
         if let Some(channel) = self.channels.remove(id) {
-            if let Some(inside) = channel.bridge.as_ref().and_then(|bridge| self.bridges.get_mut(bridge)) {
+            if let Some(inside) =
+                channel.bridge.as_ref().and_then(|bridge| self.bridges.get_mut(bridge))
+            {
                 inside.remove(id);
             }
             if let Some((pair, half)) = half_of_pair(&channel.name) {
@@ -468,13 +509,18 @@ impl Calls {
 
     /// The legs and peers as they are, for a picture.
     pub fn picture(&mut self, rules: &Rules) -> Vec<Fact> {
-        let legs: Vec<String> = self.channels.keys().filter(|id| self.is_leg(id)).cloned().collect();
-        let mut facts: Vec<Fact> = legs.iter().filter_map(|id| self.leg(id, rules)).map(Fact::LegStarted).collect();
+        let legs: Vec<String> =
+            self.channels.keys().filter(|id| self.is_leg(id)).cloned().collect();
+        let mut facts: Vec<Fact> =
+            legs.iter().filter_map(|id| self.leg(id, rules)).map(Fact::LegStarted).collect();
         // A leg must be known before others are made for it.
         facts.sort_by_key(|fact| matches!(fact, Fact::LegStarted(leg) if leg.related.is_some()));
         for id in &legs {
-            let peers: Vec<String> =
-                self.connected(id).into_iter().filter(|other| other != id && self.is_leg(other)).collect();
+            let peers: Vec<String> = self
+                .connected(id)
+                .into_iter()
+                .filter(|other| other != id && self.is_leg(other))
+                .collect();
             if let Some(channel) = self.channels.get_mut(id) {
                 channel.peers.clone_from(&peers);
             }
@@ -488,7 +534,11 @@ impl Calls {
 
 impl Channel {
     fn party(&self) -> Party {
-        Party { number: self.number.clone(), name: self.called.clone(), presentation: String::new() }
+        Party {
+            number: self.number.clone(),
+            name: self.called.clone(),
+            presentation: String::new(),
+        }
     }
 }
 

@@ -42,7 +42,12 @@ impl Commands {
         }
     }
 
-    fn send(&mut self, command: &Command, session: &mut Session, out: &mut Out<'_>) -> Result<(), Error> {
+    fn send(
+        &mut self,
+        command: &Command,
+        session: &mut Session,
+        out: &mut Out<'_>,
+    ) -> Result<(), Error> {
         let kind = match command.kind.as_str() {
             "member-add" => Kind::MemberAdd,
             "member-remove" => Kind::MemberRemove,
@@ -89,7 +94,10 @@ impl Commands {
             }
         }
         if session.phase != Phase::Live {
-            return Err(Error::retryable("not-connected", "the connector is not logged in to the PBX now"));
+            return Err(Error::retryable(
+                "not-connected",
+                "the connector is not logged in to the PBX now",
+            ));
         }
         let action = match kind {
             Kind::MemberAdd => "QueueAdd",
@@ -122,7 +130,8 @@ impl Commands {
     /// The link is lost: nobody knows what became of what was sent.
     pub fn lost(&mut self, out: &mut Out<'_>) {
         for (id, _) in std::mem::take(&mut self.running) {
-            let error = Error::retryable("link-lost", "the link to the PBX broke before it answered");
+            let error =
+                Error::retryable("link-lost", "the link to the PBX broke before it answered");
             out.push(Action::unknown(id, error));
         }
     }
@@ -146,7 +155,10 @@ impl Running {
             return Error::new("permission-denied", text);
         }
         if message.contains("Interface not found") {
-            return Error::new("no-such-member", format!("{interface} is a member of no queue it could be paused in"));
+            return Error::new(
+                "no-such-member",
+                format!("{interface} is a member of no queue it could be paused in"),
+            );
         }
         Error::new("refused", format!("the PBX refused: {message}"))
     }

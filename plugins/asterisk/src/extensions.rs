@@ -57,7 +57,8 @@ impl Extensions {
     pub fn tell(&mut self, number: &str, before: Option<Extension>, out: &mut Out<'_>) {
         let now = self.fact(number);
         match (before, now) {
-            (Some(before), Some(now)) if before.device == now.device && before.state == now.state => {}
+            (Some(before), Some(now))
+                if before.device == now.device && before.state == now.state => {}
             (_, Some(now)) => out.fact(Fact::Extension(now)),
             (Some(_), None) => {
                 self.known.remove(number);
@@ -71,7 +72,12 @@ impl Extensions {
     pub fn fact(&self, number: &str) -> Option<Extension> {
         let line = self.known.get(number)?;
         let state = line.by_device.as_ref().or(line.by_hint.as_ref())?;
-        Some(Extension { number: number.into(), device: line.device.clone(), name: String::new(), state: state.clone() })
+        Some(Extension {
+            number: number.into(),
+            device: line.device.clone(),
+            name: String::new(),
+            state: state.clone(),
+        })
     }
 
     /// All of them.

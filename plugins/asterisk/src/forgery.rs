@@ -82,7 +82,10 @@ pub struct Live<'a> {
 }
 
 /// Checks an event that is not part of an answer; `shape` is learnt from the first one.
-pub fn check<'a>(headers: &[Header<'a>], shape: &mut Option<Shape>) -> Result<Live<'a>, &'static str> {
+pub fn check<'a>(
+    headers: &[Header<'a>],
+    shape: &mut Option<Shape>,
+) -> Result<Live<'a>, &'static str> {
     if headers.len() > MAX_HEADERS {
         return Err("it has more headers than any event");
     }
@@ -115,14 +118,18 @@ pub fn check<'a>(headers: &[Header<'a>], shape: &mut Option<Shape>) -> Result<Li
 
 /// A global variable was set: there is no channel.
 fn is_global(name: &[u8], headers: &[Header<'_>], body: usize) -> bool {
-    name == b"VarSet" && headers.get(body).is_some_and(|header| *header == (b"Channel", b"none") || header.0 == b"Variable")
+    name == b"VarSet"
+        && headers
+            .get(body)
+            .is_some_and(|header| *header == (b"Channel", b"none") || header.0 == b"Variable")
 }
 
 /// `call,all` is of class `call`.
 fn class(privilege: &[u8]) -> Option<&[u8]> {
     let class = privilege.strip_suffix(b",all")?;
     let word = class.split(|&byte| byte == b',').next()?;
-    (!word.is_empty() && class.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b',')).then_some(word)
+    (!word.is_empty() && class.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b','))
+        .then_some(word)
 }
 
 fn beginning(rest: &[Header<'_>]) -> (Shape, Option<u64>) {
@@ -150,7 +157,10 @@ pub fn nanoseconds(stamp: &[u8]) -> Option<u64> {
 }
 
 /// Finds the channels, each in full; no key outside of them comes twice.
-fn blocks(headers: &[Header<'_>], body: usize) -> Result<(Option<usize>, Option<usize>), &'static str> {
+fn blocks(
+    headers: &[Header<'_>],
+    body: usize,
+) -> Result<(Option<usize>, Option<usize>), &'static str> {
     let (mut channel, mut dest) = (None, None);
     let mut at = body;
     let repeats = matches!(headers[0].1, b"TestEvent" | b"UserEvent");
@@ -189,7 +199,10 @@ fn starts_block<'a>(headers: &[Header<'a>], at: usize) -> Option<&'a [u8]> {
 
 fn whole(headers: &[Header<'_>], prefix: &[u8]) -> Result<(), &'static str> {
     let complete = headers.len() >= CHANNEL.len()
-        && headers.iter().zip(CHANNEL).all(|(header, key)| header.0.strip_prefix(prefix) == Some(key));
+        && headers
+            .iter()
+            .zip(CHANNEL)
+            .all(|(header, key)| header.0.strip_prefix(prefix) == Some(key));
     if complete { Ok(()) } else { Err("a channel in it is not told in full") }
 }
 
@@ -201,7 +214,12 @@ fn may_repeat(key: &[u8]) -> bool {
 fn is_channel_key(key: &[u8]) -> bool {
     matches!(
         key,
-        b"ChannelState" | b"CallerIDNum" | b"CallerIDName" | b"ConnectedLineNum" | b"Uniqueid" | b"Linkedid"
+        b"ChannelState"
+            | b"CallerIDNum"
+            | b"CallerIDName"
+            | b"ConnectedLineNum"
+            | b"Uniqueid"
+            | b"Linkedid"
     )
 }
 
@@ -244,8 +262,14 @@ mod tests {
 
     #[test]
     fn a_stock_event_is_believed() {
-        assert_eq!(checked(&format!("Event: Newchannel\r\nPrivilege: call,all\r\n{CALLER}\r\n")), Ok(()));
-        assert_eq!(checked("Event: PeerStatus\r\nPrivilege: system,all\r\nPeer: PJSIP/1\r\n\r\n"), Ok(()));
+        assert_eq!(
+            checked(&format!("Event: Newchannel\r\nPrivilege: call,all\r\n{CALLER}\r\n")),
+            Ok(())
+        );
+        assert_eq!(
+            checked("Event: PeerStatus\r\nPrivilege: system,all\r\nPeer: PJSIP/1\r\n\r\n"),
+            Ok(())
+        );
     }
 
     #[test]
@@ -275,7 +299,8 @@ mod tests {
 
     #[test]
     fn a_channels_key_behind_it_is_a_forgery() {
-        let event = format!("Event: Hangup\r\nPrivilege: call,all\r\n{CALLER}Uniqueid: 9.9\r\n\r\n");
+        let event =
+            format!("Event: Hangup\r\nPrivilege: call,all\r\n{CALLER}Uniqueid: 9.9\r\n\r\n");
         assert!(checked(&event).is_err());
     }
 

@@ -20,8 +20,8 @@ mod snapshot;
 use std::collections::BTreeSet;
 
 use jackfield_sdk::{
-    Action, Bytes, Command, Config, Connector, Error, Fact, Input, LinkClosed, Now, Pbx, Problem, Snapshot, log,
-    register_connector,
+    Action, Bytes, Command, Config, Connector, Error, Fact, Input, LinkClosed, Now, Pbx, Problem,
+    Snapshot, log, register_connector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,12 @@ struct PbxFacts {
 }
 
 impl Connector for Asterisk {
-    fn init(config: Config, state: Option<Snapshot>, _now: Now, _out: &mut Vec<Action>) -> Result<Self, Error> {
+    fn init(
+        config: Config,
+        state: Option<Snapshot>,
+        _now: Now,
+        _out: &mut Vec<Action>,
+    ) -> Result<Self, Error> {
         let (settings, rules) = settings::read(&config.settings)?;
         let state = match state {
             None => State::default(),
@@ -101,7 +106,10 @@ impl Connector for Asterisk {
             }
             Some(snapshot) => {
                 let Snapshot { format, version, .. } = snapshot;
-                return Err(Error::new("unknown-snapshot", format!("a snapshot {format} {version} is not ours")));
+                return Err(Error::new(
+                    "unknown-snapshot",
+                    format!("a snapshot {format} {version} is not ours"),
+                ));
             }
         };
         Ok(Self { settings, rules, state })
@@ -125,8 +133,9 @@ impl Connector for Asterisk {
     }
 
     fn snapshot(&self) -> Result<Snapshot, Error> {
-        let data = serde_json::to_vec(&self.state)
-            .map_err(|error| Error::new("snapshot-failed", format!("the state cannot be written: {error}")))?;
+        let data = serde_json::to_vec(&self.state).map_err(|error| {
+            Error::new("snapshot-failed", format!("the state cannot be written: {error}"))
+        })?;
         Ok(Snapshot { format: FORMAT.into(), version: VERSION, data })
     }
 
@@ -210,7 +219,8 @@ impl Asterisk {
         let end = data.windows(2).take(256).position(|two| two == b"\r\n");
         let known = data.len().min(BANNER.len());
         if data[..known] != BANNER[..known] || (end.is_none() && data.len() > 256) {
-            let message = "what answers there is no AMI: check the port (5038, TLS 5039) in `links.ami`";
+            let message =
+                "what answers there is no AMI: check the port (5038, TLS 5039) in `links.ami`";
             self.state.session.close(message, "slow", out);
             return Some(data.len());
         }
@@ -229,7 +239,14 @@ impl Asterisk {
             // An error about something we did not send in full has no ActionID.
             [(b"Response", _), ..] => {}
             [(b"Event", _), (b"ActionID", id), ..] => self.item(id, headers, out),
-            [(b"Event", b"QueueParams" | b"QueueMember" | b"QueueEntry" | b"QueueStatusComplete"), .., (b"ActionID", id)] => {
+            [
+                (
+                    b"Event",
+                    b"QueueParams" | b"QueueMember" | b"QueueEntry" | b"QueueStatusComplete",
+                ),
+                ..,
+                (b"ActionID", id),
+            ] => {
                 self.item(id, headers, out);
             }
             [(b"Event", _), (b"Privilege", _), ..] => self.live(headers, out),
@@ -273,21 +290,36 @@ impl Asterisk {
             // What follows the cut is expected to be nonsense.
             return;
         }
-        let channel = headers.iter().take(8).find(|header| header.0 == b"Channel").map(|header| header.1);
+        let channel =
+            headers.iter().take(8).find(|header| header.0 == b"Channel").map(|header| header.1);
         let channel = channel.map(frame::text).unwrap_or_default();
         self.report_forgery(channel, headers, why, out);
     }
 
-    fn report_forgery(&mut self, channel: String, headers: &[Header<'_>], why: &str, out: &mut Out<'_>) {
+    fn report_forgery(
+        &mut self,
+        channel: String,
+        headers: &[Header<'_>],
+        why: &str,
+        out: &mut Out<'_>,
+    ) {
         let first = !self.state.forgers.contains(&channel);
         if self.state.forgers.len() >= 256 {
             self.state.forgers.clear();
         }
         if first {
-            let event: String = headers.first().map(|header| frame::text(header.1)).unwrap_or_default();
-            let event: String = event.chars().filter(|letter| letter.is_alphanumeric()).take(40).collect();
-            let place = if channel.is_empty() { String::new() } else { format!(" about the channel {channel}") };
-            let message = format!("a frame ({event}){place} was dropped: {why}; a caller may be forging AMI events");
+            let event: String =
+                headers.first().map(|header| frame::text(header.1)).unwrap_or_default();
+            let event: String =
+                event.chars().filter(|letter| letter.is_alphanumeric()).take(40).collect();
+            let place = if channel.is_empty() {
+                String::new()
+            } else {
+                format!(" about the channel {channel}")
+            };
+            let message = format!(
+                "a frame ({event}){place} was dropped: {why}; a caller may be forging AMI events"
+            );
             let fix = "Look at who called on that channel, and have the SBC or the trunk's provider strip control \
                        characters from caller numbers";
             out.notice("forged-input", "security", message, fix);
@@ -345,12 +377,16 @@ impl Asterisk {
                 self.state.pbx.system_name = get_text(headers, b"SystemName");
             }
             Asked::CoreStatus => {
-                self.state.pbx.started_at = probe::started_at(headers, self.state.pbx.uptime, out.now.wall_ns);
+                self.state.pbx.started_at =
+                    probe::started_at(headers, self.state.pbx.uptime, out.now.wall_ns);
                 self.ready(out);
             }
             Asked::Filter => {
                 if !success {
-                    log::warn(&format!("the PBX took an event filter not: {}", get_text(headers, b"Message")));
+                    log::warn(&format!(
+                        "the PBX took an event filter not: {}",
+                        get_text(headers, b"Message")
+                    ));
                 }
             }
             Asked::Ping => self.pong(id, headers, out),
@@ -358,7 +394,10 @@ impl Asterisk {
                 if let Some(resync) = &mut self.state.resync {
                     resync.denied(list);
                 }
-                log::warn(&format!("the PBX refuses a list ({list:?}): {}", get_text(headers, b"Message")));
+                log::warn(&format!(
+                    "the PBX refuses a list ({list:?}): {}",
+                    get_text(headers, b"Message")
+                ));
                 self.end_resync_if_complete(out);
             }
             Asked::Command(command) => self.state.commands.answered(command, headers, out),
@@ -414,7 +453,8 @@ impl Asterisk {
 
     /// Tells what the PBX is and what can be seen and done, if that is news.
     fn tell_pbx(&mut self, out: &mut Out<'_>) {
-        let capabilities = probe::capabilities(&self.state.session, self.state.queues.sees_variables);
+        let capabilities =
+            probe::capabilities(&self.state.session, self.state.queues.sees_variables);
         self.state.pbx.capabilities.clone_from(&capabilities);
         let pbx = &self.state.pbx;
         out.fact(Fact::Pbx(Pbx {
@@ -455,7 +495,10 @@ impl Asterisk {
         state.probes.lost(out);
         let waiting = state.resync.take().map(|resync| resync.commands).unwrap_or_default();
         for command in waiting.into_iter().chain(std::mem::take(&mut state.resync_commands)) {
-            out.push(Action::failed(command, Error::retryable("link-lost", "the link to the PBX broke")));
+            out.push(Action::failed(
+                command,
+                Error::retryable("link-lost", "the link to the PBX broke"),
+            ));
         }
     }
 
@@ -463,7 +506,10 @@ impl Asterisk {
         let live = self.state.session.phase == Phase::Live;
         match command.kind.as_str() {
             "resync" | "probe" if !live => {
-                let error = Error::retryable("not-connected", "the connector is not logged in to the PBX now");
+                let error = Error::retryable(
+                    "not-connected",
+                    "the connector is not logged in to the PBX now",
+                );
                 out.push(Action::failed(command.id, error));
             }
             "resync" => {
@@ -484,7 +530,11 @@ impl Asterisk {
             self.state.queues.timed_out(&self.state.calls, out);
         }
         if self.state.resync.as_ref().is_some_and(|resync| resync.deadline <= now) {
-            self.state.session.close("the PBX did not complete its lists within 30 s", "normal", out);
+            self.state.session.close(
+                "the PBX did not complete its lists within 30 s",
+                "normal",
+                out,
+            );
         }
         let State { resync, resync_at, resync_commands, session, calls, .. } = &mut self.state;
         let trusted = session.phase == Phase::Live && session.distrust.is_none();
@@ -501,9 +551,15 @@ impl Asterisk {
         let state = &self.state;
         let resync = match &state.resync {
             Some(resync) => Some(resync.deadline),
-            None if state.session.phase == Phase::Live && state.session.distrust.is_none() => state.resync_at,
+            None if state.session.phase == Phase::Live && state.session.distrust.is_none() => {
+                state.resync_at
+            }
             None => None,
         };
-        [state.session.wake_at(), state.queues.deadline(), resync].into_iter().flatten().min().unwrap_or(0)
+        [state.session.wake_at(), state.queues.deadline(), resync]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(0)
     }
 }

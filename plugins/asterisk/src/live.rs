@@ -100,7 +100,9 @@ impl Asterisk {
                 let (id, name) = (get_text(headers, b"Uniqueid"), get_text(headers, b"Newname"));
                 self.state.calls.renamed(&id, &name);
             }
-            (b"DialBegin" | b"DialState" | b"DialEnd", told) => self.dialling(name, headers, told, dest, out),
+            (b"DialBegin" | b"DialState" | b"DialEnd", told) => {
+                self.dialling(name, headers, told, dest, out)
+            }
             (b"BlindTransfer" | b"AttendedTransfer", _) => self.transfer(name, headers, out),
             (b"QueueCallerJoin", Some(told)) => {
                 self.touch_channel(told, true);
@@ -112,7 +114,7 @@ impl Asterisk {
                 }
                 self.state.queues.joined(headers, told, out);
             }
-            (b"QueueCallerAbandon", Some(told)) => self.state.queues.abandoned(headers, told),
+            (b"QueueCallerAbandon", Some(told)) => self.state.queues.abandoned(headers, told, out),
             (b"QueueCallerLeave", Some(told)) => {
                 if let Some(resync) = &mut self.state.resync {
                     let key = (get_text(headers, b"Queue"), told.id());
@@ -129,13 +131,22 @@ impl Asterisk {
             (b"AgentRingNoAnswer", Some(told)) => {
                 self.state.queues.not_answered(headers, told, &self.state.calls, out);
             }
-            (b"AgentConnect", Some(told)) => self.state.queues.connected(headers, told, dest, &self.state.calls, out),
+            (b"AgentConnect", Some(told)) => {
+                self.state.queues.connected(headers, told, dest, &self.state.calls, out)
+            }
             (b"AgentComplete", Some(told)) => self.state.queues.completed(headers, told, out),
             (b"QueueMemberRemoved", _) => {
                 self.touch_member(headers);
                 self.state.queues.member_removed(headers, out);
             }
-            (b"QueueMemberStatus" | b"QueueMemberPause" | b"QueueMemberAdded" | b"QueueMemberPenalty" | b"QueueMemberRinginuse", _) => {
+            (
+                b"QueueMemberStatus"
+                | b"QueueMemberPause"
+                | b"QueueMemberAdded"
+                | b"QueueMemberPenalty"
+                | b"QueueMemberRinginuse",
+                _,
+            ) => {
                 self.touch_member(headers);
                 self.state.queues.member(headers, &self.rules, out);
             }
@@ -173,8 +184,10 @@ impl Asterisk {
             sip: get_number(headers, b"TechCause") as u16,
             text: get_text(headers, b"Cause-txt"),
         };
+        let far_end = self.state.calls.get(&id).is_some_and(|channel| channel.far_end_hung_up);
+        self.state.queues.hanging_up(&id, far_end, out);
         self.state.calls.hung_up(&id, cause, out);
-        self.state.queues.hung_up(&id, &self.state.calls, out);
+        self.state.queues.hung_up(&self.state.calls, out);
     }
 
     fn dialling(
@@ -191,7 +204,11 @@ impl Asterisk {
         match name {
             b"DialBegin" => {
                 let dialler = told.map(Told::id);
-                self.state.calls.dials(dialler.as_deref(), &id, &dialled_number(&get_text(headers, b"DialString")));
+                self.state.calls.dials(
+                    dialler.as_deref(),
+                    &id,
+                    &dialled_number(&get_text(headers, b"DialString")),
+                );
             }
             b"DialState" if status == "RINGING" => self.state.calls.reached(&id, "alerting", out),
             b"DialEnd" => {
@@ -204,9 +221,14 @@ impl Asterisk {
 
     fn transfer(&mut self, name: &[u8], headers: &[Header<'_>], out: &mut Out<'_>) {
         let blind = name == b"BlindTransfer";
-        let transferer: &[u8] = if blind { b"TransfererUniqueid" } else { b"OrigTransfererUniqueid" };
+        let transferer: &[u8] =
+            if blind { b"TransfererUniqueid" } else { b"OrigTransfererUniqueid" };
         let transferee = get_text(headers, b"TransfereeUniqueid");
-        let target = if blind { get_text(headers, b"Extension") } else { get_text(headers, b"TransferTargetCallerIDNum") };
+        let target = if blind {
+            get_text(headers, b"Extension")
+        } else {
+            get_text(headers, b"TransferTargetCallerIDNum")
+        };
         let result = get_text(headers, b"Result");
         let transfer = Transfer {
             kind: if blind { "blind" } else { "attended" }.into(),
@@ -223,7 +245,11 @@ impl Asterisk {
         let Some(number) = self.rules.of_device(&device) else { return };
         let before = self.state.extensions.fact(&number);
         self.touch_extension(&number);
-        self.state.extensions.device(&device, get(headers, b"State").unwrap_or_default(), &self.rules);
+        self.state.extensions.device(
+            &device,
+            get(headers, b"State").unwrap_or_default(),
+            &self.rules,
+        );
         self.state.extensions.tell(&number, before, out);
     }
 
@@ -250,7 +276,10 @@ impl Asterisk {
 
     fn touch_member(&mut self, headers: &[Header<'_>]) {
         if let Some(resync) = &mut self.state.resync {
-            resync.touched.members.insert((get_text(headers, b"Queue"), get_text(headers, b"Interface")));
+            resync
+                .touched
+                .members
+                .insert((get_text(headers, b"Queue"), get_text(headers, b"Interface")));
         }
     }
 

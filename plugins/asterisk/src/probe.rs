@@ -62,7 +62,10 @@ impl Probes {
     /// The link is lost.
     pub fn lost(&mut self, out: &mut Out<'_>) {
         for (command, _) in std::mem::take(&mut self.waiting) {
-            out.push(Action::failed(command, Error::retryable("link-lost", "the link to the PBX broke")));
+            out.push(Action::failed(
+                command,
+                Error::retryable("link-lost", "the link to the PBX broke"),
+            ));
         }
     }
 
@@ -97,7 +100,8 @@ pub fn capabilities(session: &Session, sees_variables: bool) -> Vec<String> {
 /// It says so in its own local time without naming the zone. Where the uptime is known too, the zone follows
 /// from both; else the time is taken for UTC. Either way the same start gives the same value.
 pub fn started_at(headers: &[Header<'_>], uptime: Option<u64>, wall_ns: u64) -> Option<u64> {
-    let local = seconds(&get_text(headers, b"CoreStartupDate"), &get_text(headers, b"CoreStartupTime"))?;
+    let local =
+        seconds(&get_text(headers, b"CoreStartupDate"), &get_text(headers, b"CoreStartupTime"))?;
     let zone = uptime.map_or(0, |uptime| {
         const QUARTER: i64 = 900;
         let really = (wall_ns / 1_000_000_000) as i64 - uptime as i64;
@@ -110,7 +114,8 @@ pub fn started_at(headers: &[Header<'_>], uptime: Option<u64>, wall_ns: u64) -> 
 /// `2026-11-21` and `19:16:50` in seconds since the epoch.
 fn seconds(date: &str, time: &str) -> Option<i64> {
     let numbers = |text: &str, by: char| -> Option<[i64; 3]> {
-        let numbers: Vec<i64> = text.split(by).map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        let numbers: Vec<i64> =
+            text.split(by).map(|part| part.parse().ok()).collect::<Option<_>>()?;
         numbers.try_into().ok()
     };
     let [year, month, day] = numbers(date, '-')?;
@@ -121,7 +126,8 @@ fn seconds(date: &str, time: &str) -> Option<i64> {
     // Days since the epoch, counting years from March so that the leap day is the last.
     let years = year - i64::from(month <= 2);
     let month_from_march = (month + 9) % 12;
-    let days = years * 365 + years.div_euclid(4) - years.div_euclid(100) + years.div_euclid(400)
+    let days = years * 365 + years.div_euclid(4) - years.div_euclid(100)
+        + years.div_euclid(400)
         + (month_from_march * 153 + 2) / 5
         + day
         - 719_469;
@@ -152,8 +158,16 @@ pub fn report(asterisk: &Asterisk, _out: &Out<'_>) -> String {
 struct Findings(Vec<serde_json::Value>);
 
 impl Findings {
-    fn add(&mut self, check: &str, level: &str, message: impl Into<String>, fix: impl Into<String>) {
-        self.0.push(json!({ "check": check, "level": level, "message": message.into(), "fix": fix.into() }));
+    fn add(
+        &mut self,
+        check: &str,
+        level: &str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.0.push(
+            json!({ "check": check, "level": level, "message": message.into(), "fix": fix.into() }),
+        );
     }
 
     fn ok(&mut self, check: &str, message: impl Into<String>) {
@@ -177,7 +191,9 @@ fn privileges(session: &Session, findings: &mut Findings) {
                 "privileges",
                 "failure",
                 format!("the account may not use {action}: {consequence}"),
-                format!("add `{class}` to `write` of its section in manager.conf, then `manager reload`"),
+                format!(
+                    "add `{class}` to `write` of its section in manager.conf, then `manager reload`"
+                ),
             );
         }
     }
@@ -185,7 +201,11 @@ fn privileges(session: &Session, findings: &mut Findings) {
         findings.ok("privileges", "the account may do everything that is needed");
     }
     let dangerous = [
-        ("Command", "command", "it can run any CLI command, also `!` shell commands of some builds"),
+        (
+            "Command",
+            "command",
+            "it can run any CLI command, also `!` shell commands of some builds",
+        ),
         ("AGI", "agi", "it can run programs on the PBX through EXEC System: it equals a shell"),
         ("UpdateConfig", "config", "it can rewrite any configuration file"),
         ("ModuleLoad", "system", "it can load modules, write the dialplan and the database"),
@@ -214,14 +234,18 @@ fn classes(session: &Session, sees_variables: bool, findings: &mut Findings) {
             "add `system` to `read` (never needed in `write`) of its section in manager.conf",
         );
     }
-    for (class, consequence) in [("call", "calls are not seen"), ("agent", "queues and agents are not seen live")] {
+    for (class, consequence) in
+        [("call", "calls are not seen"), ("agent", "queues and agents are not seen live")]
+    {
         if session.classes.contains(class) {
             findings.ok("event-classes", format!("events of the class `{class}` come in"));
         } else {
             findings.add(
                 "event-classes",
                 "warning",
-                format!("no event of the class `{class}` came in yet; if none ever does, {consequence}"),
+                format!(
+                    "no event of the class `{class}` came in yet; if none ever does, {consequence}"
+                ),
                 format!("make sure `{class}` is in `read` of its section in manager.conf"),
             );
         }
@@ -248,7 +272,8 @@ fn queues(asterisk: &Asterisk, findings: &mut Findings) {
     }
     let freepbx = is_freepbx(asterisk);
     let dynamic = state.queues.members().filter(|(_, seat)| seat.membership == "dynamic").count();
-    let file = if freepbx { "queues_general_custom.conf" } else { "queues.conf, section [general]" };
+    let file =
+        if freepbx { "queues_general_custom.conf" } else { "queues.conf, section [general]" };
     match state.probes.persistent_members() {
         Some(true) => findings.ok("persistent-members", "dynamic members survive a restart of Asterisk"),
         Some(false) if dynamic > 0 => findings.add(
@@ -268,7 +293,9 @@ fn queues(asterisk: &Asterisk, findings: &mut Findings) {
     let unresolved: Vec<&str> = state
         .queues
         .members()
-        .filter(|((_, interface), seat)| asterisk.rules.of_member(interface, &seat.state_interface).is_none())
+        .filter(|((_, interface), seat)| {
+            asterisk.rules.of_member(interface, &seat.state_interface).is_none()
+        })
         .map(|((_, interface), _)| interface.as_str())
         .collect();
     if !unresolved.is_empty() {
@@ -328,12 +355,16 @@ mod tests {
 
     #[test]
     fn the_start_is_the_same_whatever_the_uptime_rounds_to() {
-        let headers: [Header<'_>; 2] = [(b"CoreStartupDate", b"2026-11-21"), (b"CoreStartupTime", b"19:16:50")];
+        let headers: [Header<'_>; 2] =
+            [(b"CoreStartupDate", b"2026-11-21"), (b"CoreStartupTime", b"19:16:50")];
         let wall = |second: u64| (1_795_288_610 + second) * 1_000_000_000;
         assert_eq!(started_at(&headers, None, 0), Some(wall(0)));
         // Told in UTC+1: the same moment an hour earlier.
         for jitter in [0, 1, 2] {
-            assert_eq!(started_at(&headers, Some(10), wall(10 + jitter) - 3_600_000_000_000), Some(wall(0) - 3_600_000_000_000));
+            assert_eq!(
+                started_at(&headers, Some(10), wall(10 + jitter) - 3_600_000_000_000),
+                Some(wall(0) - 3_600_000_000_000)
+            );
         }
     }
 }

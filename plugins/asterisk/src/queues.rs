@@ -17,6 +17,9 @@ use crate::{
     settings::Rules,
 };
 
+/// Events of channels and of queues may overtake each other by so much.
+const OVERTAKING_NS: u64 = 100_000_000;
+
 /// How long a leave, an offer's end or a broken conversation waits for what explains it.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
@@ -89,6 +92,8 @@ struct Entry {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Leaving {
     abandon: bool,
+    /// The caller's far end had asked to hang up before.
+    far_end: bool,
     until: u64,
 }
 
@@ -118,6 +123,8 @@ struct OpenService {
     together: bool,
     /// They stopped hearing each other: when, and until when that may be undone or explained.
     broken: Option<(u64, u64)>,
+    /// The caller was alive after that.
+    moved_on: bool,
     far_end: FarEnd,
 }
 
@@ -135,22 +142,43 @@ impl Queues {
         let queue = get_text(headers, b"Queue");
         let leg = told.id();
         self.entering.remove(&leg);
+        // They went on: what is not known by now will not be known.
+        self.decide_leg(
+            &leg,
+            |_| true,
+            "unknown",
+            "QueueCallerLeave, then QueueCallerJoin, and no reason seen",
+            out,
+        );
         let position = get_number(headers, b"Position") as u32;
-        let entry = Entry { position, since: out.mono() as i64, place: told.place(), ..Entry::default() };
+        let entry =
+            Entry { position, since: out.mono() as i64, place: told.place(), ..Entry::default() };
         self.entries.insert((queue.clone(), leg.clone()), entry);
         out.fact(Fact::CallerJoined(Caller { queue, leg, position, priority: 0, waited_secs: 0 }));
     }
 
     /// Asterisk's "abandon", which is most ways out.
-    pub fn abandoned(&mut self, headers: &[Header<'_>], told: Told<'_, '_>) {
+    pub fn abandoned(&mut self, headers: &[Header<'_>], told: Told<'_, '_>, out: &mut Out<'_>) {
         let key = (get_text(headers, b"Queue"), told.id());
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.abandon = true;
         }
+        if let Some(leaving) = self.leaving.get_mut(&key) {
+            leaving.abandon = true;
+            if leaving.far_end {
+                self.decide(&key, "abandoned", "HangupRequest, QueueCallerAbandon", out);
+            }
+        }
     }
 
     /// A caller left.
-    pub fn left(&mut self, headers: &[Header<'_>], told: Told<'_, '_>, calls: &Calls, out: &mut Out<'_>) {
+    pub fn left(
+        &mut self,
+        headers: &[Header<'_>],
+        told: Told<'_, '_>,
+        calls: &Calls,
+        out: &mut Out<'_>,
+    ) {
         let key = (get_text(headers, b"Queue"), told.id());
         let Some(entry) = self.entries.remove(&key) else { return };
         for (other, behind) in &mut self.entries {
@@ -161,10 +189,17 @@ impl Queues {
         let far_end = calls.get(&key.1).is_some_and(|channel| channel.far_end_hung_up);
         let moved = entry.place != told.place() && !entry.place.0.is_empty();
         match (entry.abandon, far_end, moved) {
-            (true, true, _) => self.decide(&key, "abandoned", "HangupRequest, QueueCallerAbandon", out),
+            (true, true, _) => {
+                self.decide(&key, "abandoned", "HangupRequest, QueueCallerAbandon", out)
+            }
             (true, false, true) => {
                 let (context, exten) = told.place();
-                self.decide(&key, "redirected", &format!("QueueCallerAbandon, now at {exten}@{context}"), out);
+                self.decide(
+                    &key,
+                    "redirected",
+                    &format!("QueueCallerAbandon, now at {exten}@{context}"),
+                    out,
+                );
             }
             (false, false, true) => {
                 let (context, exten) = told.place();
@@ -172,7 +207,7 @@ impl Queues {
             }
             (abandon, ..) => {
                 let until = out.mono() + PATIENCE_NS;
-                self.leaving.insert(key, Leaving { abandon, until });
+                self.leaving.insert(key, Leaving { abandon, far_end, until });
             }
         }
     }
@@ -190,14 +225,17 @@ impl Queues {
         }));
     }
 
-    /// Decides every leave of this leg that still waits.
-    fn decide_leg(&mut self, leg: &str, abandoned_only: bool, exit: &str, evidence: &str, out: &mut Out<'_>) {
-        let keys: Vec<EntryKey> = self
-            .leaving
-            .iter()
-            .filter(|(key, leaving)| key.1 == leg && (leaving.abandon || !abandoned_only))
-            .map(|(key, _)| key.clone())
-            .collect();
+    /// Decides the leaves of this leg that still wait and fit.
+    fn decide_leg(
+        &mut self,
+        leg: &str,
+        fits: impl Fn(&Leaving) -> bool,
+        exit: &str,
+        evidence: &str,
+        out: &mut Out<'_>,
+    ) {
+        let of_leg = self.leaving.iter().filter(|(key, leaving)| key.1 == leg && fits(leaving));
+        let keys: Vec<EntryKey> = of_leg.map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.decide(&key, exit, evidence, out);
         }
@@ -219,7 +257,7 @@ impl Queues {
         if let Some(queue) = self.entering.remove(leg).filter(|_| refused) {
             self.decide(&(queue, leg.to_owned()), exit, &evidence, out);
         } else {
-            self.decide_leg(leg, false, exit, &evidence, out);
+            self.decide_leg(leg, |_| true, exit, &evidence, out);
         }
     }
 
@@ -233,9 +271,16 @@ impl Queues {
 
     /// The far end of a leg asks to hang up.
     pub fn far_end_hung_up(&mut self, leg: &str, out: &mut Out<'_>) {
-        self.decide_leg(leg, true, "abandoned", "QueueCallerAbandon, HangupRequest", out);
+        // Longer after the leave it explains nothing: the queue had given up on them before.
+        let now = out.mono();
+        let overtaken = |leaving: &Leaving| {
+            leaving.abandon && now + PATIENCE_NS <= leaving.until + OVERTAKING_NS
+        };
+        self.decide_leg(leg, overtaken, "abandoned", "QueueCallerAbandon, HangupRequest", out);
         for service in &mut self.services {
-            if service.far_end == FarEnd::None {
+            if service.broken.is_some() && service.leg == leg {
+                service.moved_on = true;
+            } else if service.far_end == FarEnd::None {
                 if service.leg == leg {
                     service.far_end = FarEnd::Caller;
                 } else if service.dialled == leg || service.member_leg.as_deref() == Some(leg) {
@@ -245,28 +290,39 @@ impl Queues {
         }
     }
 
-    /// A leg is over.
-    pub fn hung_up(&mut self, leg: &str, calls: &Calls, out: &mut Out<'_>) {
+    /// A leg is about to be over; `far_end` says whether its far end had asked for it.
+    pub fn hanging_up(&mut self, leg: &str, far_end: bool, out: &mut Out<'_>) {
         self.entering.remove(leg);
-        let far_end = calls.ended(leg).is_some_and(|ended| ended.far_end);
         // Asterisk leaves the queue before it ends the channel; a leave that was not seen must not stay for ever.
-        let inside: Vec<EntryKey> = self.entries.keys().filter(|key| key.1 == leg).cloned().collect();
+        let inside: Vec<EntryKey> =
+            self.entries.keys().filter(|key| key.1 == leg).cloned().collect();
         for key in inside {
             let abandon = self.entries.remove(&key).is_some_and(|entry| entry.abandon);
-            self.leaving.insert(key, Leaving { abandon, until: 0 });
+            self.leaving.insert(key, Leaving { abandon, far_end, until: 0 });
         }
-        if far_end {
-            self.decide_leg(leg, false, "abandoned", "HangupRequest, Hangup", out);
-        } else if self.sees_variables {
-            self.decide_leg(leg, true, "hung-up-by-pbx", "QueueCallerAbandon, Hangup, no HangupRequest", out);
+        self.decide_leg(leg, |leaving| leaving.far_end, "abandoned", "HangupRequest, Hangup", out);
+        if self.sees_variables && !far_end {
+            let evidence = "QueueCallerAbandon, Hangup, no HangupRequest";
+            self.decide_leg(leg, |leaving| leaving.abandon, "hung-up-by-pbx", evidence, out);
         }
-        self.decide_leg(leg, false, "unknown", "Hangup, and no reason seen", out);
+        self.decide_leg(leg, |_| true, "unknown", "Hangup, and no reason seen", out);
+    }
+
+    /// A leg is over.
+    pub fn hung_up(&mut self, calls: &Calls, out: &mut Out<'_>) {
         self.settle_offers(calls, out);
         self.check_services(calls, out);
     }
 
     /// The queue rings a member.
-    pub fn called(&mut self, headers: &[Header<'_>], told: Told<'_, '_>, dest: Told<'_, '_>, calls: &Calls, out: &mut Out<'_>) {
+    pub fn called(
+        &mut self,
+        headers: &[Header<'_>],
+        told: Told<'_, '_>,
+        dest: Told<'_, '_>,
+        calls: &Calls,
+        out: &mut Out<'_>,
+    ) {
         let (queue, interface) = (get_text(headers, b"Queue"), get_text(headers, b"Interface"));
         let (leg, dialled) = (told.id(), dest.id());
         let member_leg = calls.is_leg(&dialled).then(|| dialled.clone());
@@ -282,12 +338,22 @@ impl Queues {
     }
 
     /// A member did not answer; or was busy, which Asterisk calls the same.
-    pub fn not_answered(&mut self, headers: &[Header<'_>], told: Told<'_, '_>, calls: &Calls, out: &mut Out<'_>) {
-        let (queue, interface, leg) = (get_text(headers, b"Queue"), get_text(headers, b"Interface"), told.id());
+    pub fn not_answered(
+        &mut self,
+        headers: &[Header<'_>],
+        told: Told<'_, '_>,
+        calls: &Calls,
+        out: &mut Out<'_>,
+    ) {
+        let (queue, interface, leg) =
+            (get_text(headers, b"Queue"), get_text(headers, b"Interface"), told.id());
         let rang_ms = get_number(headers, b"RingTime") as u32;
         let until = out.mono() + PATIENCE_NS;
         let of_this = |offer: &&mut OpenOffer| {
-            offer.queue == queue && offer.leg == leg && offer.interface == interface && offer.ended.is_none()
+            offer.queue == queue
+                && offer.leg == leg
+                && offer.interface == interface
+                && offer.ended.is_none()
         };
         let Some(offer) = self.offers.iter_mut().find(of_this) else { return };
         // A member who rang at all did not refuse at once: nothing more to wait for.
@@ -301,7 +367,8 @@ impl Queues {
         let mut at = 0;
         while at < self.offers.len() {
             let offer = &self.offers[at];
-            let outcome = offer.ended.and_then(|(_, until)| offer_outcome(offer, calls, until <= now));
+            let outcome =
+                offer.ended.and_then(|(_, until)| offer_outcome(offer, calls, until <= now));
             if let (Some(outcome), Some((rang_ms, _))) = (outcome, offer.ended) {
                 let offer = self.offers.remove(at);
                 end_offer(offer, outcome, rang_ms, out);
@@ -318,19 +385,30 @@ impl Queues {
         self.offers = kept;
         for offer in gone {
             let rang_ms = (out.mono().saturating_sub(offer.since) / 1_000_000) as u32;
-            let (outcome, rang_ms) = offer.ended.map_or(("cancelled", rang_ms), |(rang_ms, _)| ("no-answer", rang_ms));
+            let (outcome, rang_ms) =
+                offer.ended.map_or(("cancelled", rang_ms), |(rang_ms, _)| ("no-answer", rang_ms));
             end_offer(offer, outcome, rang_ms, out);
         }
     }
 
     /// A member took the caller.
-    pub fn connected(&mut self, headers: &[Header<'_>], told: Told<'_, '_>, dest: Option<Told<'_, '_>>, calls: &Calls, out: &mut Out<'_>) {
+    pub fn connected(
+        &mut self,
+        headers: &[Header<'_>],
+        told: Told<'_, '_>,
+        dest: Option<Told<'_, '_>>,
+        calls: &Calls,
+        out: &mut Out<'_>,
+    ) {
         let (queue, interface) = (get_text(headers, b"Queue"), get_text(headers, b"Interface"));
         let key = (queue.clone(), told.id());
         self.entries.remove(&key);
         self.decide(&key, "answered", "AgentConnect", out);
-        self.offers.retain(|offer| !(offer.queue == key.0 && offer.leg == key.1 && offer.interface == interface));
+        self.offers.retain(|offer| {
+            !(offer.queue == key.0 && offer.leg == key.1 && offer.interface == interface)
+        });
         self.cancel_offers(&key, out);
+        self.end_other_services(&key.1, out);
         let dialled = dest.map(Told::id).unwrap_or_default();
         let service = OpenService {
             queue,
@@ -343,19 +421,41 @@ impl Queues {
             rang: get_number(headers, b"RingTime") as u32,
             together: false,
             broken: None,
+            moved_on: false,
             far_end: FarEnd::None,
         };
         out.fact(service.fact());
         self.services.push(service);
     }
 
+    /// A caller who was taken away and is answered again has left whom they talked with.
+    fn end_other_services(&mut self, leg: &str, out: &mut Out<'_>) {
+        let now = out.mono();
+        let (over, kept) = std::mem::take(&mut self.services)
+            .into_iter()
+            .partition(|it: &OpenService| it.leg == leg);
+        self.services = kept;
+        for service in over {
+            let end = service.broken.map_or(now, |(since, _)| since);
+            let talked = (end.saturating_sub(service.since) / SECOND_NS) as u32;
+            service.end("transfer", talked, out);
+        }
+    }
+
     /// Asterisk says that a conversation is over.
     pub fn completed(&mut self, headers: &[Header<'_>], told: Told<'_, '_>, out: &mut Out<'_>) {
         let (queue, leg) = (get_text(headers, b"Queue"), told.id());
-        let Some(at) = self.services.iter().position(|service| service.queue == queue && service.leg == leg) else {
+        let Some(at) =
+            self.services.iter().position(|service| service.queue == queue && service.leg == leg)
+        else {
             return;
         };
         let service = self.services.remove(at);
+        if let (true, Some((since, _))) = (service.moved_on, service.broken) {
+            // A caller who was redirected: Asterisk says so only when they hang up, and blames them.
+            let talked = (since.saturating_sub(service.since) / SECOND_NS) as u32;
+            return service.end("transfer", talked, out);
+        }
         let ended_by = match get(headers, b"Reason").unwrap_or_default() {
             b"agent" => "member",
             b"caller" => "caller",
@@ -376,11 +476,14 @@ impl Queues {
                 service.member_leg = calls.phone_behind(&service.dialled, &service.leg);
             }
             let others = [Some(&service.dialled), service.member_leg.as_ref()];
-            let together = others.into_iter().flatten().any(|other| calls.talk(&service.leg, other));
+            let together =
+                others.into_iter().flatten().any(|other| calls.talk(&service.leg, other));
             match service.broken {
                 _ if together => (service.together, service.broken) = (true, None),
                 // AgentConnect comes before the bridge.
-                None if !service.together && calls.is_leg(&service.leg) && calls.get(&service.dialled).is_some() => {}
+                None if !service.together
+                    && calls.is_leg(&service.leg)
+                    && calls.get(&service.dialled).is_some() => {}
                 None => service.broken = Some((now, now + PATIENCE_NS)),
                 Some((since, until)) if until <= now => {
                     let service = self.services.remove(at);
@@ -388,7 +491,9 @@ impl Queues {
                         FarEnd::Caller => "caller",
                         FarEnd::Member => "member",
                         // Taken away while alive: somebody redirected them.
-                        FarEnd::None if calls.is_leg(&service.leg) => "transfer",
+                        FarEnd::None if service.moved_on || calls.is_leg(&service.leg) => {
+                            "transfer"
+                        }
                         FarEnd::None => "unknown",
                     };
                     let talked = (since.saturating_sub(service.since) / SECOND_NS) as u32;
@@ -405,15 +510,20 @@ impl Queues {
     pub fn deadline(&self) -> Option<u64> {
         let leaves = self.leaving.values().map(|leaving| leaving.until);
         let offers = self.offers.iter().filter_map(|offer| offer.ended.map(|(_, until)| until));
-        let services = self.services.iter().filter_map(|service| service.broken.map(|(_, until)| until));
+        let services =
+            self.services.iter().filter_map(|service| service.broken.map(|(_, until)| until));
         leaves.chain(offers).chain(services).min()
     }
 
     /// Decides what waited long enough.
     pub fn timed_out(&mut self, calls: &Calls, out: &mut Out<'_>) {
         let now = out.mono();
-        let late: Vec<EntryKey> =
-            self.leaving.iter().filter(|(_, leaving)| leaving.until <= now).map(|(key, _)| key.clone()).collect();
+        let late: Vec<EntryKey> = self
+            .leaving
+            .iter()
+            .filter(|(_, leaving)| leaving.until <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in late {
             self.decide(&key, "unknown", "QueueCallerLeave, and nothing that explains it", out);
         }
@@ -485,7 +595,8 @@ impl Queues {
         }
         self.entries = entries;
         self.offers.retain(|offer| calls.is_leg(&offer.leg) && calls.get(&offer.dialled).is_some());
-        self.services.retain(|service| calls.is_leg(&service.leg) && calls.get(&service.dialled).is_some());
+        self.services
+            .retain(|service| calls.is_leg(&service.leg) && calls.get(&service.dialled).is_some());
         self.entering.retain(|leg, _| calls.is_leg(leg));
     }
 
@@ -629,7 +740,11 @@ fn read_member(headers: &[Header<'_>], interface: &[u8], name: &[u8]) -> ((Strin
     let paused = get(headers, b"Paused") == Some(b"1");
     let state_interface = get_text(headers, b"StateInterface");
     let seat = Seat {
-        state_interface: if state_interface.is_empty() { interface.clone() } else { state_interface },
+        state_interface: if state_interface.is_empty() {
+            interface.clone()
+        } else {
+            state_interface
+        },
         name: get_text(headers, name),
         membership: get_text(headers, b"Membership"),
         penalty: get_number(headers, b"Penalty") as u32,
@@ -694,8 +809,11 @@ impl Picture {
             b"QueueEntry" => {
                 let key = (get_text(headers, b"Queue"), get_text(headers, b"Uniqueid"));
                 let priority: i32 = get_text(headers, b"Priority").parse().unwrap_or_default();
-                let numbers =
-                    (get_number(headers, b"Position") as u32, priority, get_number(headers, b"Wait") as u32);
+                let numbers = (
+                    get_number(headers, b"Position") as u32,
+                    priority,
+                    get_number(headers, b"Wait") as u32,
+                );
                 self.entries.insert(key, numbers);
             }
             _ => {}

@@ -63,7 +63,13 @@ pub struct Resync {
 
 impl Resync {
     /// Asks for everything.
-    pub fn begin(id: u64, commands: Vec<u64>, calls: &Calls, session: &mut Session, out: &mut Out<'_>) -> Self {
+    pub fn begin(
+        id: u64,
+        commands: Vec<u64>,
+        calls: &Calls,
+        session: &mut Session,
+        out: &mut Out<'_>,
+    ) -> Self {
         out.push(Action::ResyncBegin(ResyncBegin { id, scope: "all".into() }));
         for (list, action) in LISTS {
             session.ask(Asked::List(list), action, &[], out);
@@ -90,7 +96,13 @@ impl Resync {
     }
 
     /// An item with our ActionID. Says whether the list is complete with it.
-    pub fn item(&mut self, list: List, headers: &[Header<'_>], calls: &mut Calls, rules: &Rules) -> bool {
+    pub fn item(
+        &mut self,
+        list: List,
+        headers: &[Header<'_>],
+        calls: &mut Calls,
+        rules: &Rules,
+    ) -> bool {
         let name = headers[0].1;
         if get(headers, b"EventList") == Some(b"Complete") {
             self.open.remove(&list);
@@ -102,9 +114,15 @@ impl Resync {
         match (list, name) {
             (List::Queues, b"QueueEntry") if !forgery::entry_is_whole(headers) => {}
             (List::Queues, name) => self.queues.item(name, headers),
-            (List::Channels, b"CoreShowChannel") if forgery::item_is_whole(headers, 2) => self.channel(headers, calls),
+            (List::Channels, b"CoreShowChannel") if forgery::item_is_whole(headers, 2) => {
+                self.channel(headers, calls)
+            }
             (List::Devices, b"DeviceStateChange") => {
-                self.extensions.device(&get_text(headers, b"Device"), get(headers, b"State").unwrap_or_default(), rules);
+                self.extensions.device(
+                    &get_text(headers, b"Device"),
+                    get(headers, b"State").unwrap_or_default(),
+                    rules,
+                );
             }
             (List::Hints, b"ExtensionStatus") => {
                 let status = get_text(headers, b"Status").parse().unwrap_or(-1);
@@ -140,7 +158,14 @@ impl Resync {
     }
 
     /// Tells the picture and ends the bracket.
-    pub fn end(self, calls: &mut Calls, queues: &mut Queues, extensions: &mut Extensions, rules: &Rules, out: &mut Out<'_>) {
+    pub fn end(
+        self,
+        calls: &mut Calls,
+        queues: &mut Queues,
+        extensions: &mut Extensions,
+        rules: &Rules,
+        out: &mut Out<'_>,
+    ) {
         if !self.denied.contains(&List::Channels) {
             for id in self.before.difference(&self.listed) {
                 if !self.touched.channels.contains(id) {
@@ -155,7 +180,11 @@ impl Resync {
             extensions.take_picture(self.extensions, &self.touched.devices);
         }
         let id = self.id;
-        let facts = extensions.picture().into_iter().chain(calls.picture(rules)).chain(queues.picture(rules, out.mono()));
+        let facts = extensions
+            .picture()
+            .into_iter()
+            .chain(calls.picture(rules))
+            .chain(queues.picture(rules, out.mono()));
         for fact in facts {
             out.push(Action::ResyncItem(ResyncItem { id, fact }));
         }

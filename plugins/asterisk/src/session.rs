@@ -106,7 +106,13 @@ impl Session {
     /// A link is up.
     pub fn up(epoch: u64, nonce: &[u8], out: &Out<'_>) -> Self {
         let nonce = nonce.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { phase: Phase::Banner, epoch, nonce, deadline: out.mono() + LOGIN_NS, ..Self::default() }
+        Self {
+            phase: Phase::Banner,
+            epoch,
+            nonce,
+            deadline: out.mono() + LOGIN_NS,
+            ..Self::default()
+        }
     }
 
     /// Does this input belong to the present connection?
@@ -115,7 +121,13 @@ impl Session {
     }
 
     /// Sends an action; its headers come without the ActionID.
-    pub fn ask(&mut self, asked: Asked, action: &str, headers: &[(&str, &str)], out: &mut Out<'_>) -> u64 {
+    pub fn ask(
+        &mut self,
+        asked: Asked,
+        action: &str,
+        headers: &[(&str, &str)],
+        out: &mut Out<'_>,
+    ) -> u64 {
         let (id, text) = self.begin(asked, action, headers);
         out.push(Action::send(LINK, self.epoch, text + "\r\n"));
         id
@@ -129,7 +141,8 @@ impl Session {
         for (key, value) in headers {
             // Every value was checked where it came in; this is the last fence.
             debug_assert!(is_one_line(value), "{key} is one line");
-            let value: String = value.chars().filter(|letter| !matches!(letter, '\r' | '\n' | '\0')).collect();
+            let value: String =
+                value.chars().filter(|letter| !matches!(letter, '\r' | '\n' | '\0')).collect();
             text.push_str(&format!("{key}: {value}\r\n"));
         }
         (id, text)
@@ -170,7 +183,8 @@ impl Session {
     pub fn login(&mut self, username: &str, challenge: &[u8], out: &mut Out<'_>) {
         self.phase = Phase::Login;
         self.deadline = out.mono() + LOGIN_NS;
-        let (_, text) = self.begin(Asked::Login, "Login", &[("AuthType", "MD5"), ("Username", username)]);
+        let (_, text) =
+            self.begin(Asked::Login, "Login", &[("AuthType", "MD5"), ("Username", username)]);
         let key = SecretPart {
             name: LINK.into(),
             form: "md5-hex".into(),
@@ -228,7 +242,9 @@ impl Session {
         match self.phase {
             Phase::Banner | Phase::Challenge | Phase::Login if self.deadline <= now => {
                 let said = match self.phase {
-                    Phase::Banner => "it accepted the connection and said nothing for 10 s: is this really an AMI port?",
+                    Phase::Banner => {
+                        "it accepted the connection and said nothing for 10 s: is this really an AMI port?"
+                    }
                     Phase::Challenge => "it did not answer the challenge request within 10 s",
                     _ => "it did not answer the login within 10 s",
                 };

@@ -41,7 +41,9 @@ pub struct Rules {
 
 /// Reads settings; an error names the setting and the fix.
 pub fn read(text: &str) -> Result<(Settings, Rules), Error> {
-    let problem = |problem: &Problem| Error::new("bad-settings", format!("{}: {}", problem.path, problem.message));
+    let problem = |problem: &Problem| {
+        Error::new("bad-settings", format!("{}: {}", problem.path, problem.message))
+    };
     let settings = parse(text).map_err(|found| problem(&found))?;
     let rules = Rules::new(&settings).map_err(|found| problem(&found))?;
     Ok((settings, rules))
@@ -69,7 +71,8 @@ pub fn problems(text: &str) -> Vec<Problem> {
 }
 
 fn parse(text: &str) -> Result<Settings, Problem> {
-    serde_json::from_str(text).map_err(|error| Problem { path: String::new(), message: error.to_string() })
+    serde_json::from_str(text)
+        .map_err(|error| Problem { path: String::new(), message: error.to_string() })
 }
 
 impl Rules {
@@ -95,7 +98,12 @@ impl Rules {
     /// The extension a device belongs to: `1001` for `PJSIP/1001`, none for a trunk.
     pub fn of_device(&self, device: &str) -> Option<String> {
         let (technology, name) = device.split_once('/')?;
-        if technology == "Local" || self.trunks.as_ref().is_some_and(|trunks| trunks.is_match(device)) {
+        // `Queue:sales_pause_PJSIP/1003` is one of Asterisk's own.
+        let is_word = technology.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_word
+            || technology == "Local"
+            || self.trunks.as_ref().is_some_and(|trunks| trunks.is_match(device))
+        {
             return None;
         }
         self.is_extension(name).then(|| name.to_owned())
@@ -129,6 +137,7 @@ mod tests {
         assert_eq!(rules.of_device("PJSIP/trunk"), None);
         assert_eq!(rules.of_device("SIP/7700"), None);
         assert_eq!(rules.of_device("Local/1001@agents"), None);
+        assert_eq!(rules.of_device("Queue:sales_pause_PJSIP/1003"), None);
     }
 
     #[test]

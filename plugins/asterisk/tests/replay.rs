@@ -26,9 +26,15 @@ fn transcripts() -> Vec<(String, String)> {
 }
 
 fn expected(name: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(name).with_extension("facts");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/transcripts")
+        .join(name)
+        .with_extension("facts");
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().filter(|line| !line.starts_with("//") && !line.is_empty()).map(Into::into).collect()
+    text.lines()
+        .filter(|line| !line.starts_with("//") && !line.is_empty())
+        .map(Into::into)
+        .collect()
 }
 
 fn facts(recording: &str, pieces: usize, swapping: bool) -> Vec<String> {

@@ -160,7 +160,11 @@ impl Fake {
     fn reply_to(&self, action: &str) -> String {
         let value = |key: &str| {
             let prefix = format!("{key}: ");
-            action.split("\r\n").find_map(|line| line.strip_prefix(prefix.as_str())).unwrap_or_default().to_owned()
+            action
+                .split("\r\n")
+                .find_map(|line| line.strip_prefix(prefix.as_str()))
+                .unwrap_or_default()
+                .to_owned()
         };
         let id = format!("ActionID: {}\n", value("ActionID"));
         let name = value("Action");
@@ -179,22 +183,36 @@ impl Fake {
             "Login" => {
                 let good = value("Key") == "df7e5f79a9973a76477b691d549ae4ec";
                 match (good, self.fully_booted) {
-                    (false, _) => format!("Response: Error\n{id}Message: Authentication failed\n\n"),
-                    (true, false) => format!("Response: Success\n{id}Message: Authentication accepted\n\n"),
+                    (false, _) => {
+                        format!("Response: Error\n{id}Message: Authentication failed\n\n")
+                    }
+                    (true, false) => {
+                        format!("Response: Success\n{id}Message: Authentication accepted\n\n")
+                    }
                     (true, true) => format!(
                         "Response: Success\n{id}Message: Authentication accepted\n\nEvent: FullyBooted\nPrivilege: system,all\nUptime: 203\nLastReload: 203\nStatus: Fully Booted\n\n"
                     ),
                 }
             }
             "ListCommands" => format!("Response: Success\n{id}{}\n", self.actions),
-            "CoreSettings" => format!("Response: Success\n{id}AMIversion: 11.0.0\nAsteriskVersion: 22.10.1\nSystemName: pbx22\n\n"),
-            "CoreStatus" => format!("Response: Success\n{id}CoreStartupDate: 2026-11-21\nCoreStartupTime: 19:16:50\n\n"),
-            "Ping" => format!("Response: Success\n{id}Ping: Pong\nTimestamp: 1795288814.385029\n\n"),
-            "Filter" | "QueueAdd" | "QueueRemove" | "QueuePause" => format!("Response: Success\n{id}Message: done\n\n"),
+            "CoreSettings" => format!(
+                "Response: Success\n{id}AMIversion: 11.0.0\nAsteriskVersion: 22.10.1\nSystemName: pbx22\n\n"
+            ),
+            "CoreStatus" => format!(
+                "Response: Success\n{id}CoreStartupDate: 2026-11-21\nCoreStartupTime: 19:16:50\n\n"
+            ),
+            "Ping" => {
+                format!("Response: Success\n{id}Ping: Pong\nTimestamp: 1795288814.385029\n\n")
+            }
+            "Filter" | "QueueAdd" | "QueueRemove" | "QueuePause" => {
+                format!("Response: Success\n{id}Message: done\n\n")
+            }
             "CoreShowChannels" | "DeviceStateList" => format!(
                 "Response: Success\n{id}EventList: start\nMessage: follows\n\nEvent: {name}Complete\n{id}EventList: Complete\nListItems: 0\n\n"
             ),
-            _ => format!("Response: Error\n{id}Message: Invalid/unknown command: {name}. Use Action: ListCommands to show available commands.\n\n"),
+            _ => format!(
+                "Response: Error\n{id}Message: Invalid/unknown command: {name}. Use Action: ListCommands to show available commands.\n\n"
+            ),
         }
     }
 }
@@ -208,7 +226,10 @@ pub fn line(seen: &Seen) -> String {
         Seen::ResyncEnd(_) => "resync ends".into(),
         Seen::Outcome(outcome) => match &outcome.error {
             None => format!("command {} {}", outcome.id, outcome.outcome),
-            Some(error) => format!("command {} {} {}: {}", outcome.id, outcome.outcome, error.code, error.message),
+            Some(error) => format!(
+                "command {} {} {}: {}",
+                outcome.id, outcome.outcome, error.code, error.message
+            ),
         },
         Seen::Close(_, reason, retry) => format!("close {retry}: {reason}"),
         Seen::Other(action) => format!("{action:?}"),
@@ -226,7 +247,9 @@ fn optional(id: &Option<String>) -> String {
 
 pub fn fact_line(fact: &Fact) -> String {
     match fact {
-        Fact::Pbx(pbx) => format!("pbx {} {} {}", pbx.product, pbx.version, pbx.capabilities.join(",")),
+        Fact::Pbx(pbx) => {
+            format!("pbx {} {} {}", pbx.product, pbx.version, pbx.capabilities.join(","))
+        }
         Fact::LegStarted(it) => format!(
             "leg {} {} {} of {} ext {} {} number {} name {:?} dialled {}",
             leg(&it.id),
@@ -240,17 +263,39 @@ pub fn fact_line(fact: &Fact) -> String {
             it.dialled
         ),
         Fact::LegState(it) => format!("leg {} {}", leg(&it.leg), it.state),
-        Fact::LegParty(it) => format!("leg {} is {} {:?}", leg(&it.leg), it.party.number, it.party.name),
+        Fact::LegParty(it) => {
+            format!("leg {} is {} {:?}", leg(&it.leg), it.party.number, it.party.name)
+        }
         Fact::LegPeers(it) => {
-            format!("leg {} with [{}]", leg(&it.leg), it.peers.iter().map(|id| leg(id)).collect::<Vec<_>>().join(" "))
+            format!(
+                "leg {} with [{}]",
+                leg(&it.leg),
+                it.peers.iter().map(|id| leg(id)).collect::<Vec<_>>().join(" ")
+            )
         }
         Fact::LegEnded(it) => {
-            format!("leg {} ended {} sip {} by {:?}", leg(&it.leg), it.cause.q850, it.cause.sip, it.ended_by)
+            format!(
+                "leg {} ended {} sip {} by {:?}",
+                leg(&it.leg),
+                it.cause.q850,
+                it.cause.sip,
+                it.ended_by
+            )
         }
         Fact::Transfer(it) => {
-            format!("transfer {} by {} of {} to {} {}", it.kind, leg(&it.transferer), optional(&it.transferee), it.target, it.outcome)
+            format!(
+                "transfer {} by {} of {} to {} {}",
+                it.kind,
+                leg(&it.transferer),
+                optional(&it.transferee),
+                it.target,
+                it.outcome
+            )
         }
-        Fact::Queue(it) => format!("queue {} {} within {} weight {}", it.name, it.strategy, it.service_level_secs, it.weight),
+        Fact::Queue(it) => format!(
+            "queue {} {} within {} weight {}",
+            it.name, it.strategy, it.service_level_secs, it.weight
+        ),
         Fact::QueueRemoved(name) => format!("queue {name} removed"),
         Fact::Member(it) => format!(
             "member {} {} ext {} {} penalty {} {}{} calls {}{}",
@@ -265,10 +310,31 @@ pub fn fact_line(fact: &Fact) -> String {
             if it.in_call { " in-call" } else { "" },
         ),
         Fact::MemberRemoved(it) => format!("member {} {} removed", it.queue, it.interface),
-        Fact::CallerJoined(it) => format!("caller {} {} joined at {} waited {}", it.queue, leg(&it.leg), it.position, it.waited_secs),
-        Fact::CallerLeft(it) => format!("caller {} {} left: {} ({})", it.queue, leg(&it.leg), it.exit, it.evidence),
-        Fact::OfferStarted(it) => format!("offer {} {} to {} leg {}", it.queue, leg(&it.leg), it.interface, optional(&it.member_leg)),
-        Fact::OfferEnded(it) => format!("offer {} {} to {} ended: {} after {}", it.queue, leg(&it.leg), it.interface, it.outcome, it.rang_ms),
+        Fact::CallerJoined(it) => format!(
+            "caller {} {} joined at {} waited {}",
+            it.queue,
+            leg(&it.leg),
+            it.position,
+            it.waited_secs
+        ),
+        Fact::CallerLeft(it) => {
+            format!("caller {} {} left: {} ({})", it.queue, leg(&it.leg), it.exit, it.evidence)
+        }
+        Fact::OfferStarted(it) => format!(
+            "offer {} {} to {} leg {}",
+            it.queue,
+            leg(&it.leg),
+            it.interface,
+            optional(&it.member_leg)
+        ),
+        Fact::OfferEnded(it) => format!(
+            "offer {} {} to {} ended: {} after {}",
+            it.queue,
+            leg(&it.leg),
+            it.interface,
+            it.outcome,
+            it.rang_ms
+        ),
         Fact::ServiceStarted(it) => format!(
             "service {} {} by {} leg {} waited {} rang {}",
             it.queue,
@@ -278,7 +344,14 @@ pub fn fact_line(fact: &Fact) -> String {
             it.waited_secs,
             it.rang_secs
         ),
-        Fact::ServiceEnded(it) => format!("service {} {} by {} ended by {} after {}", it.queue, leg(&it.leg), it.interface, it.ended_by, it.talked_secs),
+        Fact::ServiceEnded(it) => format!(
+            "service {} {} by {} ended by {} after {}",
+            it.queue,
+            leg(&it.leg),
+            it.interface,
+            it.ended_by,
+            it.talked_secs
+        ),
         Fact::Extension(it) => format!("extension {} {} {}", it.number, it.device, it.state),
         Fact::ExtensionRemoved(number) => format!("extension {number} removed"),
         Fact::Notice(it) => format!("notice {} {}: {}", it.code, it.severity, it.message),
