@@ -68,9 +68,9 @@ impl Runtime {
 
     /// Checks, compiles and links a component.
     ///
-    /// Compiling still runs in this process (a child process under limits is to come) and takes about a second per MB, so call it off the hot path; at
-    /// most 64 MiB are taken. With a warm cache it is
-    /// validated and hashed only: about 30 ms per MB.
+    /// Compiling takes about a second per MB, so call it off the hot path; at most 64 MiB are taken.
+    /// It still runs in this process; a child process under limits is to come. With a warm cache the
+    /// component is only validated and hashed: about 30 ms per MB.
     pub fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         Plugin::load(self.shared.clone(), wasm)
     }
