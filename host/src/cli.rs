@@ -149,6 +149,9 @@ pub struct DemoArgs {
     /// Stop after this many seconds; 0 is when you stop it.
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     pub seconds: u64,
+    /// With --asterisk: write the manager session to this file.
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub record: Option<PathBuf>,
 }
 
 /// Runs the command of this process's arguments.
@@ -189,7 +192,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Token(command) => {
             logging::start(color, "warn");
-            token::run(command, color)
+            token::run(command)
         }
         Command::Plugin(command) => {
             logging::start(color, "warn");

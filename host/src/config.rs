@@ -272,6 +272,11 @@ impl Config {
         ConfigError::Complaints { file: self.file.clone(), complaints }
     }
 
+    /// The hashes of the API's tokens, beside the journal.
+    pub fn tokens_file(&self) -> PathBuf {
+        self.journal.path.with_extension("tokens.db")
+    }
+
     /// Where plugins named by id are looked for, in order.
     pub fn plugin_dirs(&self) -> Vec<PathBuf> {
         let beside_binary = || {

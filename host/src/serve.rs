@@ -1,6 +1,439 @@
 //! `jackfield serve`: everything started in order, and stopped in the reverse order.
-use crate::config::Config;
-/// Runs until a signal comes.
-pub async fn run(_config: Config) -> anyhow::Result<u8> {
-    Ok(0)
+//!
+//! ```text
+//! start: configuration -> plugins -> journal -> switch -> API's socket -> connectors -> API
+//! stop:  API -> connectors -> switch -> journal
+//! ```
+
+mod listener;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use axum::serve::ListenerExt;
+use calls::{
+    Actor, ConnectorId,
+    fact::{Notice, Severity},
+    switchboard::{ConnectorPolicy, Input, Policy, Request, Restore, Switchboard},
+};
+use jiff::tz::TimeZone;
+use plugin_runtime::{Runtime, RuntimeError};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    api::{self, ApiState},
+    cli::{FAILURE, SUCCESS, USAGE, complain},
+    clock::Clock,
+    config::{Config, ConfigError, RestoreConfig},
+    connectors::{self, Inboxes, MAX_WAITING_COMMANDS, Plan, Surroundings},
+    figures::Zones,
+    journal::{Journal, JournalError, JournalOptions, Retention},
+    parties,
+    publish::Publisher,
+    status::StatusBoard,
+    switch::{Switch, SwitchHandle},
+};
+use listener::{TlsFilesError, TlsListener};
+
+/// For open API connections to end by themselves.
+const API_PATIENCE: Duration = Duration::from_secs(1);
+/// For connectors and the switch.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What the admin wrote.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The machine cannot run plugins.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The API's address.
+    #[error("cannot listen on {address}: {source}; fix: end whoever listens there, or write another port into [api] listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The API's certificate.
+    #[error("[api] tls: {0}")]
+    Tls(#[from] TlsFilesError),
+    /// The API's tokens.
+    #[error("the API's tokens cannot be read: {0}")]
+    Tokens(String),
+    /// The machine gives no thread.
+    #[error("cannot start a connector's thread: {0}; fix: raise the limit of processes (ulimit -u)")]
+    Thread(io::Error),
+}
+
+/// A running host.
+pub struct Host {
+    api_addr: SocketAddr,
+    board: StatusBoard,
+    switch: SwitchHandle,
+    publisher: Arc<Publisher>,
+    journal: Journal,
+    stop_api: watch::Sender<bool>,
+    stop_connectors: watch::Sender<bool>,
+    api_task: JoinHandle<()>,
+    switch_task: JoinHandle<()>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Host {
+    /// Starts everything; returns when the API answers. Needs a tokio runtime around it.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let config = Arc::new(config);
+        let plans = blocking({
+            let config = config.clone();
+            move || plan(&config)
+        })
+        .await?;
+        // The first caller must not wait for the number rules of the world.
+        tokio::task::spawn_blocking(parties::warm_up);
+
+        let (journal, recovered) = blocking({
+            let options = journal_options(&config);
+            let zones = zones(&config);
+            move || Journal::open(&options, zones)
+        })
+        .await?;
+        let publisher = journal.publisher();
+        let mut switchboard = Switchboard::new(policy(&config, &plans), recovered.state);
+        configure(&mut switchboard, &config, clock);
+
+        let (inboxes, outboxes): (Inboxes, Vec<_>) = plans
+            .iter()
+            .map(|plan| {
+                let (inbox, outbox) = mpsc::channel(MAX_WAITING_COMMANDS);
+                ((plan.id.clone(), inbox), outbox)
+            })
+            .unzip();
+        let (task, switch, facts) = Switch::new(switchboard, clock, journal.writer(), inboxes);
+
+        let tls = config.api.tls.as_ref().map(listener::server_config).transpose()?;
+        let address = config.api.listen;
+        let socket =
+            TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+        let api_addr = socket.local_addr().map_err(|source| StartError::Listen { address, source })?;
+
+        let board = StatusBoard::default();
+        let app = api::app(ApiState::new(
+            &config,
+            switch.clone(),
+            publisher.clone(),
+            journal.writer(),
+            board.clone(),
+        )?);
+        let switch_task = tokio::spawn(task.run());
+        let (stop_connectors, stop) = watch::channel(false);
+        let mut threads = Vec::new();
+        for (plan, commands) in plans.into_iter().zip(outboxes) {
+            connectors::announce(&plan, &board, clock);
+            let surroundings = Surroundings {
+                clock,
+                switch: facts.clone(),
+                board: board.clone(),
+                stop: stop.clone(),
+            };
+            let thread =
+                connectors::spawn(plan, commands, surroundings).map_err(StartError::Thread)?;
+            threads.push(thread);
+        }
+        // Without connectors nobody tells the switch anything, and it must not end for that.
+        if threads.is_empty() {
+            let mut stop = stop.clone();
+            tokio::spawn(async move {
+                let _ = stop.wait_for(|stop| *stop).await;
+                drop(facts);
+            });
+        }
+
+        let (stop_api, stopping) = watch::channel(false);
+        let api_task = match tls {
+            None => {
+                let nodelay = socket.tap_io(|stream| drop(stream.set_nodelay(true)));
+                tokio::spawn(serve(nodelay, app, stopping))
+            }
+            Some(tls) => {
+                let listener = TlsListener::new(socket, tls)
+                    .map_err(|source| StartError::Listen { address, source })?;
+                tokio::spawn(serve(listener, app, stopping))
+            }
+        };
+        Ok(Self {
+            api_addr,
+            board,
+            switch,
+            publisher,
+            journal,
+            stop_api,
+            stop_connectors,
+            api_task,
+            switch_task,
+            threads,
+        })
+    }
+
+    /// Where the API listens; with port 0 in the configuration, the port that was free.
+    pub fn api_addr(&self) -> SocketAddr {
+        self.api_addr
+    }
+
+    /// How the connectors are.
+    pub fn board(&self) -> &StatusBoard {
+        &self.board
+    }
+
+    /// Asks the switch.
+    pub fn switch(&self) -> &SwitchHandle {
+        &self.switch
+    }
+
+    /// What is committed.
+    pub fn publisher(&self) -> Arc<Publisher> {
+        Arc::clone(&self.publisher)
+    }
+
+    /// Stops everything; what was accepted is on disk afterwards.
+    pub async fn stop(self) {
+        let Self { stop_api, stop_connectors, mut api_task, mut switch_task, threads, switch, .. } = self;
+        stop_api.send_replace(true);
+        // Event streams have no end of their own.
+        if tokio::time::timeout(API_PATIENCE, &mut api_task).await.is_err() {
+            api_task.abort();
+        }
+        stop_connectors.send_replace(true);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // Its panic was reported on the status board.
+                let _ = thread.join();
+            }
+        });
+        if tokio::time::timeout(STOP_PATIENCE, joined).await.is_err() {
+            tracing::warn!("a connector does not stop; going on without it");
+        }
+        drop(switch);
+        if tokio::time::timeout(STOP_PATIENCE, &mut switch_task).await.is_err() {
+            tracing::error!("the switch does not stop; what it has not handed to the journal is lost");
+            switch_task.abort();
+        }
+        let journal = self.journal;
+        if let Err(panic) = tokio::task::spawn_blocking(move || journal.close()).await {
+            tracing::error!(%panic, "the journal did not close");
+        }
+    }
+}
+
+/// Runs a host until a signal comes; gives the exit code.
+pub async fn run(config: Config) -> anyhow::Result<u8> {
+    let began = Instant::now();
+    let warnings = config.warnings.clone();
+    let file = config.file.clone();
+    for warning in &warnings {
+        tracing::warn!(
+            file = %file.display(),
+            line = warning.place.line,
+            key = warning.key,
+            "{}; {}",
+            warning.message,
+            warning.fix
+        );
+    }
+    let host = match Host::start(config).await {
+        Ok(host) => host,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(if matches!(error, StartError::Config(_)) { USAGE } else { FAILURE });
+        }
+    };
+    tracing::info!(api = %host.api_addr(), ms = began.elapsed().as_millis() as u64, "ready");
+    signal().await?;
+    tracing::info!("stopping; a second signal ends at once");
+    tokio::select! {
+        () = host.stop() => {
+            tracing::info!("stopped");
+            Ok(SUCCESS)
+        }
+        again = signal() => {
+            again?;
+            Ok(FAILURE)
+        }
+    }
+}
+
+async fn signal() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+async fn serve<L>(listener: L, app: axum::Router, mut stopping: watch::Receiver<bool>)
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
+    let stopped = async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
+        tracing::error!(%error, "the API ended");
+    }
+}
+
+/// Work that waits for disks or compilers.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn plan(config: &Config) -> Result<Vec<Plan>, StartError> {
+    let cache = cache_folder();
+    let runtime = match Runtime::new(cache.as_deref()) {
+        Ok(runtime) => runtime,
+        Err(error) if cache.is_some() => {
+            tracing::warn!(%error, "compiled plugins cannot be kept; they are compiled at every start");
+            Runtime::new(None)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(connectors::plan(config, &runtime).map_err(|complaints| config.refuse(complaints))?)
+}
+
+/// Where compiled plugins are kept: a folder only this user may write, or none.
+pub fn cache_folder() -> Option<PathBuf> {
+    let chosen = || std::env::var_os("JACKFIELD_CACHE_DIR").map(PathBuf::from);
+    let of_user = || {
+        let cache = std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+        Some(cache.join("jackfield").join("plugins"))
+    };
+    chosen().or_else(of_user)
+}
+
+fn journal_options(config: &Config) -> JournalOptions {
+    JournalOptions {
+        path: config.journal.path.clone(),
+        retention: Retention {
+            keep: Duration::from_secs(u64::from(config.journal.keep_days) * 86_400),
+            keep_bytes: u64::from(config.journal.keep_mib) << 20,
+        },
+    }
+}
+
+fn zones(config: &Config) -> Zones {
+    // The configuration was refused if one were unknown.
+    let zone = |name: &Option<String>| name.as_deref().and_then(|name| TimeZone::get(name).ok());
+    let mut zones = Zones::default();
+    for connector in &config.connectors {
+        zones.connectors.extend(zone(&connector.time_zone).map(|zone| (connector.id.clone(), zone)));
+        for (queue, rules) in &connector.queues {
+            let key = (connector.id.clone(), queue.clone());
+            zones.queues.extend(zone(&rules.time_zone).map(|zone| (key, zone)));
+        }
+    }
+    zones
+}
+
+fn policy(config: &Config, plans: &[Plan]) -> Policy {
+    let plugins: BTreeMap<&ConnectorId, String> =
+        plans.iter().map(|plan| (&plan.id, plan.plugin.info.name_and_version())).collect();
+    let connectors = config
+        .connectors
+        .iter()
+        .map(|connector| {
+            let restore_queues = connector
+                .queues
+                .iter()
+                .filter_map(|(name, rules)| Some((name.clone(), restore(rules.restore?))))
+                .collect();
+            let policy = ConnectorPolicy {
+                plugin: plugins.get(&connector.id).cloned().unwrap_or_default(),
+                restore: Restore::default(),
+                restore_queues,
+            };
+            (connector.id.clone(), policy)
+        })
+        .collect();
+    let rules =
+        config.connectors.iter().map(|connector| (connector.id.clone(), connector.numbers.clone()));
+    Policy { connectors, parties: parties::parties(rules.collect()) }
+}
+
+fn restore(config: RestoreConfig) -> Restore {
+    match config {
+        RestoreConfig::MembersAndPauses => Restore::MembersAndPauses,
+        RestoreConfig::Nothing => Restore::Nothing,
+    }
+}
+
+/// Tells the switchboard what the configuration says, before anything else happens.
+fn configure(switchboard: &mut Switchboard, config: &Config, clock: Clock) {
+    for connector in &config.connectors {
+        switchboard.handle(Input::Configured { connector: connector.id.clone() }, clock.now());
+    }
+    let wanted: BTreeSet<_> = config.agents.iter().map(|agent| &agent.id).collect();
+    let gone: Vec<_> = switchboard
+        .state()
+        .agents()
+        .map(|person| &person.agent)
+        .filter(|agent| agent.from_config && !wanted.contains(&agent.id))
+        .map(|agent| Request::RemoveAgent(agent.id.clone()))
+        .collect();
+    let changed: Vec<_> = config
+        .agents
+        .iter()
+        .filter(|agent| switchboard.state().agent(&agent.id).is_none_or(|known| known.agent != **agent))
+        .map(|agent| Request::PutAgent(agent.clone()))
+        .collect();
+    for request in gone.into_iter().chain(changed) {
+        let name = match &request {
+            Request::PutAgent(agent) => agent.id.to_string(),
+            Request::RemoveAgent(id) => id.to_string(),
+            _ => String::new(),
+        };
+        if let Err(refusal) = switchboard.request(request, Actor::Config, clock.now()) {
+            // Somebody made a contradicting agent over REST; the host must start all the same.
+            let message = format!("agents.{name} of the configuration cannot be used: {refusal}");
+            tracing::warn!("{message}");
+            let notice = Notice {
+                code: "agent-refused".to_owned(),
+                severity: Severity::Error,
+                message,
+                fix: "change the agent in the configuration, or the other one over REST".to_owned(),
+            };
+            switchboard.handle(Input::Notice { connector: None, notice }, clock.now());
+        }
+    }
 }

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     clock::Clock,
     connectors::{Delivery, Inboxes},
-    switch::stub::JournalWriter,
+    journal::{AppendError, JournalWriter},
 };
 
 /// Batches of facts that may wait.
@@ -120,27 +120,30 @@ impl Switch {
         (switch, SwitchHandle { requests: requests_in }, FactsHandle { facts: facts_in })
     }
 
-    /// Works until no connector can tell anything any more.
+    /// Works until no connector can tell anything any more, or the journal takes nothing any more.
     pub async fn run(mut self) {
+        if let Err(error) = self.work().await {
+            tracing::error!(%error, "the switch ended");
+        }
+    }
+
+    async fn work(&mut self) -> Result<(), AppendError> {
         // What the state of the last run left to do.
-        self.settle().await;
+        self.settle().await?;
         let mut requests_open = true;
         loop {
             let deadline = self.switchboard.poll_timeout().map(|at| self.clock.instant(at));
             tokio::select! {
                 inputs = self.facts.recv() => match inputs {
                     Some(inputs) => self.take(inputs),
-                    None => return,
+                    None => return Ok(()),
                 },
                 ask = self.requests.recv(), if requests_open => match ask {
                     Some(ask) => self.decide(ask),
                     None => requests_open = false,
                 },
                 changed = self.committed.changed(), if !self.waiting.is_empty() => {
-                    if changed.is_err() {
-                        tracing::error!("the journal's writer ended; the switch ends too");
-                        return;
-                    }
+                    changed.map_err(|_| AppendError::Closed)?;
                 }
                 () = sleep_until(deadline), if deadline.is_some() => {
                     self.switchboard.handle_timeout(self.clock.now());
@@ -152,7 +155,7 @@ impl Switch {
                     Err(_) => break,
                 }
             }
-            self.settle().await;
+            self.settle().await?;
         }
     }
 
@@ -170,7 +173,7 @@ impl Switch {
     }
 
     /// Carries out everything decided so far.
-    async fn settle(&mut self) {
+    async fn settle(&mut self) -> Result<(), AppendError> {
         loop {
             let mut events = Vec::new();
             while let Some(output) = self.switchboard.poll_output() {
@@ -183,11 +186,11 @@ impl Switch {
                 }
             }
             if !events.is_empty() {
-                self.journal.append(events).await;
+                self.journal.append(events).await?;
             }
             // A delivery that fails is itself an input, with events of its own.
             if !self.deliver_committed() {
-                return;
+                return Ok(());
             }
         }
     }
@@ -237,14 +240,5 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-mod stub {
-    pub struct JournalWriter;
-    impl JournalWriter {
-        pub async fn append(&self, _: Vec<calls::Event>) {}
-        pub fn committed(&self) -> tokio::sync::watch::Receiver<u64> {
-            tokio::sync::watch::channel(0).1
-        }
     }
 }

@@ -167,8 +167,11 @@ pub(super) fn explain(error: &io::Error, host: &str, peer: &str) -> DialError {
             format!("the certificate of {peer} is not for {host}{}", names_in(tls)),
             another_name.to_owned(),
         ),
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => failed(
-            format!("the certificate of {peer} is signed by nobody this machine trusts"),
+        // A certificate with the same issuer's name and another key: renewed, or somebody else's.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => failed(
+            format!("the certificate of {peer} is signed by nobody this link trusts"),
             "name the authority, or a self-signed certificate itself: links.<name> = { url = \"tls://...\", \
              ca = \"pbx.pem\" }"
                 .to_owned(),
