@@ -17,7 +17,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::serve::ListenerExt;
 use calls::{
     Actor, ConnectorId,
     fact::{Notice, Severity},
@@ -27,12 +26,12 @@ use jiff::tz::TimeZone;
 use plugin_runtime::{Runtime, RuntimeError};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 
 use crate::{
-    api::{self, ApiState},
+    api::{self, ApiState, MAX_STREAMS, Parts},
     cli::{FAILURE, SUCCESS, USAGE, complain},
     clock::Clock,
     config::{Config, ConfigError, RestoreConfig},
@@ -43,6 +42,7 @@ use crate::{
     publish::Publisher,
     status::StatusBoard,
     switch::{Switch, SwitchHandle},
+    tokens::{TokenError, Tokens},
 };
 use listener::{TlsFilesError, TlsListener};
 
@@ -75,8 +75,8 @@ pub enum StartError {
     #[error("[api] tls: {0}")]
     Tls(#[from] TlsFilesError),
     /// The API's tokens.
-    #[error("the API's tokens cannot be read: {0}")]
-    Tokens(String),
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
     /// The machine gives no thread.
     #[error("cannot start a connector's thread: {0}; fix: raise the limit of processes (ulimit -u)")]
     Thread(io::Error),
@@ -116,6 +116,11 @@ impl Host {
         })
         .await?;
         let publisher = journal.publisher();
+        let tokens = blocking({
+            let file = config.tokens_file();
+            move || Tokens::open(&file)
+        })
+        .await?;
         let mut switchboard = Switchboard::new(policy(&config, &plans), recovered.state);
         configure(&mut switchboard, &config, clock);
 
@@ -135,13 +140,17 @@ impl Host {
         let api_addr = socket.local_addr().map_err(|source| StartError::Listen { address, source })?;
 
         let board = StatusBoard::default();
-        let app = api::app(ApiState::new(
-            &config,
-            switch.clone(),
-            publisher.clone(),
-            journal.writer(),
-            board.clone(),
-        )?);
+        let (stop_api, stopping) = watch::channel(false);
+        let app = api::app(ApiState::from(Parts {
+            publisher: publisher.clone(),
+            journal: journal.writer(),
+            switch: switch.clone().into(),
+            status: board.clone(),
+            tokens,
+            cors: config.api.cors.clone(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            stopping: stopping.clone(),
+        }));
         let switch_task = tokio::spawn(task.run());
         let (stop_connectors, stop) = watch::channel(false);
         let mut threads = Vec::new();
@@ -166,12 +175,8 @@ impl Host {
             });
         }
 
-        let (stop_api, stopping) = watch::channel(false);
         let api_task = match tls {
-            None => {
-                let nodelay = socket.tap_io(|stream| drop(stream.set_nodelay(true)));
-                tokio::spawn(serve(nodelay, app, stopping))
-            }
+            None => tokio::spawn(serve(api::serve::Listener(socket), app, stopping)),
             Some(tls) => {
                 let listener = TlsListener::new(socket, tls)
                     .map_err(|source| StartError::Listen { address, source })?;
@@ -216,7 +221,7 @@ impl Host {
     pub async fn stop(self) {
         let Self { stop_api, stop_connectors, mut api_task, mut switch_task, threads, switch, .. } = self;
         stop_api.send_replace(true);
-        // Event streams have no end of their own.
+        // A client may be in the middle of something long.
         if tokio::time::timeout(API_PATIENCE, &mut api_task).await.is_err() {
             api_task.abort();
         }

@@ -128,7 +128,7 @@ fn as_lines(list: &[Token], now: Timestamp) -> String {
         let created = shown(token.created_at);
         table.add_row([&token.name, &token.id, &words(&token.scopes), &created, &state]);
     }
-    table.to_string()
+    table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 fn words(scopes: &[Scope]) -> String {

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{config::TlsFiles, links::tls};
+use crate::{api::serve::WriteDeadline, config::TlsFiles, links::tls};
 
 /// A client that needs longer is none.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,12 +124,12 @@ async fn accept(
 }
 
 impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
+    type Io = WriteDeadline<TlsStream<TcpStream>>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.ready.recv().await {
-            Some(accepted) => accepted,
+            Some((stream, peer)) => (WriteDeadline::new(stream), peer),
             // The accepting task ends only with the listener.
             None => std::future::pending().await,
         }
