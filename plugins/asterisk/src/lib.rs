@@ -281,7 +281,10 @@ impl Asterisk {
         if !matches!(session.phase, Phase::Booting | Phase::Live) {
             return;
         }
-        if let Some(resync) = &mut self.state.resync {
+        let ends_as_ours = headers
+            .last()
+            .is_some_and(|last| last.0 == b"ActionID" && session.own(last.1).is_some());
+        if let (Some(resync), false) = (&mut self.state.resync, ends_as_ours) {
             resync.item_was_cut(headers);
         }
         let known = self.state.session.distrust.is_some();

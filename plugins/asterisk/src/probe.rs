@@ -1,4 +1,6 @@
-//! The command `probe`: what the doctor shows about this connector, and what a fix would be.
+//! The command `probe`: asks the PBX what is not known yet, and answers with what the doctor shows.
+
+mod findings;
 
 use std::collections::BTreeMap;
 
@@ -138,215 +140,15 @@ fn seconds(date: &str, time: &str) -> Option<i64> {
 pub fn report(asterisk: &Asterisk, _out: &Out<'_>) -> String {
     let state = &asterisk.state;
     let session = &state.session;
-    let mut findings = Findings(Vec::new());
-    privileges(session, &mut findings);
-    classes(session, state.queues.sees_variables, &mut findings);
-    queues(asterisk, &mut findings);
-    extensions(asterisk, &mut findings);
-    clock(session, &mut findings);
     json!({
         "version": state.pbx.version,
         "capabilities": state.pbx.capabilities,
         "privileges": session.actions,
         "classes": session.classes,
         "queues": state.queues.settings.keys().collect::<Vec<_>>(),
-        "findings": findings.0,
+        "findings": findings::all(asterisk, state.probes.persistent_members()),
     })
     .to_string()
-}
-
-struct Findings(Vec<serde_json::Value>);
-
-impl Findings {
-    fn add(
-        &mut self,
-        check: &str,
-        level: &str,
-        message: impl Into<String>,
-        fix: impl Into<String>,
-    ) {
-        self.0.push(
-            json!({ "check": check, "level": level, "message": message.into(), "fix": fix.into() }),
-        );
-    }
-
-    fn ok(&mut self, check: &str, message: impl Into<String>) {
-        self.add(check, "ok", message, "");
-    }
-}
-
-fn privileges(session: &Session, findings: &mut Findings) {
-    let needed = [
-        ("QueueStatus", "agent", "queues cannot be listed"),
-        ("CoreShowChannels", "reporting", "calls cannot be listed"),
-        ("DeviceStateList", "reporting", "extensions cannot be listed"),
-        ("QueueAdd", "agent", "members cannot be added or removed"),
-        ("QueuePause", "agent", "members cannot be paused"),
-    ];
-    let mut complete = true;
-    for (action, class, consequence) in needed {
-        if !session.actions.contains_key(action) {
-            complete = false;
-            findings.add(
-                "privileges",
-                "failure",
-                format!("the account may not use {action}: {consequence}"),
-                format!(
-                    "add `{class}` to `write` of its section in manager.conf, then `manager reload`"
-                ),
-            );
-        }
-    }
-    if complete {
-        findings.ok("privileges", "the account may do everything that is needed");
-    }
-    let dangerous = [
-        (
-            "Command",
-            "command",
-            "it can run any CLI command, also `!` shell commands of some builds",
-        ),
-        ("AGI", "agi", "it can run programs on the PBX through EXEC System: it equals a shell"),
-        ("UpdateConfig", "config", "it can rewrite any configuration file"),
-        ("ModuleLoad", "system", "it can load modules, write the dialplan and the database"),
-        ("Originate", "originate", "it can place calls at your cost; nothing here needs that yet"),
-    ];
-    for (action, class, danger) in dangerous {
-        if session.actions.contains_key(action) {
-            findings.add(
-                "too-much",
-                "warning",
-                format!("the account has the class `{class}`, which is not needed: {danger}"),
-                format!("remove `{class}` from `write` of its section in manager.conf"),
-            );
-        }
-    }
-}
-
-fn classes(session: &Session, sees_variables: bool, findings: &mut Findings) {
-    if session.fully_booted {
-        findings.ok("fully-booted", "the account is told when Asterisk has booted");
-    } else {
-        findings.add(
-            "fully-booted",
-            "warning",
-            "the account is not told when Asterisk has booted, so it is asked instead",
-            "add `system` to `read` (never needed in `write`) of its section in manager.conf",
-        );
-    }
-    for (class, consequence) in
-        [("call", "calls are not seen"), ("agent", "queues and agents are not seen live")]
-    {
-        if session.classes.contains(class) {
-            findings.ok("event-classes", format!("events of the class `{class}` come in"));
-        } else {
-            findings.add(
-                "event-classes",
-                "warning",
-                format!(
-                    "no event of the class `{class}` came in yet; if none ever does, {consequence}"
-                ),
-                format!("make sure `{class}` is in `read` of its section in manager.conf"),
-            );
-        }
-    }
-    if sees_variables {
-        findings.ok("exit-reasons", "the ways out of queues can be told apart");
-    } else {
-        findings.add(
-            "exit-reasons",
-            "warning",
-            "no dialplan event came in yet: without them time-outs, refusals and hang-ups by the PBX are `unknown`",
-            "add `dialplan` to `read` of its section in manager.conf; with `system` in `write` the noise is filtered",
-        );
-    }
-}
-
-fn queues(asterisk: &Asterisk, findings: &mut Findings) {
-    let state = &asterisk.state;
-    let names: Vec<&str> = state.queues.settings.keys().map(String::as_str).collect();
-    if names.is_empty() {
-        findings.add("queues", "warning", "the PBX has no queues", "define one in queues.conf");
-    } else {
-        findings.ok("queues", format!("{} queues: {}", names.len(), names.join(", ")));
-    }
-    let freepbx = is_freepbx(asterisk);
-    let dynamic = state.queues.members().filter(|(_, seat)| seat.membership == "dynamic").count();
-    let file =
-        if freepbx { "queues_general_custom.conf" } else { "queues.conf, section [general]" };
-    match state.probes.persistent_members() {
-        Some(true) => findings.ok("persistent-members", "dynamic members survive a restart of Asterisk"),
-        Some(false) if dynamic > 0 => findings.add(
-            "persistent-members",
-            "warning",
-            format!("{dynamic} dynamic members would be gone after a restart; Jackfield puts back those it knows"),
-            format!("set `persistentmembers = yes` in {file}"),
-        ),
-        None if dynamic > 0 => findings.add(
-            "persistent-members",
-            "warning",
-            "could not check whether dynamic members survive a restart: the account may not read configuration",
-            format!("look for `persistentmembers = yes` in {file}"),
-        ),
-        _ => {}
-    }
-    let unresolved: Vec<&str> = state
-        .queues
-        .members()
-        .filter(|((_, interface), seat)| {
-            asterisk.rules.of_member(interface, &seat.state_interface).is_none()
-        })
-        .map(|((_, interface), _)| interface.as_str())
-        .collect();
-    if !unresolved.is_empty() {
-        findings.add(
-            "members",
-            "warning",
-            format!("no extension is known behind these members: {}", unresolved.join(", ")),
-            "widen `extensions` in the connector's settings, or give the members a phone's interface",
-        );
-    }
-    if freepbx {
-        findings.add(
-            "freepbx",
-            "ok",
-            "this looks like FreePBX: its own files are overwritten at every Apply Config",
-            "make changes in manager_custom.conf, queues_general_custom.conf and extensions_custom.conf",
-        );
-    }
-}
-
-fn is_freepbx(asterisk: &Asterisk) -> bool {
-    asterisk.state.queues.members().any(|((_, interface), seat)| {
-        interface.contains("@from-queue") || seat.state_interface.contains("@ext-local")
-    })
-}
-
-fn extensions(asterisk: &Asterisk, findings: &mut Findings) {
-    match asterisk.state.extensions.count() {
-        0 => findings.add(
-            "extensions",
-            "failure",
-            format!("nothing on the PBX matches `extensions` = `{}`", asterisk.settings.extensions),
-            "set `extensions` to a pattern that your phones' names (the part after PJSIP/) match",
-        ),
-        count => findings.ok("extensions", format!("{count} extensions")),
-    }
-}
-
-fn clock(session: &Session, findings: &mut Findings) {
-    let Some(off) = session.clock_off else { return };
-    let seconds = off / 1_000_000_000;
-    if seconds.abs() >= 2 {
-        findings.add(
-            "clock",
-            "warning",
-            format!("the PBX's clock is {seconds} s off ours"),
-            "run an NTP client on both machines",
-        );
-    } else {
-        findings.ok("clock", "the PBX's clock agrees with ours");
-    }
 }
 
 #[cfg(test)]

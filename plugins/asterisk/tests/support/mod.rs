@@ -36,7 +36,7 @@ pub struct Fake {
     pub answers: Vec<(&'static str, &'static str)>,
     /// Everything it was sent.
     pub heard: String,
-    unread: String,
+    pub unread: String,
 }
 
 const FULL: &str = "QueueAdd: x  (Priv: agent,all)\nQueueRemove: x  (Priv: agent,all)\nQueuePause: x  (Priv: agent,all)\nCoreShowChannels: x  (Priv: system,reporting,all)\nDeviceStateList: x  (Priv: call,reporting,all)\nExtensionStateList: x  (Priv: call,reporting,all)\nQueueStatus: x  (Priv: <none>)\nFilter: x  (Priv: system,all)\n";
