@@ -116,4 +116,4 @@ pub fn app(state: ApiState) -> Router {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

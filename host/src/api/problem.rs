@@ -170,7 +170,15 @@ impl IntoResponse for Problem {
 pub(super) async fn render(request: Request, next: Next) -> Response {
     let instance = request.uri().path().to_owned();
     let mut response = next.run(request).await;
-    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let problem = response.extensions_mut().remove::<Problem>();
+    // What the framework refuses by itself has a text and no problem.
+    let foreign = || {
+        response.status().is_client_error().then(|| {
+            let fix = "See /openapi.json for what this path takes.";
+            Problem::with_status(response.status(), "The request cannot be read.", fix)
+        })
+    };
+    let Some(mut problem) = problem.or_else(foreign) else { return response };
     problem.instance = instance;
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut rendered = (response.status(), body).into_response();

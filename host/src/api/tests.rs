@@ -1,1 +1,3 @@
-
+mod rest;
+mod streams;
+pub(crate) mod world;

@@ -239,3 +239,13 @@ pub(crate) fn samples() -> Vec<B> {
         B::Other { kind: "k".into(), facts: vec![("a".into(), "b".into())] },
     ]
 }
+
+/// Prints rows for the museum: `cargo test -p jackfield --lib museum -- --ignored --nocapture`.
+#[test]
+#[ignore = "makes rows, tests nothing"]
+#[expect(clippy::print_stdout, reason = "its purpose")]
+fn museum_rows() {
+    for body in samples() {
+        println!("{{\"schema\":{SCHEMA},\"event\":{}}}", Event::from(&around(body)).to_json());
+    }
+}

@@ -1,5 +1,7 @@
 //! Times as RFC 3339 with microseconds, always UTC.
 
+use std::fmt;
+
 use calls::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -38,11 +40,15 @@ pub(crate) fn instant(at: Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_nanosecond(i128::from(at.0)).expect("64 bits of nanoseconds end in 2554")
 }
 
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PRINTER.print_timestamp(&instant(self.0), jiff::fmt::StdFmtWrite(f)).map_err(|_| fmt::Error)
+    }
+}
+
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(27);
-        PRINTER.print_timestamp(&instant(self.0), &mut text).map_err(serde::ser::Error::custom)?;
-        serializer.serialize_str(&text)
+        serializer.collect_str(self)
     }
 }
 
