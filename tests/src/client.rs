@@ -309,6 +309,10 @@ async fn read_stream(
                 "" if line.is_empty() && !data.is_empty() => {
                     let text = std::mem::take(&mut data);
                     let data = serde_json::from_str(&text).with_context(|| text.clone())?;
+                    if kind == "heartbeat" {
+                        kind.clear();
+                        continue;
+                    }
                     came.push(Arc::new(Seen { id, kind: std::mem::take(&mut kind), data, at: Instant::now() }));
                 }
                 _ => {}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ami::Seat,
-    client::{Answer, Client},
+    client::Client,
     floor::{self, LANES, Seats},
     ledger::text,
 };
@@ -83,28 +83,32 @@ pub fn seats(queues: &BTreeMap<String, Value>) -> BTreeMap<(String, String), Sea
     seats
 }
 
-/// A command that must be done: its end is waited for.
-pub async fn done(client: &Client, method: &str, path: &str, body: Value) -> Result<Answer> {
-    let answer = client.command(method, path, Some(&body)).await?;
-    let statuses = answer.body["commands"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let single = std::slice::from_ref(&answer.body);
-    let all = if statuses.is_empty() { single } else { statuses };
-    let is_done = all.iter().all(|command| text(command, "status") == "done");
-    ensure!(is_done, "{method} {path} {body}: {} {}", answer.status, answer.body);
+/// A request that becomes commands: their ends are waited for, and each must be `done`.
+pub async fn done(client: &Client, method: &str, path: &str, body: Value) -> Result<Value> {
+    let answer = ended(client, method, path, body.clone()).await?;
+    for command in answer["commands"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        ensure!(text(command, "status") == "done", "{method} {path} {body}: {command}");
+    }
     Ok(answer)
+}
+
+/// A request that becomes commands: their ends are waited for, whatever they are.
+pub async fn ended(client: &Client, method: &str, path: &str, body: Value) -> Result<Value> {
+    let body = (!body.is_null()).then_some(&body);
+    let answer = client.command(method, path, body).await?;
+    ensure!(answer.status == 200, "{method} {path} {body:?}: {} {}", answer.status, answer.body);
+    Ok(answer.body)
 }
 
 /// Gives the agents of the lane with dynamic seats their seats.
 pub async fn seat_dynamic_agents(client: &Client, connector: &str) -> Result<()> {
-    let queues = queues(client, connector).await?;
     for lane in (0..LANES).filter(|lane| Seats::of(*lane) == Seats::Dynamic) {
-        let id = queues.get(&format!("lane{lane}")).map(|queue| text(queue, "id")).unwrap_or_default();
         for extension in floor::agents_of(lane) {
             let member = json!({
                 "interface": floor::interface_of(extension, Seats::Dynamic),
                 "name": floor::agent_name(extension),
             });
-            done(client, "POST", &format!("/v1/queues/{id}/members"), member).await?;
+            done(client, "POST", &format!("/v1/queues/lane{lane}/members?connector={connector}"), member).await?;
         }
     }
     Ok(())

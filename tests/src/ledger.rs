@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
+use anyhow::{Context, Result};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{
-    client::Seen,
+    client::{Events, Seen},
     visit::{Exit, Visit},
 };
 
@@ -45,6 +47,8 @@ pub struct Ledger {
     /// In the order they began.
     order: Vec<String>,
     ended: BTreeSet<String>,
+    /// Events that began a time without sight.
+    blind: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,9 @@ struct Stay {
     in_service: bool,
     /// Concluded, not seen: the other witnesses know better.
     inferred: bool,
+    /// Its first and last event.
+    first: u64,
+    last: u64,
 }
 
 impl Ledger {
@@ -81,10 +88,32 @@ impl Ledger {
         visits
     }
 
-    /// Callers of whom something was concluded and not seen.
-    pub fn inferred(&self) -> BTreeSet<Native> {
-        let stays = self.entries.values().filter(|stay| stay.inferred);
+    /// Callers of whom something was concluded and not seen, or who were there while nothing was seen.
+    pub fn seen_partly(&self) -> BTreeSet<Native> {
+        let is_partly = |stay: &&Stay| {
+            stay.inferred || self.blind.iter().any(|seq| (stay.first..=stay.last).contains(seq))
+        };
+        let stays = self.entries.values().filter(is_partly);
         stays.filter_map(|stay| self.natives.get(&stay.leg).cloned()).collect()
+    }
+
+    /// Waits until nobody is on the phone any more, and returns what all came to.
+    ///
+    /// `before` came on earlier connections of the same client.
+    pub async fn quiet(before: &[Arc<Seen>], events: &Events, within: Duration) -> Result<Ledger> {
+        let deadline = Instant::now() + within;
+        loop {
+            let place = events.place();
+            let all: Vec<Arc<Seen>> = before.iter().cloned().chain(events.all()).collect();
+            let ledger = Ledger::of(&all);
+            let open = ledger.not_quiet();
+            if open.is_empty() {
+                return Ok(ledger);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let next = events.next(place, "quiet", left, |_| true).await;
+            next.with_context(|| format!("not quiet: {}", open.join("\n")))?;
+        }
     }
 
     /// Uniqueids of live legs of one connector, sorted.
@@ -139,6 +168,7 @@ impl Ledger {
             "queue" | "member" => self.queue(event, kind),
             "caller" | "offer" | "service" => self.stay(event, kind),
             "command" => self.command(event, kind),
+            "connector" if kind == "connector.disconnected" => self.blind.push(seq),
             "agent" if kind == "agent.state" => {
                 let state = text(&event["data"], "state").to_owned();
                 self.agent_states.insert(text(event, "agent").to_owned(), state);
@@ -259,8 +289,11 @@ impl Ledger {
             offers: BTreeSet::new(),
             in_service: false,
             inferred: false,
+            first: seq,
+            last: seq,
         });
         stay.inferred |= event["inferred"] == true;
+        stay.last = seq;
         let mut broken = Vec::new();
         let interface = text(data, "interface").to_owned();
         let millis = |name: &str| data[name].as_u64().map(Duration::from_millis);

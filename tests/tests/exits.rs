@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use jackfield_tests::{
     ami::Picture,
     chance::{Dice, scaled},
-    client::{Client, Events},
+    client::Client,
     desk,
     floor::{self, Kind, LANES, Lane, SOON, Told},
     ledger::Ledger,
@@ -50,7 +50,7 @@ async fn jackfield_tells_every_call_as_the_queue_log_and_the_phones_do() -> Resu
     let bulk = try_join_all(sites.iter().map(|site| bulk(site, &tree, &folder)));
     let played = try_join_all(lanes.into_iter().map(play));
     let ((), played) = tokio::try_join!(async { bulk.await.map(drop) }, played)?;
-    let ledger = quiet(&events).await?;
+    let ledger = Ledger::quiet(&[], &events, SOON).await?;
 
     let mut report = Report::default();
     for site in &sites {
@@ -110,22 +110,6 @@ async fn bulk(site: &Site, tree: &Tree, folder: &TempDir) -> Result<()> {
     let heard = agents.stop().await?;
     ensure!((heard.successful, heard.failed) == (calls, 0), "sipp agents: {heard:?}");
     Ok(())
-}
-
-/// Waits until nobody is on the phone any more.
-async fn quiet(events: &Events) -> Result<Ledger> {
-    let deadline = tokio::time::Instant::now() + SOON;
-    loop {
-        let place = events.place();
-        let ledger = Ledger::of(&events.all());
-        let open = ledger.not_quiet();
-        if open.is_empty() {
-            return Ok(ledger);
-        }
-        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let next = events.next(place, "quiet", left, |_| true).await;
-        next.with_context(|| format!("not quiet: {}", open.join("\n")))?;
-    }
 }
 
 /// Differences and how many calls went which way.

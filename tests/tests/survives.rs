@@ -1,0 +1,95 @@
+//! A host that is killed with -9 in the middle of traffic goes on where it stopped.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use jackfield_tests::{
+    ami::Picture,
+    chance::{Dice, scaled},
+    client::{Events, Seen},
+    desk,
+    floor::{self, Kind, LANES, Lane, SOON},
+    ledger::Ledger,
+    world::{Jackfield, Site, tree},
+};
+use lab::Release;
+
+/// Deaths in full.
+const DEATHS: usize = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_misses_no_number_when_the_host_is_killed() -> Result<()> {
+    let Some(tree) = tree(Release::Asterisk22) else { return Ok(()) };
+    let mut dice = Dice::new("survives");
+    let site = Site::start("hq", &tree, floor::pbx_config()).await?;
+    let mut jackfield = Jackfield::start(&[site.connector()], &desk::agents_config(&["hq"])).await?;
+    jackfield.connected("hq").await?;
+    desk::seat_dynamic_agents(&jackfield.client, "hq").await?;
+    let mut lanes = Vec::new();
+    for lane in 0..LANES {
+        let lane = Lane::start(&site.pbx, lane, &format!("0301{lane}")).await?;
+        lanes.push((lane, dice.fork()));
+    }
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let pbx = &site.pbx;
+    let traffic = futures_util::future::try_join_all(lanes.into_iter().map(|(mut lane, mut dice)| {
+        let stopped = stopped.clone();
+        async move {
+            let mut calls = 0;
+            while !*stopped.borrow() {
+                let index = usize::try_from(dice.below(Kind::ALL.len() as u64))?;
+                lane.play(pbx, Kind::ALL[index], &mut dice).await?;
+                calls += 1;
+            }
+            anyhow::Ok(calls)
+        }
+    }));
+    let deaths = scaled(DEATHS);
+    let killing = async {
+        // What the client has, over all connections.
+        let mut had: Vec<Arc<Seen>> = Vec::new();
+        let mut events = jackfield.events().await?;
+        for death in 0..deaths {
+            // In the middle: somewhere within the next events.
+            let until = events.place() + 20 + usize::try_from(dice.below(60))?;
+            while events.place() < until {
+                let place = events.place();
+                events.next(place, "traffic", SOON, |_| true).await?;
+            }
+            jackfield.kill();
+            let last = keep(&mut had, &events);
+            jackfield.boot().await?;
+            println!("death {}: back at event {last}", death + 1);
+            events = jackfield.client.events_again(last).await?;
+            jackfield.connected("hq").await?;
+        }
+        stop.send_replace(true);
+        anyhow::Ok((had, events))
+    };
+    let (calls, (mut had, events)) = tokio::try_join!(traffic, killing)?;
+    println!("{deaths} deaths in {} calls", calls.iter().sum::<u32>());
+
+    // Quiet now: what the stream amounts to is what the PBX has.
+    let ledger = Ledger::quiet(&had, &events, SOON).await?;
+    keep(&mut had, &events);
+    ensure!(ledger.broken.is_empty(), "{}", ledger.broken.join("\n"));
+    let gaps = ledger.counts.get("connector.observation-gap").copied().unwrap_or(0);
+    ensure!(gaps >= deaths, "{deaths} deaths, and only {gaps} gaps were told");
+    // A client that reads all from the beginning reads the same.
+    let again = jackfield.events().await?;
+    again.reached(ledger.seq, SOON).await?;
+    let fresh = again.all();
+    for (had, fresh) in had.iter().zip(&fresh) {
+        ensure!(had.data == fresh.data, "told differently: {} and {}", had.data, fresh.data);
+    }
+    let picture = Picture::of(&site.pbx).await?;
+    let seats = desk::seats(&desk::queues(&jackfield.client, "hq").await?);
+    ensure!(seats == picture.members, "REST {seats:?}\nPBX {:?}", picture.members);
+    Ok(())
+}
+
+/// Adds what came on this connection; returns the id to come back with.
+fn keep(had: &mut Vec<Arc<Seen>>, events: &Events) -> u64 {
+    had.extend(events.all());
+    had.last().map_or(0, |seen| seen.id)
+}
