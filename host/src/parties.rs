@@ -9,6 +9,7 @@ use calls::{
     ConnectorId,
     event::Party,
     fact::{Presentation, RawParty},
+    switchboard::Parties,
 };
 use phonenumber::country;
 
@@ -25,9 +26,7 @@ pub fn is_country(code: &str) -> bool {
 }
 
 /// The rules of all connectors as the function that call state wants.
-pub fn parties(
-    rules: BTreeMap<ConnectorId, NumberRules>,
-) -> Box<dyn Fn(&ConnectorId, &RawParty) -> Party + Send + Sync> {
+pub fn parties(rules: BTreeMap<ConnectorId, NumberRules>) -> Parties {
     let nothing = NumberRules::default();
     Box::new(move |connector, raw| party(rules.get(connector).unwrap_or(&nothing), raw))
 }

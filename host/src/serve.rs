@@ -391,8 +391,7 @@ fn policy(config: &Config, plans: &[Plan]) -> Policy {
             (connector.id.clone(), policy)
         })
         .collect();
-    let rules =
-        config.connectors.iter().map(|connector| (connector.id.clone(), connector.numbers.clone()));
+    let rules = plans.iter().map(|plan| (plan.id.clone(), plan.numbers.clone()));
     Policy { connectors, parties: parties::parties(rules.collect()) }
 }
 

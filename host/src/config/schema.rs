@@ -22,6 +22,11 @@ pub struct SchemaProblem {
 /// Deeper than any settings; a guest wrote the schema.
 const MAX_DEPTH: usize = 32;
 
+/// A regular expression of bounded size.
+pub fn pattern(text: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
+    regex_lite::RegexBuilder::new(text).size_limit(256 * 1024).build()
+}
+
 /// Everything that is wrong with the settings.
 pub fn check(settings: &Value, schema: &Value) -> Vec<SchemaProblem> {
     let mut problems = Vec::new();
@@ -87,7 +92,7 @@ fn check_text(
 ) {
     check_count(text.chars().count(), schema, ("minLength", "maxLength"), "letters", complain);
     if let Some(Value::String(pattern)) = schema.get("pattern")
-        && let Ok(compiled) = regex_lite::RegexBuilder::new(pattern).size_limit(256 * 1024).build()
+        && let Ok(compiled) = self::pattern(pattern)
         && !compiled.is_match(text)
     {
         complain(format!("{text:?} does not fit"), format!("write something that matches {pattern}{meant}"));

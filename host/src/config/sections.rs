@@ -368,7 +368,7 @@ impl<'d, 't> Reader<'d, 't> {
     }
 
     fn pattern(&self, at: At<String>) -> Option<regex_lite::Regex> {
-        match regex_lite::RegexBuilder::new(&at.value).size_limit(256 * 1024).build() {
+        match super::schema::pattern(&at.value) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
                 self.complain(

@@ -11,7 +11,7 @@ use calls::ConnectorId;
 use plugin_runtime::{InstanceConfig, Limits, LinkRequest, Plugin, Runtime, Secrets};
 
 use crate::{
-    config::{Complaint, Config, ConnectorConfig, LimitsConfig, PluginSource, SecretText, Transport, nearest, schema},
+    config::{Complaint, Config, ConnectorConfig, LimitsConfig, NumberRules, PluginSource, SecretText, Transport, nearest, schema},
     links::{Target, tls},
     status::PluginInfo,
 };
@@ -34,6 +34,8 @@ pub struct Plan {
     pub secrets: Secrets,
     /// The same as texts, to be masked in what the PBX says.
     pub secret_texts: Vec<SecretText>,
+    /// How numbers are read: as configured, or as the plugin's settings are by default.
+    pub numbers: NumberRules,
 }
 
 /// A component and what is known about it.
@@ -207,6 +209,7 @@ impl Planning<'_> {
                 .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
                 .collect(),
             secret_texts: self.connector.secrets.values().cloned().collect(),
+            numbers: numbers(&self.connector.numbers, &manifest.settings),
         })
     }
 
@@ -296,6 +299,20 @@ impl Planning<'_> {
             target: Arc::new(Target { url: link.url.clone(), port, tls }),
             required: request.required,
         })
+    }
+}
+
+/// What the config does not say, the plugin's schema says by its `default`.
+fn numbers(config: &NumberRules, schema: &serde_json::Value) -> NumberRules {
+    let usual = |name: &str| schema["properties"][name]["default"].as_str();
+    NumberRules {
+        country: config.country.clone().or_else(|| {
+            usual("country").filter(|code| crate::parties::is_country(code)).map(str::to_owned)
+        }),
+        extensions: config
+            .extensions
+            .clone()
+            .or_else(|| schema::pattern(usual("extensions")?).ok()),
     }
 }
 

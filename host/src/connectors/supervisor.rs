@@ -44,6 +44,8 @@ struct Supervisor {
     instance: Instance,
     /// What the next step gets, besides what comes from outside.
     pending: VecDeque<Input>,
+    /// The end of a connection, until the plugin has heard the last words before it.
+    ending: Option<Report>,
     sight: Sight,
     /// Monotonic time of the last step.
     stepped: Duration,
@@ -109,6 +111,7 @@ impl Supervisor {
             links,
             instance: Instance::Stopped(Redial::new(now)),
             pending: VecDeque::new(),
+            ending: None,
             sight: Sight::default(),
             stepped: Duration::ZERO,
         }
@@ -126,7 +129,11 @@ impl Supervisor {
             let due = self.due().map(|at| self.around.clock.instant(at));
             let mut batch = Batch::default();
             batch.inputs.extend(self.pending.drain(..));
-            if batch.inputs.is_empty() {
+            if batch.inputs.is_empty()
+                && let Some(end) = self.ending.take()
+            {
+                self.receive(end, &mut batch).await;
+            } else if batch.inputs.is_empty() {
                 tokio::select! {
                     biased;
                     () = stopped(&mut stop) => break,
@@ -138,10 +145,16 @@ impl Supervisor {
                     () = sleep_until(due), if due.is_some() => {}
                 }
             }
-            while !batch.is_full() {
+            while !batch.is_full() && self.ending.is_none() {
                 if let Ok(delivery) = self.commands.try_recv() {
                     batch.command(delivery);
                 } else if let Ok(report) = self.reports.try_recv() {
+                    // A PBX that refuses a login hangs up at once. The plugin reads the refusal first, and its
+                    // word decides when to dial again: else a wrong password would be tried twice a second.
+                    if matches!(report.event, LinkEvent::Down { .. }) && !batch.inputs.is_empty() {
+                        self.ending = Some(report);
+                        break;
+                    }
                     self.receive(report, &mut batch).await;
                 } else {
                     break;
