@@ -166,8 +166,9 @@ impl<S: Sync> FromRequestParts<S> for Manner {
 fn wait(headers: &HeaderMap) -> Duration {
     let values = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
     let preferences = values.flat_map(|value| value.split([',', ';'])).map(str::trim);
-    let secs = preferences.filter_map(|one| one.strip_prefix("wait=")?.trim().parse::<u64>().ok());
-    Duration::from_secs(secs.last().unwrap_or(0).min(MAX_WAIT_SECS))
+    let mut secs =
+        preferences.filter_map(|one| one.strip_prefix("wait=")?.trim().parse::<u64>().ok());
+    Duration::from_secs(secs.next_back().unwrap_or(0).min(MAX_WAIT_SECS))
 }
 
 /// Which part of a list.

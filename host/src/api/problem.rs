@@ -17,18 +17,18 @@ pub struct Problem {
     /// Names the kind of problem, e.g. `urn:jackfield:not-found`.
     #[serde(rename = "type")]
     #[schema(example = "urn:jackfield:not-found")]
-    kind: String,
+    kind: &'static str,
     /// The kind in words.
     title: &'static str,
     /// The HTTP status.
     status: u16,
     /// What it is this time.
-    detail: String,
+    detail: Box<str>,
     /// What to do; empty when nothing helps.
-    fix: String,
+    fix: Box<str>,
     /// The path that was asked.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    instance: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    instance: Box<str>,
     #[serde(skip)]
     #[schema(ignore)]
     retry_after_secs: Option<u32>,
@@ -43,43 +43,43 @@ impl Problem {
         fix: impl Into<String>,
     ) -> Self {
         Self {
-            kind: format!("urn:jackfield:{kind}"),
+            kind,
             title,
             status: status.as_u16(),
-            detail: detail.into(),
-            fix: fix.into(),
-            instance: String::new(),
+            detail: detail.into().into_boxed_str(),
+            fix: fix.into().into_boxed_str(),
+            instance: Box::default(),
             retry_after_secs: None,
         }
     }
 
     pub(super) fn not_found(what: impl std::fmt::Display, fix: impl Into<String>) -> Self {
         let detail = format!("There is no {what}.");
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail, fix)
+        Self::new(StatusCode::NOT_FOUND, "urn:jackfield:not-found", "Not found", detail, fix)
     }
 
     pub(super) fn bad_request(detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "Bad request", detail, fix)
+        Self::new(StatusCode::BAD_REQUEST, "urn:jackfield:bad-request", "Bad request", detail, fix)
     }
 
     pub(super) fn invalid(detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid", detail, fix)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "urn:jackfield:invalid", "Invalid", detail, fix)
     }
 
     pub(super) fn conflict(detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail, fix)
+        Self::new(StatusCode::CONFLICT, "urn:jackfield:conflict", "Conflict", detail, fix)
     }
 
     pub(super) fn unavailable(detail: impl Into<String>, fix: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let problem = Self::new(status, "unavailable", "Not now", detail, fix);
+        let problem = Self::new(status, "urn:jackfield:unavailable", "Not now", detail, fix);
         Self { retry_after_secs: Some(1), ..problem }
     }
 
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
-            "unauthorized",
+            "urn:jackfield:unauthorized",
             "No valid token",
             detail,
             "Send the header `Authorization: Bearer jf_...`; make a token with `jackfield token create`.",
@@ -87,7 +87,7 @@ impl Problem {
     }
 
     pub(super) fn forbidden(detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail, fix)
+        Self::new(StatusCode::FORBIDDEN, "urn:jackfield:forbidden", "Not allowed", detail, fix)
     }
 
     pub(super) fn with_status(
@@ -97,10 +97,10 @@ impl Problem {
     ) -> Self {
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => {
-                Self::new(status, "too-large", "Too large", detail, fix)
+                Self::new(status, "urn:jackfield:too-large", "Too large", detail, fix)
             }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Self::new(status, "unsupported-media-type", "Not JSON", detail, fix)
+                Self::new(status, "urn:jackfield:unsupported-media-type", "Not JSON", detail, fix)
             }
             StatusCode::UNPROCESSABLE_ENTITY => Self::invalid(detail, fix),
             _ => Self::bad_request(detail, fix),
@@ -112,7 +112,7 @@ impl Problem {
         tracing::error!(%error, "a request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            "urn:jackfield:internal",
             "Internal error",
             "Something went wrong inside Jackfield.",
             "See Jackfield's log.",
@@ -146,7 +146,7 @@ impl From<RequestError> for Problem {
                 retry_after_secs: Some(1),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
-                    "too-many",
+                    "urn:jackfield:too-many",
                     "Too many commands",
                     format!("{in_flight} commands are under way."),
                     "Wait until some have ended.",
@@ -179,7 +179,7 @@ pub(super) async fn render(request: Request, next: Next) -> Response {
         })
     };
     let Some(mut problem) = problem.or_else(foreign) else { return response };
-    problem.instance = instance;
+    problem.instance = instance.into();
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut rendered = (response.status(), body).into_response();
     *rendered.headers_mut() = response.headers().clone();
@@ -204,7 +204,7 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
+        "urn:jackfield:method-not-allowed",
         "Method not allowed",
         format!("`{}` does not take {method}.", uri.path()),
         "The header `Allow` and /openapi.json say what it takes.",
