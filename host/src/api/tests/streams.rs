@@ -145,10 +145,11 @@ async fn a_client_that_does_not_read_holds_nobody_back() {
     client.frame().await;
     for round in 0..200 {
         let native = format!("x{round}");
-        let mut core = world.core.lock().unwrap();
-        core.facts("hq", vec![leg(&native), caller(&native, 2)]);
-        core.facts("hq", gone(&native));
-        drop(core);
+        {
+            let mut core = world.core.lock().unwrap();
+            core.facts("hq", vec![leg(&native), caller(&native, 2)]);
+            core.facts("hq", gone(&native));
+        }
         world.settle().await;
     }
     for _ in 0..200 {
