@@ -6,6 +6,7 @@
 //! | [`chance`] | seeded dice, and how large a test shall be |
 //! | [`client`] | REST and the event stream over bare TCP |
 //! | [`desk`] | what a supervisor reads and does over REST |
+//! | [`docs`] | the code blocks of README and documentation |
 //! | [`floor`] | lanes of agents' phones on a PBX, and the scripts of callers |
 //! | [`ledger`] | the event stream as a client books it, its promises checked |
 //! | [`peers`] | peers that are no PBX and misbehave |
@@ -19,6 +20,7 @@ pub mod ami;
 pub mod chance;
 pub mod client;
 pub mod desk;
+pub mod docs;
 pub mod floor;
 pub mod ledger;
 pub mod peers;

@@ -31,9 +31,17 @@ pub fn tree(release: Release) -> Option<Tree> {
 }
 
 /// The folder that everything is built in.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     set.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"))
+}
+
+/// The folder of the built guests.
+pub fn plugins() -> Result<PathBuf> {
+    let plugins = std::env::var_os("JACKFIELD_PLUGINS_DIR").map(PathBuf::from);
+    let plugins = plugins.unwrap_or_else(|| target().join("plugins"));
+    fs::canonicalize(&plugins)
+        .with_context(|| format!("no guests in {}: run `cargo xtask plugins`", plugins.display()))
 }
 
 /// A PBX and the wire to its manager interface.
@@ -223,10 +231,7 @@ fn write_config(
     connectors: &[Connector],
     more: &str,
 ) -> Result<()> {
-    let plugins = std::env::var_os("JACKFIELD_PLUGINS_DIR").map(PathBuf::from);
-    let plugins = plugins.unwrap_or_else(|| target().join("plugins"));
-    let plugins = fs::canonicalize(&plugins)
-        .with_context(|| format!("no guests in {}: run `cargo xtask plugins`", plugins.display()))?;
+    let plugins = plugins()?;
     let mut config = format!(
         "[api]\nlisten = \"{listen}\"\n\n[journal]\npath = \"journal.db\"\n\n[plugins]\ndir = {:?}\n",
         plugins.display().to_string()
