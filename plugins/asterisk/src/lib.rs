@@ -69,6 +69,8 @@ struct State {
     probes: Probes,
     resync: Option<Resync>,
     last_resync: u64,
+    /// Nobody told us that Asterisk has loaded everything: look once more.
+    look_again: bool,
     /// A resync is due at this monotonic time.
     resync_at: Option<u64>,
     /// Commands `resync` that wait for the next one.
@@ -208,7 +210,7 @@ impl Asterisk {
                 Next::Incomplete => break,
             }
         }
-        if at > 0 {
+        if at > 0 && self.state.session.phase != Phase::Closing {
             out.push(Action::consumed(LINK, bytes.offset + at as u64));
         }
     }
@@ -230,6 +232,10 @@ impl Asterisk {
     }
 
     fn frame(&mut self, headers: &[Header<'_>], out: &mut Out<'_>) {
+        if self.state.resync.as_ref().is_some_and(Resync::is_cut) && self.ends_as_ours(headers) {
+            // The rest of the cut item, whatever the caller made it begin with.
+            return self.state.resync.iter_mut().for_each(Resync::cut_is_over);
+        }
         match headers {
             [(b"Response", _), (b"ActionID", id), ..] => {
                 if let Some(id) = self.state.session.own(id) {
@@ -275,15 +281,19 @@ impl Asterisk {
         }
     }
 
+    fn ends_as_ours(&self, headers: &[Header<'_>]) -> bool {
+        headers
+            .last()
+            .is_some_and(|last| last.0 == b"ActionID" && self.state.session.own(last.1).is_some())
+    }
+
     /// A frame that Asterisk would not send: somebody put line ends into what it prints.
     fn poisoned(&mut self, headers: &[Header<'_>], why: &str, out: &mut Out<'_>) {
         let session = &self.state.session;
         if !matches!(session.phase, Phase::Booting | Phase::Live) {
             return;
         }
-        let ends_as_ours = headers
-            .last()
-            .is_some_and(|last| last.0 == b"ActionID" && session.own(last.1).is_some());
+        let ends_as_ours = self.ends_as_ours(headers);
         if let (Some(resync), false) = (&mut self.state.resync, ends_as_ours) {
             resync.item_was_cut(headers);
         }
@@ -448,10 +458,7 @@ impl Asterisk {
         }
         self.tell_pbx(out);
         self.want_resync(0, out);
-        if !self.state.session.fully_booted {
-            // This account is not told when Asterisk has loaded everything: look again.
-            self.state.resync_at.get_or_insert(out.mono() + RESYNC_GAP_NS);
-        }
+        self.state.look_again = !self.state.session.fully_booted;
     }
 
     /// Tells what the PBX is and what can be seen and done, if that is news.
@@ -481,6 +488,9 @@ impl Asterisk {
             *last_resync = out.mono();
             out.at_pbx = None;
             resync.end(calls, queues, extensions, &self.rules, out);
+            if std::mem::take(&mut self.state.look_again) {
+                self.want_resync(RESYNC_GAP_NS, out);
+            }
         }
     }
 

@@ -108,9 +108,6 @@ impl Resync {
             self.open.remove(&list);
             return true;
         }
-        if std::mem::take(&mut self.cut) {
-            return false;
-        }
         match (list, name) {
             (List::Queues, b"QueueEntry") if !forgery::entry_is_whole(headers) => {}
             (List::Queues, name) => self.queues.item(name, headers),
@@ -150,6 +147,16 @@ impl Resync {
     pub fn item_was_cut(&mut self, headers: &[Header<'_>]) {
         // Only these carry our ActionID at their end, so only their rest could be taken for an item.
         self.cut |= matches!(headers, [(b"Event", b"QueueEntry"), ..]);
+    }
+
+    /// Is the rest of a cut item yet to come?
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// The rest of a cut item came.
+    pub fn cut_is_over(&mut self) {
+        self.cut = false;
     }
 
     /// Is every list complete?

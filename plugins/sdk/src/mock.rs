@@ -303,7 +303,6 @@ impl<C: Connector> MockHost<C> {
                     let link = self.links.get_mut(&close.link).expect("law: closes a link it has");
                     let was_up = std::mem::replace(&mut link.up, false);
                     let epoch = link.epoch;
-                    link.unread.clear();
                     // As the host does: a bracket that was cut counts as never begun.
                     self.resync = None;
                     self.seen.push(Seen::Close(
@@ -353,6 +352,7 @@ impl<C: Connector> MockHost<C> {
             }
         }
         if !closed.is_empty() {
+            self.links.values_mut().filter(|link| !link.up).for_each(|link| link.unread.clear());
             self.step(closed);
         }
     }
