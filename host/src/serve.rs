@@ -166,14 +166,12 @@ impl Host {
                 connectors::spawn(plan, commands, surroundings).map_err(StartError::Thread)?;
             threads.push(thread);
         }
-        // Without connectors nobody tells the switch anything, and it must not end for that.
-        if threads.is_empty() {
-            let mut stop = stop.clone();
-            tokio::spawn(async move {
-                let _ = stop.wait_for(|stop| *stop).await;
-                drop(facts);
-            });
-        }
+        // The switch ends with the last teller of facts, and it must not end because connectors failed.
+        let mut stopping_connectors = stop.clone();
+        tokio::spawn(async move {
+            let _ = stopping_connectors.wait_for(|stop| *stop).await;
+            drop(facts);
+        });
 
         let api_task = match tls {
             None => tokio::spawn(serve(api::serve::Listener(socket), app, stopping)),
