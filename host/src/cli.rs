@@ -75,7 +75,8 @@ impl Color {
             Self::Always => true,
             Self::Never => false,
             Self::Auto => {
-                stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                stream.is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
         }
     }
@@ -127,7 +128,13 @@ enum Command {
 #[derive(Clone, Debug, Args)]
 struct ConfigArgs {
     /// The configuration, a TOML file.
-    #[arg(long, short, value_name = "FILE", env = "JACKFIELD_CONFIG", default_value = "jackfield.toml")]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "JACKFIELD_CONFIG",
+        default_value = "jackfield.toml"
+    )]
     config: PathBuf,
 }
 
@@ -246,7 +253,12 @@ mod tests {
     fn every_subcommand_and_option_explains_itself() {
         fn walk(command: &clap::Command) {
             for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
             }
             for inner in command.get_subcommands() {
                 assert!(inner.get_about().is_some(), "{}", inner.get_name());

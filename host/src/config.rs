@@ -229,8 +229,7 @@ impl Config {
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         use std::io::Read;
 
-        let unreadable =
-            |source| ConfigError::Unreadable { file: file.to_owned(), source };
+        let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
         let mut bytes = Vec::new();
         std::fs::File::open(file)
             .and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
@@ -253,7 +252,12 @@ impl Config {
     }
 
     /// A complaint about a key, with the place of the key or of the nearest table around it.
-    pub fn complaint(&self, key: &str, message: impl Into<String>, fix: impl Into<String>) -> Complaint {
+    pub fn complaint(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Complaint {
         let mut nearest = key;
         let place = loop {
             if let Some(place) = self.places.get(nearest) {

@@ -90,34 +90,36 @@ pub fn spawn(
     surroundings: Surroundings,
 ) -> io::Result<thread::JoinHandle<()>> {
     let id = plan.id.clone();
-    thread::Builder::new().name(format!("connector-{id}")).stack_size(STACK_BYTES).spawn(move || {
-        let board = surroundings.board.clone();
-        let clock = surroundings.clock;
-        board.update(&id, |status| status.alive = true);
-        let span = tracing::info_span!("connector", id = %id);
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _entered = span.enter();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(supervisor::run(plan, commands, surroundings));
-            // Tasks of links get a moment to say goodbye.
-            runtime.shutdown_timeout(Duration::from_millis(200));
-            Ok::<(), io::Error>(())
-        }));
-        let problem = match ran {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(format!("its thread could not work: {error}")),
-            Err(_) => Some("its thread panicked".to_owned()),
-        };
-        board.update(&id, |status| {
-            status.alive = false;
-            if let Some(problem) = problem {
-                tracing::error!(connector = %id, problem, "connector ended");
-                let now = clock.now().wall;
-                status.set(StatusWord::Failed, problem.clone(), now);
-                status.fail(problem, "restart jackfield, and report this with its log", now);
-            }
-        });
-    })
+    thread::Builder::new().name(format!("connector-{id}")).stack_size(STACK_BYTES).spawn(
+        move || {
+            let board = surroundings.board.clone();
+            let clock = surroundings.clock;
+            board.update(&id, |status| status.alive = true);
+            let span = tracing::info_span!("connector", id = %id);
+            let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _entered = span.enter();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(supervisor::run(plan, commands, surroundings));
+                // Tasks of links get a moment to say goodbye.
+                runtime.shutdown_timeout(Duration::from_millis(200));
+                Ok::<(), io::Error>(())
+            }));
+            let problem = match ran {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("its thread could not work: {error}")),
+                Err(_) => Some("its thread panicked".to_owned()),
+            };
+            board.update(&id, |status| {
+                status.alive = false;
+                if let Some(problem) = problem {
+                    tracing::error!(connector = %id, problem, "connector ended");
+                    let now = clock.now().wall;
+                    status.set(StatusWord::Failed, problem.clone(), now);
+                    status.fail(problem, "restart jackfield, and report this with its log", now);
+                }
+            });
+        },
+    )
 }
 
 /// The id under which the switch knows a connector's inbox.

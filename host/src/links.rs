@@ -134,7 +134,10 @@ fn explain(error: &io::Error, peer: &str) -> DialError {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             (format!("no way to {peer}: {error}"), "check the address and the route to it")
         }
-        _ => (format!("cannot connect to {peer}: {error}"), "check the address, and that the PBX runs"),
+        _ => (
+            format!("cannot connect to {peer}: {error}"),
+            "check the address, and that the PBX runs",
+        ),
     };
     DialError { message, fix: fix.to_owned() }
 }
@@ -195,7 +198,12 @@ impl LinkWriter {
 }
 
 /// Dials in a task of its own, then reads and writes until one side ends it.
-pub fn open(target: Arc<Target>, link: usize, attempt: u64, reports: mpsc::Sender<Report>) -> LinkWriter {
+pub fn open(
+    target: Arc<Target>,
+    link: usize,
+    attempt: u64,
+    reports: mpsc::Sender<Report>,
+) -> LinkWriter {
     let (outbound, waiting) = mpsc::channel(MAX_QUEUED_SENDS);
     let queued = Arc::new(AtomicUsize::new(0));
     let task_queued = queued.clone();
@@ -263,10 +271,7 @@ async fn converse(
     }
 }
 
-async fn write(
-    writer: &mut (impl AsyncWrite + Unpin),
-    mut bytes: &[u8],
-) -> Result<(), String> {
+async fn write(writer: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> Result<(), String> {
     let stuck = |_| format!("the PBX reads nothing for {} s", WRITE_TIMEOUT.as_secs());
     let broke = |error: io::Error| format!("the connection broke: {error}");
     while !bytes.is_empty() {

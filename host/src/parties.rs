@@ -22,7 +22,9 @@ const MAX_TEXT_BYTES: usize = 256;
 
 /// Is it an ISO 3166 code that number rules are known for?
 pub fn is_country(code: &str) -> bool {
-    code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase()) && country::Id::from_str(code).is_ok()
+    code.len() == 2
+        && code.bytes().all(|byte| byte.is_ascii_uppercase())
+        && country::Id::from_str(code).is_ok()
 }
 
 /// The rules of all connectors as the function that call state wants.
@@ -45,8 +47,10 @@ pub fn party(rules: &NumberRules, raw: &RawParty) -> Party {
     };
     // `Anonymous` is a word of the network, not a number.
     let dialable = presentation_of(number) == Presentation::Allowed;
-    let is_extension =
-        rules.extensions.as_ref().is_some_and(|pattern| dialable && pattern.is_match(shortened(number)));
+    let is_extension = rules
+        .extensions
+        .as_ref()
+        .is_some_and(|pattern| dialable && pattern.is_match(shortened(number)));
     let country = rules.country.as_deref().and_then(|code| country::Id::from_str(code).ok());
     Party {
         raw: shortened(&raw.number).to_owned(),
@@ -102,8 +106,12 @@ fn e164(country: Option<country::Id>, number: &str) -> Option<String> {
 /// North America dials 011, most others 00.
 fn strip_international_prefix(country: country::Id, number: &str) -> Option<&str> {
     let metadata = phonenumber::metadata::DATABASE.by_id(country.as_ref())?;
-    if metadata.country_code() == 1 { number.strip_prefix("011") } else { number.strip_prefix("00") }
-        .filter(|rest| !rest.starts_with('0') && rest.len() >= 6)
+    if metadata.country_code() == 1 {
+        number.strip_prefix("011")
+    } else {
+        number.strip_prefix("00")
+    }
+    .filter(|rest| !rest.starts_with('0') && rest.len() >= 6)
 }
 
 /// The parser has had panics; a stranger's number must not end the switch.
@@ -201,9 +209,26 @@ mod tests {
     fn hostile_numbers_stay_raw_and_harm_nobody() {
         let long = "9".repeat(100_000);
         for number in [
-            long.as_str(), "+", "++++++++", "+0", "00", "0000000000000000", "tel:+1;ext=9999999999999999999999",
-            "+49\u{0}30", "１２３４５６７８", "+49;phone-context=", "\u{202e}0301234567", "()()()()", "+999999999999999",
-            "+00000000000000", "011", "0110", "+1", "%0D%0AEvent", "'; drop table", "+800123456789012",
+            long.as_str(),
+            "+",
+            "++++++++",
+            "+0",
+            "00",
+            "0000000000000000",
+            "tel:+1;ext=9999999999999999999999",
+            "+49\u{0}30",
+            "１２３４５６７８",
+            "+49;phone-context=",
+            "\u{202e}0301234567",
+            "()()()()",
+            "+999999999999999",
+            "+00000000000000",
+            "011",
+            "0110",
+            "+1",
+            "%0D%0AEvent",
+            "'; drop table",
+            "+800123456789012",
         ] {
             for country in ["DE", "US", "GB", ""] {
                 let party = seen(country, number);

@@ -64,7 +64,9 @@ pub enum StartError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The API's address.
-    #[error("cannot listen on {address}: {source}; fix: end whoever listens there, or write another port into [api] listen")]
+    #[error(
+        "cannot listen on {address}: {source}; fix: end whoever listens there, or write another port into [api] listen"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -78,7 +80,9 @@ pub enum StartError {
     #[error(transparent)]
     Tokens(#[from] TokenError),
     /// The machine gives no thread.
-    #[error("cannot start a connector's thread: {0}; fix: raise the limit of processes (ulimit -u)")]
+    #[error(
+        "cannot start a connector's thread: {0}; fix: raise the limit of processes (ulimit -u)"
+    )]
     Thread(io::Error),
 }
 
@@ -135,9 +139,11 @@ impl Host {
 
         let tls = config.api.tls.as_ref().map(listener::server_config).transpose()?;
         let address = config.api.listen;
-        let socket =
-            TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
-        let api_addr = socket.local_addr().map_err(|source| StartError::Listen { address, source })?;
+        let socket = TcpListener::bind(address)
+            .await
+            .map_err(|source| StartError::Listen { address, source })?;
+        let api_addr =
+            socket.local_addr().map_err(|source| StartError::Listen { address, source })?;
 
         let board = StatusBoard::default();
         let (stop_api, stopping) = watch::channel(false);
@@ -217,7 +223,9 @@ impl Host {
 
     /// Stops everything; what was accepted is on disk afterwards.
     pub async fn stop(self) {
-        let Self { stop_api, stop_connectors, mut api_task, mut switch_task, threads, switch, .. } = self;
+        let Self {
+            stop_api, stop_connectors, mut api_task, mut switch_task, threads, switch, ..
+        } = self;
         stop_api.send_replace(true);
         // A client may be in the middle of something long.
         if tokio::time::timeout(API_PATIENCE, &mut api_task).await.is_err() {
@@ -235,7 +243,9 @@ impl Host {
         }
         drop(switch);
         if tokio::time::timeout(STOP_PATIENCE, &mut switch_task).await.is_err() {
-            tracing::error!("the switch does not stop; what it has not handed to the journal is lost");
+            tracing::error!(
+                "the switch does not stop; what it has not handed to the journal is lost"
+            );
             switch_task.abort();
         }
         let journal = self.journal;
@@ -360,7 +370,9 @@ fn zones(config: &Config) -> Zones {
     let zone = |name: &Option<String>| name.as_deref().and_then(|name| TimeZone::get(name).ok());
     let mut zones = Zones::default();
     for connector in &config.connectors {
-        zones.connectors.extend(zone(&connector.time_zone).map(|zone| (connector.id.clone(), zone)));
+        zones
+            .connectors
+            .extend(zone(&connector.time_zone).map(|zone| (connector.id.clone(), zone)));
         for (queue, rules) in &connector.queues {
             let key = (connector.id.clone(), queue.clone());
             zones.queues.extend(zone(&rules.time_zone).map(|zone| (key, zone)));
@@ -416,7 +428,9 @@ fn configure(switchboard: &mut Switchboard, config: &Config, clock: Clock) {
     let changed: Vec<_> = config
         .agents
         .iter()
-        .filter(|agent| switchboard.state().agent(&agent.id).is_none_or(|known| known.agent != **agent))
+        .filter(|agent| {
+            switchboard.state().agent(&agent.id).is_none_or(|known| known.agent != **agent)
+        })
         .map(|agent| Request::PutAgent(agent.clone()))
         .collect();
     for request in gone.into_iter().chain(changed) {

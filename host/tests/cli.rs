@@ -53,7 +53,9 @@ fn a_wrong_configuration_is_exit_code_2_with_every_complaint() {
         let (code, out, error) = said(&jackfield(folder.path(), &[command]));
         assert_eq!(code, Some(2), "{command}");
         let all = out + &error;
-        for part in ["jackfield.toml:2:1", "did you mean `listen`?", "jackfield.toml:4:15", "{ env ="] {
+        for part in
+            ["jackfield.toml:2:1", "did you mean `listen`?", "jackfield.toml:4:15", "{ env ="]
+        {
             assert!(all.contains(part), "{command}: {part} in {all}");
         }
         assert!(!all.contains("hunter2"));
@@ -70,13 +72,19 @@ fn a_missing_configuration_names_the_file_and_the_option() {
 
 #[test]
 fn a_plugin_that_is_none_is_a_complaint_with_its_line() {
-    let folder = folder_with("[connectors.hq]\nplugin = \"page.wasm\"\n[connectors.two]\nplugin = \"nowhere\"\n");
+    let folder = folder_with(
+        "[connectors.hq]\nplugin = \"page.wasm\"\n[connectors.two]\nplugin = \"nowhere\"\n",
+    );
     fs::write(folder.path().join("page.wasm"), "<html>").expect("written");
     let (code, _, error) = said(&jackfield(folder.path(), &["serve"]));
     assert_eq!(code, Some(2), "{error}");
     assert!(error.contains("jackfield.toml:2:10: connectors.hq.plugin"), "{error}");
     assert!(error.contains("not WebAssembly"), "{error}");
-    assert!(error.contains("jackfield.toml:4:10: connectors.two.plugin: there is no plugin \"nowhere\""), "{error}");
+    assert!(
+        error
+            .contains("jackfield.toml:4:10: connectors.two.plugin: there is no plugin \"nowhere\""),
+        "{error}"
+    );
 }
 
 #[test]
@@ -91,11 +99,15 @@ fn inspecting_what_is_no_plugin_fails_with_the_reason() {
 #[test]
 fn a_token_is_shown_once_listed_without_its_secret_and_revoked() {
     let folder = folder_with("");
-    let create = ["token", "create", "chat", "--scope", "read", "--scope", "control", "--expires", "90d"];
+    let create =
+        ["token", "create", "chat", "--scope", "read", "--scope", "control", "--expires", "90d"];
     let (code, token, note) = said(&jackfield(folder.path(), &create));
     assert_eq!(code, Some(0), "{note}");
     let token = token.trim();
-    assert!(token.starts_with("jf_") && !token.contains(char::is_whitespace), "alone on its line: {token}");
+    assert!(
+        token.starts_with("jf_") && !token.contains(char::is_whitespace),
+        "alone on its line: {token}"
+    );
     assert!(note.contains("read, control"), "{note}");
 
     let (code, _, error) = said(&jackfield(folder.path(), &create));
@@ -103,7 +115,10 @@ fn a_token_is_shown_once_listed_without_its_secret_and_revoked() {
     assert!(error.contains("already") && error.contains("fix:"), "{error}");
 
     let (_, list, _) = said(&jackfield(folder.path(), &["token", "list"]));
-    assert!(list.contains("chat") && list.contains("valid until") && !list.contains(token), "{list}");
+    assert!(
+        list.contains("chat") && list.contains("valid until") && !list.contains(token),
+        "{list}"
+    );
 
     assert_eq!(said(&jackfield(folder.path(), &["token", "revoke", "chat"])).0, Some(0));
     let (_, list, _) = said(&jackfield(folder.path(), &["token", "list", "--json"]));
@@ -142,12 +157,15 @@ fn a_running_host_answers_and_stops_in_order_on_sigterm() {
         }
     };
     let mut client = std::net::TcpStream::connect(&address).expect("it listens");
-    client.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("written");
+    client
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("written");
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
-    let killed = Command::new("kill").args(["-TERM", &host.id().to_string()]).status().expect("kill runs");
+    let killed =
+        Command::new("kill").args(["-TERM", &host.id().to_string()]).status().expect("kill runs");
     assert!(killed.success());
     assert_eq!(host.wait().expect("it ends").code(), Some(0));
     let mut rest = String::new();

@@ -81,14 +81,18 @@ fn everything_can_be_said() {
     assert_eq!(support.restore, Some(RestoreConfig::Nothing));
     assert_eq!(support.time_zone.as_deref(), Some("Europe/London"));
     let [anna] = config.agents.as_slice() else { panic!("one agent") };
-    assert_eq!((anna.id.clone(), anna.devices.len(), anna.from_config), (AgentId::from("anna"), 2, true));
+    assert_eq!(
+        (anna.id.clone(), anna.devices.len(), anna.from_config),
+        (AgentId::from("anna"), 2, true)
+    );
     assert_eq!(anna.external["rocketchat_user_id"], "aobEdbYhXfu5hkeqG");
 }
 
 #[test]
 fn relative_paths_start_at_the_file() {
     let text = fs::read_to_string(folder().join("full.toml")).expect("there");
-    let config = Config::parse(&text, Path::new("/etc/jackfield/full.toml"), &environment).expect("good");
+    let config =
+        Config::parse(&text, Path::new("/etc/jackfield/full.toml"), &environment).expect("good");
     assert_eq!(config.journal.path, Path::new("/etc/jackfield/data/journal.db"));
     assert_eq!(config.plugins_dir.as_deref(), Some(Path::new("/etc/jackfield/plugins")));
     assert_eq!(
@@ -103,7 +107,8 @@ fn relative_paths_start_at_the_file() {
 
 #[test]
 fn nothing_at_all_is_a_configuration() {
-    let config = Config::parse("", Path::new("/etc/jackfield.toml"), &environment).expect("defaults");
+    let config =
+        Config::parse("", Path::new("/etc/jackfield.toml"), &environment).expect("defaults");
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.journal.path, Path::new("/etc/jackfield.db"));
 }
@@ -145,6 +150,7 @@ fn a_secret_file_that_others_can_read_is_refused_with_the_command_that_mends_it(
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let said = Config::load(Path::new("/nowhere/jackfield.toml")).expect_err("not there").to_string();
+    let said =
+        Config::load(Path::new("/nowhere/jackfield.toml")).expect_err("not there").to_string();
     assert!(said.contains("/nowhere/jackfield.toml") && said.contains("fix:"), "{said}");
 }

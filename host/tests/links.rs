@@ -28,7 +28,11 @@ fn plain(port: u16) -> Target {
 }
 
 async fn next(reports: &mut mpsc::Receiver<Report>) -> LinkEvent {
-    tokio::time::timeout(PATIENCE, reports.recv()).await.expect("in time").expect("the task tells").event
+    tokio::time::timeout(PATIENCE, reports.recv())
+        .await
+        .expect("in time")
+        .expect("the task tells")
+        .event
 }
 
 /// A TLS peer on this machine with a certificate for `name`; the certificate as PEM file.
@@ -85,7 +89,8 @@ async fn a_conversation_goes_both_ways_until_the_peer_closes() {
     peer.read_exact(&mut heard).await.expect("written");
     assert_eq!(&heard, b"login");
     peer.write_all(b"welc").await.expect("open");
-    let Some(Report { link, attempt, event: LinkEvent::Received(data) }) = reports.recv().await else {
+    let Some(Report { link, attempt, event: LinkEvent::Received(data) }) = reports.recv().await
+    else {
         panic!("bytes come")
     };
     assert_eq!((link, attempt, data.as_slice()), (3, 7, b"welc".as_slice()));
@@ -115,7 +120,10 @@ async fn nobody_there_is_an_error_with_the_fix() {
     let (listener, port) = listener().await;
     drop(listener);
     let error = refused(plain(port)).await;
-    assert!(error.message.contains(&format!("tcp://127.0.0.1:{port} refuses connections")), "{error}");
+    assert!(
+        error.message.contains(&format!("tcp://127.0.0.1:{port} refuses connections")),
+        "{error}"
+    );
     assert!(error.fix.contains("manager.conf"), "{}", error.fix);
 }
 

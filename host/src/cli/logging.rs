@@ -14,7 +14,9 @@ pub(super) fn start(color: Color, usual: &str) {
         wish.split(',').map(str::trim).filter(|part| !part.is_empty() && *part != "json").collect();
     let filters = if filters.is_empty() { usual.to_owned() } else { filters.join(",") };
     let filter = EnvFilter::try_new(&filters).unwrap_or_else(|error| {
-        complain(&format!("JACKFIELD_LOG: {error}; logging {usual} instead (write e.g. JACKFIELD_LOG=debug)"));
+        complain(&format!(
+            "JACKFIELD_LOG: {error}; logging {usual} instead (write e.g. JACKFIELD_LOG=debug)"
+        ));
         EnvFilter::new(usual)
     });
     let subscriber = tracing_subscriber::fmt()

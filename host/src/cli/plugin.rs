@@ -74,14 +74,20 @@ fn as_lines(LoadedPlugin { plugin, info }: &LoadedPlugin) -> String {
     for host in &manifest.http {
         lines.push(format!("  wants HTTP {host}"));
     }
-    lines.push("  imports    nothing but a log: it can answer with data, and do nothing else".to_owned());
+    lines.push(
+        "  imports    nothing but a log: it can answer with data, and do nothing else".to_owned(),
+    );
     lines.join("\n")
 }
 
 fn kinds(plugin: &plugin_runtime::Plugin) -> Vec<&'static str> {
-    plugin.kinds().iter().map(|kind| match kind {
-        plugin_runtime::Kind::Connector => "connector",
-    }).collect()
+    plugin
+        .kinds()
+        .iter()
+        .map(|kind| match kind {
+            plugin_runtime::Kind::Connector => "connector",
+        })
+        .collect()
 }
 
 fn abilities(plugin: &plugin_runtime::Plugin) -> Vec<&'static str> {

@@ -53,7 +53,8 @@ pub(super) fn run(command: TokenCommand) -> anyhow::Result<u8> {
     let tokens = Tokens::open(&config.tokens_file())?;
     match command {
         TokenCommand::Create { name, scopes, expires, .. } => {
-            let scopes: Vec<Scope> = scopes.iter().map(|word| word.parse()).collect::<Result<_, _>>()?;
+            let scopes: Vec<Scope> =
+                scopes.iter().map(|word| word.parse()).collect::<Result<_, _>>()?;
             let now = now();
             let expires = expires.map(|after| Timestamp(now.0.saturating_add(nanos(after))));
             let text = tokens.create(&name, &scopes, expires, now)?;

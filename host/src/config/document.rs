@@ -140,13 +140,7 @@ pub(super) struct Section<'d, 't> {
 
 impl<'d, 't> Section<'d, 't> {
     pub(super) fn root(document: &'d Document<'t>, table: &'d Spanned<DeTable<'t>>) -> Self {
-        Self {
-            document,
-            table: table.get_ref(),
-            key: String::new(),
-            span: 0..0,
-            asked: Vec::new(),
-        }
+        Self { document, table: table.get_ref(), key: String::new(), span: 0..0, asked: Vec::new() }
     }
 
     /// The value of a key, remembered as known.
@@ -291,10 +285,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    pub(super) fn as_section<'d>(
-        &'d self,
-        at: &At<&'d DeValue<'t>>,
-    ) -> Option<Section<'d, 't>> {
+    pub(super) fn as_section<'d>(&'d self, at: &At<&'d DeValue<'t>>) -> Option<Section<'d, 't>> {
         match at.value {
             DeValue::Table(table) => Some(Section {
                 document: self,
@@ -320,12 +311,7 @@ impl<'t> Document<'t> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.complain(
-            &at.span,
-            &at.key,
-            format!("{kind} stands here"),
-            format!("write {wanted}"),
-        );
+        self.complain(&at.span, &at.key, format!("{kind} stands here"), format!("write {wanted}"));
     }
 
     /// A value as JSON, for settings; every key's place is kept.
@@ -410,8 +396,7 @@ fn distance(one: &str, other: &str) -> usize {
     for (i, a) in one.iter().enumerate() {
         let mut next = vec![i + 1];
         for (j, b) in other.iter().enumerate() {
-            let mut best =
-                (row[j] + usize::from(a != b)).min(row[j + 1] + 1).min(next[j] + 1);
+            let mut best = (row[j] + usize::from(a != b)).min(row[j + 1] + 1).min(next[j] + 1);
             if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
                 best = best.min(before[j - 1] + 1);
             }

@@ -34,7 +34,13 @@ pub fn check(settings: &Value, schema: &Value) -> Vec<SchemaProblem> {
     problems
 }
 
-fn walk(value: &Value, schema: &Value, path: &str, depth: usize, problems: &mut Vec<SchemaProblem>) {
+fn walk(
+    value: &Value,
+    schema: &Value,
+    path: &str,
+    depth: usize,
+    problems: &mut Vec<SchemaProblem>,
+) {
     let Value::Object(schema) = schema else { return };
     if depth > MAX_DEPTH {
         return;
@@ -52,7 +58,10 @@ fn walk(value: &Value, schema: &Value, path: &str, depth: usize, problems: &mut 
         if !wanted.is_empty() && !wanted.iter().any(|kind| is_of(value, kind)) {
             complain(
                 format!("{} stands here", kind_of(value)),
-                format!("write {}{meant}", wanted.iter().map(|kind| spoken(kind)).collect::<Vec<_>>().join(" or ")),
+                format!(
+                    "write {}{meant}",
+                    wanted.iter().map(|kind| spoken(kind)).collect::<Vec<_>>().join(" or ")
+                ),
             );
             return;
         }
@@ -95,7 +104,10 @@ fn check_text(
         && let Ok(compiled) = self::pattern(pattern)
         && !compiled.is_match(text)
     {
-        complain(format!("{text:?} does not fit"), format!("write something that matches {pattern}{meant}"));
+        complain(
+            format!("{text:?} does not fit"),
+            format!("write something that matches {pattern}{meant}"),
+        );
     }
 }
 
@@ -145,12 +157,14 @@ fn check_object(
     depth: usize,
     problems: &mut Vec<SchemaProblem>,
 ) {
-    let within = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let within =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     let none = Map::new();
     let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
     let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     for name in required.filter_map(Value::as_str).filter(|name| !object.contains_key(*name)) {
-        let meant = properties.get(name).and_then(Value::as_object).map(described).unwrap_or_default();
+        let meant =
+            properties.get(name).and_then(Value::as_object).map(described).unwrap_or_default();
         problems.push(SchemaProblem {
             path: within(name),
             message: "is missing".to_owned(),

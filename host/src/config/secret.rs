@@ -46,7 +46,9 @@ pub(super) fn from_environment(
         Some(text) => checked(text, &format!("the variable {name}")),
         None => Err(Unusable {
             message: format!("the environment variable {name} is not set"),
-            fix: format!("set it where jackfield is started, e.g. `export {name}=...`, or use {{ file = \"path\" }}"),
+            fix: format!(
+                "set it where jackfield is started, e.g. `export {name}=...`, or use {{ file = \"path\" }}"
+            ),
         }),
     }
 }
@@ -55,11 +57,13 @@ pub(super) fn from_file(path: &Path) -> Result<SecretText, Unusable> {
     use std::io::Read;
 
     let shown = path.display();
-    let unreadable = |error: std::io::Error| Unusable {
+    let unreadable = |error: std::io::Error| {
+        Unusable {
         message: format!("cannot read {shown}: {error}"),
         fix: "create the file with the secret as its only line, owned by the user that runs jackfield, \
               mode 0600; relative paths start at this config file"
             .to_owned(),
+    }
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -76,7 +80,9 @@ pub(super) fn from_file(path: &Path) -> Result<SecretText, Unusable> {
         if mode & 0o177 != 0 {
             return Err(Unusable {
                 message: format!("others may read or change {shown} (mode {mode:04o})"),
-                fix: format!("run `chmod 600 {shown}`, and change the secret if others may have read it"),
+                fix: format!(
+                    "run `chmod 600 {shown}`, and change the secret if others may have read it"
+                ),
             });
         }
     }

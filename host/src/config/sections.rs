@@ -103,18 +103,19 @@ impl<'d, 't> Reader<'d, 't> {
     fn path(&self, section: &mut Section<'_, '_>, name: &'static str) -> Option<PathBuf> {
         let text = section.string(name)?;
         if text.value.is_empty() || text.value.contains('\0') {
-            self.complain(&text, "is not a path", "write a path; relative ones start at this file's folder");
+            self.complain(
+                &text,
+                "is not a path",
+                "write a path; relative ones start at this file's folder",
+            );
             return None;
         }
         Some(self.folder.join(text.value))
     }
 
     fn api(&self, root: &mut Section<'d, 't>) -> ApiConfig {
-        let mut api = ApiConfig {
-            listen: SocketAddr::from(USUAL_LISTEN),
-            cors: Vec::new(),
-            tls: None,
-        };
+        let mut api =
+            ApiConfig { listen: SocketAddr::from(USUAL_LISTEN), cors: Vec::new(), tls: None };
         let Some(mut section) = root.section("api") else { return api };
         let listen = section.string("listen");
         if let Some(text) = &listen {
@@ -140,7 +141,9 @@ impl<'d, 't> Reader<'d, 't> {
             let key = self.path(&mut tls, "key");
             match (cert, key) {
                 (Some(cert), Some(key)) => api.tls = Some(TlsFiles { cert, key }),
-                (None, _) => self.missing(&tls, "cert", "name the PEM file with the certificate chain"),
+                (None, _) => {
+                    self.missing(&tls, "cert", "name the PEM file with the certificate chain")
+                }
                 (_, None) => self.missing(&tls, "key", "name the PEM file with the private key"),
             }
             tls.finish();
@@ -219,7 +222,8 @@ impl<'d, 't> Reader<'d, 't> {
             .into_iter()
             .filter_map(|grant| self.grant(grant))
             .collect();
-        let limits = section.section("limits").map(|limits| read_limits(limits)).unwrap_or_default();
+        let limits =
+            section.section("limits").map(|limits| read_limits(limits)).unwrap_or_default();
         let queues = section
             .entries("queues")
             .into_iter()
@@ -244,7 +248,11 @@ impl<'d, 't> Reader<'d, 't> {
 
     fn plugin(&self, section: &mut Section<'d, 't>) -> Option<PluginSource> {
         let Some(at) = section.value("plugin") else {
-            self.missing(section, "plugin", "name it, e.g. plugin = \"asterisk\", or the path of a .wasm file");
+            self.missing(
+                section,
+                "plugin",
+                "name it, e.g. plugin = \"asterisk\", or the path of a .wasm file",
+            );
             return None;
         };
         let text = self.document.as_string(&at)?;
@@ -280,7 +288,11 @@ impl<'d, 't> Reader<'d, 't> {
             Ok(parsed) => parsed,
             Err(fix) => {
                 // What is refused may hold a password.
-                let shown = if url.value.contains('@') { "this".to_owned() } else { format!("{:?}", url.value) };
+                let shown = if url.value.contains('@') {
+                    "this".to_owned()
+                } else {
+                    format!("{:?}", url.value)
+                };
                 self.complain(&url, format!("{shown} is not a link's address"), fix);
                 return None;
             }
@@ -321,7 +333,11 @@ impl<'d, 't> Reader<'d, 't> {
                 (path, read)
             }
             _ => {
-                self.complain(at, "exactly one of `env` and `file` is needed", secret::REFERENCE_FIX);
+                self.complain(
+                    at,
+                    "exactly one of `env` and `file` is needed",
+                    secret::REFERENCE_FIX,
+                );
                 return None;
             }
         };
@@ -471,8 +487,11 @@ impl<'d, 't> Reader<'d, 't> {
         };
         let mut devices = Vec::new();
         for (index, item) in array.iter().enumerate() {
-            let at =
-                At { value: item.get_ref(), key: format!("{}[{index}]", list.key), span: item.span() };
+            let at = At {
+                value: item.get_ref(),
+                key: format!("{}[{index}]", list.key),
+                span: item.span(),
+            };
             let Some(mut device) = self.document.as_section(&at) else { continue };
             let connector = device.string("connector");
             let extension = device.string("extension");
@@ -492,13 +511,20 @@ impl<'d, 't> Reader<'d, 't> {
                     None if names.is_empty() => "add a [connectors.<id>] section".to_owned(),
                     None => format!("write one of: {}", names.join(", ")),
                 };
-                self.complain(&connector, format!("there is no connector {:?}", connector.value), fix);
+                self.complain(
+                    &connector,
+                    format!("there is no connector {:?}", connector.value),
+                    fix,
+                );
             }
             let line = format!("{}/{}", connector.value, extension.value);
             if let Some(other) = owners.claim(&line, agent) {
                 self.complain(
                     &extension,
-                    format!("extension {} of {} belongs to agent {other} already", extension.value, connector.value),
+                    format!(
+                        "extension {} of {} belongs to agent {other} already",
+                        extension.value, connector.value
+                    ),
                     "one line belongs to one agent: remove it from one of the two",
                 );
                 continue;
@@ -566,12 +592,12 @@ fn read_limits(mut section: Section<'_, '_>) -> LimitsConfig {
 
 /// Scheme, host and port as a browser's `Origin` header writes them.
 fn checked_origin(origin: &str) -> Result<(), &'static str> {
-    const FIX: &str = "write scheme and host as the browser does, e.g. \"https://chat.example.org\"";
-    let rest = origin
-        .strip_prefix("https://")
-        .or_else(|| origin.strip_prefix("http://"))
-        .ok_or(FIX)?;
-    let host_like = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
+    const FIX: &str =
+        "write scheme and host as the browser does, e.g. \"https://chat.example.org\"";
+    let rest =
+        origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).ok_or(FIX)?;
+    let host_like =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
     if rest.is_empty() || !rest.bytes().all(host_like) { Err(FIX) } else { Ok(()) }
 }
 

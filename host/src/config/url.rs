@@ -45,7 +45,10 @@ impl LinkUrl {
     pub fn parse(text: &str) -> Result<Self, String> {
         const SHAPE: &str = "write tls://host, tcp://host or the same with :port";
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(format!("{SHAPE}, e.g. \"tls://{}\"", if text.is_empty() { "pbx.example.org" } else { text }));
+            return Err(format!(
+                "{SHAPE}, e.g. \"tls://{}\"",
+                if text.is_empty() { "pbx.example.org" } else { text }
+            ));
         };
         let transport = match scheme {
             "tcp" => Transport::Tcp,
@@ -54,33 +57,38 @@ impl LinkUrl {
         };
         if rest.contains('@') {
             return Err(
-                "leave user and password out: the user name is a setting, the password a secret".to_owned()
+                "leave user and password out: the user name is a setting, the password a secret"
+                    .to_owned(),
             );
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
-            let Some((host, after)) = bracketed.split_once(']') else {
-                return Err("close the bracket of the IPv6 address: tls://[2001:db8::1]:5039".to_owned());
-            };
-            if host.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err("write an IPv6 address in the brackets: tls://[2001:db8::1]:5039".to_owned());
-            }
-            match after {
-                "" => (host, None),
-                _ => match after.strip_prefix(':') {
-                    Some(port) => (host, Some(port)),
-                    None => return Err(SHAPE.to_owned()),
-                },
-            }
-        } else {
-            match rest.split_once(':') {
-                Some((_, port)) if port.contains(':') => {
-                    return Err("put an IPv6 address into brackets: tls://[2001:db8::1]:5039".to_owned());
+        let (host, port) =
+            if let Some(bracketed) = rest.strip_prefix('[') {
+                let Some((host, after)) = bracketed.split_once(']') else {
+                    return Err("close the bracket of the IPv6 address: tls://[2001:db8::1]:5039"
+                        .to_owned());
+                };
+                if host.parse::<std::net::Ipv6Addr>().is_err() {
+                    return Err("write an IPv6 address in the brackets: tls://[2001:db8::1]:5039"
+                        .to_owned());
                 }
-                Some((host, port)) => (host, Some(port)),
-                None => (rest, None),
-            }
-        };
+                match after {
+                    "" => (host, None),
+                    _ => match after.strip_prefix(':') {
+                        Some(port) => (host, Some(port)),
+                        None => return Err(SHAPE.to_owned()),
+                    },
+                }
+            } else {
+                match rest.split_once(':') {
+                    Some((_, port)) if port.contains(':') => {
+                        return Err("put an IPv6 address into brackets: tls://[2001:db8::1]:5039"
+                            .to_owned());
+                    }
+                    Some((host, port)) => (host, Some(port)),
+                    None => (rest, None),
+                }
+            };
         let name_like = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
         if host.is_empty() || host.len() > 253 || !host.bytes().all(name_like) {
             return Err(SHAPE.to_owned());
@@ -123,7 +131,12 @@ mod tests {
 
     #[test]
     fn a_url_reads_back_as_itself() {
-        for url in ["tcp://127.0.0.1", "tls://pbx.example.org:5039", "tls://[2001:db8::1]:5039", "tcp://[::1]"] {
+        for url in [
+            "tcp://127.0.0.1",
+            "tls://pbx.example.org:5039",
+            "tls://[2001:db8::1]:5039",
+            "tcp://[::1]",
+        ] {
             assert_eq!(LinkUrl::parse(url).expect(url).to_string(), url);
         }
         assert!(LinkUrl::parse("tcp://[::1]").is_ok_and(|url| url.is_loopback()));
@@ -134,9 +147,23 @@ mod tests {
     #[test]
     fn what_is_not_a_url_is_refused() {
         for wrong in [
-            "", "pbx", "pbx:5038", "http://pbx", "tcp://", "tcp://:5038", "tcp://pbx:0", "tcp://pbx:99999",
-            "tcp://pbx:", "tcp://a:b@pbx", "tcp://2001:db8::1", "tcp://[::1", "tcp://[pbx]", "tcp://[::1]5038",
-            "tcp://pbx/path", "tcp://p bx", "tcp://pbx\r\n",
+            "",
+            "pbx",
+            "pbx:5038",
+            "http://pbx",
+            "tcp://",
+            "tcp://:5038",
+            "tcp://pbx:0",
+            "tcp://pbx:99999",
+            "tcp://pbx:",
+            "tcp://a:b@pbx",
+            "tcp://2001:db8::1",
+            "tcp://[::1",
+            "tcp://[pbx]",
+            "tcp://[::1]5038",
+            "tcp://pbx/path",
+            "tcp://p bx",
+            "tcp://pbx\r\n",
         ] {
             assert!(LinkUrl::parse(wrong).is_err(), "{wrong:?}");
         }

@@ -53,7 +53,11 @@ mod tests {
             let (mut seen, first) = mask.pass(said[..cut].into());
             let (rest, second) = mask.pass(said[cut..].into());
             seen.extend(rest);
-            assert_eq!(String::from_utf8_lossy(&seen), "Variable: x=***********\r\nopen door\r\n", "{cut}");
+            assert_eq!(
+                String::from_utf8_lossy(&seen),
+                "Variable: x=***********\r\nopen door\r\n",
+                "{cut}"
+            );
             assert_eq!(first + second, 1);
         }
     }

@@ -25,7 +25,10 @@ pub(super) fn of(incident: &Incident, plugin: &str) -> Notice {
         Incident::Quarantined { link, bytes, head, kind, .. } => notice(
             "input-quarantined",
             Severity::Error,
-            format!("{bytes} bytes of {link} made {plugin} fail twice ({}) and were left out: {head}", kind.code()),
+            format!(
+                "{bytes} bytes of {link} made {plugin} fail twice ({}) and were left out: {head}",
+                kind.code()
+            ),
             "a resync follows by itself; report the bytes to the plugin's author",
         ),
         Incident::Skipped { what, kind } => notice(
@@ -37,7 +40,9 @@ pub(super) fn of(incident: &Incident, plugin: &str) -> Notice {
         Incident::FrameTooLong { link, bytes, max_frame, .. } => notice(
             "frame-too-long",
             Severity::Error,
-            format!("{plugin} could not use {bytes} bytes of {link}: no frame ended within {max_frame} bytes; they were dropped"),
+            format!(
+                "{plugin} could not use {bytes} bytes of {link}: no frame ended within {max_frame} bytes; they were dropped"
+            ),
             "a resync follows by itself; look at what the PBX sends there",
         ),
         Incident::Refused { what } => notice(

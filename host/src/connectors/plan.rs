@@ -11,7 +11,10 @@ use calls::ConnectorId;
 use plugin_runtime::{InstanceConfig, Limits, LinkRequest, Plugin, Runtime, Secrets};
 
 use crate::{
-    config::{Complaint, Config, ConnectorConfig, LimitsConfig, NumberRules, PluginSource, SecretText, Transport, nearest, schema},
+    config::{
+        Complaint, Config, ConnectorConfig, LimitsConfig, NumberRules, PluginSource, SecretText,
+        Transport, nearest, schema,
+    },
     links::{Target, tls},
     status::PluginInfo,
 };
@@ -87,9 +90,11 @@ pub fn find(source: &PluginSource, dirs: &[PathBuf]) -> Result<PathBuf, String> 
     match source {
         PluginSource::File(file) => Ok(file.clone()),
         PluginSource::Id(id) => {
-            let candidates: Vec<PathBuf> = dirs.iter().map(|dir| dir.join(format!("{id}.wasm"))).collect();
+            let candidates: Vec<PathBuf> =
+                dirs.iter().map(|dir| dir.join(format!("{id}.wasm"))).collect();
             candidates.iter().find(|file| file.is_file()).cloned().ok_or_else(|| {
-                let list: Vec<String> = candidates.iter().map(|file| file.display().to_string()).collect();
+                let list: Vec<String> =
+                    candidates.iter().map(|file| file.display().to_string()).collect();
                 format!("there is no plugin {id:?}; looked for {}", list.join(", "))
             })
         }
@@ -173,7 +178,8 @@ impl Planning<'_> {
             match manifest.link(name) {
                 Some(request) => links.extend(self.link(name, request)),
                 None => {
-                    let known: Vec<&str> = manifest.links.iter().map(|link| link.name.as_str()).collect();
+                    let known: Vec<&str> =
+                        manifest.links.iter().map(|link| link.name.as_str()).collect();
                     let fix = match nearest(name, &known) {
                         Some(meant) => format!("did you mean links.{meant}?"),
                         None => format!("the plugin's links are: {}", known.join(", ")),
@@ -187,7 +193,11 @@ impl Planning<'_> {
                 self.complain(
                     &format!("links.{}", request.name),
                     "is missing, and the plugin cannot work without it",
-                    format!("add links.{} = \"{}://host\"", request.name, request.transports.first().map_or("tls", String::as_str)),
+                    format!(
+                        "add links.{} = \"{}://host\"",
+                        request.name,
+                        request.transports.first().map_or("tls", String::as_str)
+                    ),
                 );
             }
         }
@@ -245,7 +255,8 @@ impl Planning<'_> {
             if let Some(("link" | "plain", name)) = grant.split_once(':')
                 && !requests.iter().any(|request| request.name == name)
             {
-                let known: Vec<&str> = requests.iter().map(|request| request.name.as_str()).collect();
+                let known: Vec<&str> =
+                    requests.iter().map(|request| request.name.as_str()).collect();
                 self.complain(
                     &format!("grants[{index}]"),
                     format!("the plugin has no link {name:?}"),
@@ -284,7 +295,11 @@ impl Planning<'_> {
                 Ok(config) => Some(config),
                 Err(error) => {
                     let key = if link.ca.is_some() { format!("{key}.ca") } else { key };
-                    self.complain(&key, error.to_string(), "name a PEM file with the certificate of the PBX or of its authority");
+                    self.complain(
+                        &key,
+                        error.to_string(),
+                        "name a PEM file with the certificate of the PBX or of its authority",
+                    );
                     return None;
                 }
             },

@@ -1,9 +1,6 @@
 //! One connector's loop: inputs are gathered, one step is made, its effects are carried out in order.
 
-use std::{
-    collections::VecDeque,
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use calls::{
     CommandId, ConnectorId, Fact, Now, Timestamp,
@@ -11,7 +8,9 @@ use calls::{
     fact::{Notice, Severity},
     switchboard::Input as SwitchInput,
 };
-use plugin_runtime::{Connector, Effect, Incident, Input, Outcome, Part, Retry, secret::MIN_MASKED};
+use plugin_runtime::{
+    Connector, Effect, Incident, Input, Outcome, Part, Retry, secret::MIN_MASKED,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::{Delivery, Plan, PlannedLink, Surroundings, mask::Mask, notices};
@@ -29,7 +28,11 @@ const SHORTEST_NAP: Duration = Duration::from_millis(1);
 /// Facts go to the switch in portions, so that one picture does not hold up everybody else's.
 const FACTS_AT_ONCE: usize = 1024;
 
-pub(super) async fn run(plan: Plan, commands: mpsc::Receiver<Delivery>, surroundings: Surroundings) {
+pub(super) async fn run(
+    plan: Plan,
+    commands: mpsc::Receiver<Delivery>,
+    surroundings: Surroundings,
+) {
     Supervisor::new(plan, commands, surroundings).run().await;
 }
 
@@ -232,13 +235,18 @@ impl Supervisor {
     async fn receive(&mut self, report: Report, batch: &mut Batch) {
         let Report { link: index, attempt, event } = report;
         let now = self.now();
-        let Some(link) = self.links.get_mut(index).filter(|link| link.attempt == attempt) else { return };
+        let Some(link) = self.links.get_mut(index).filter(|link| link.attempt == attempt) else {
+            return;
+        };
         match event {
             LinkEvent::Up => {
-                let LinkState::Dialling(writer) = std::mem::replace(&mut link.state, LinkState::Down) else {
+                let LinkState::Dialling(writer) =
+                    std::mem::replace(&mut link.state, LinkState::Down)
+                else {
                     return;
                 };
-                let texts = self.plan.secret_texts.iter().map(|text| text.expose().as_bytes().to_vec());
+                let texts =
+                    self.plan.secret_texts.iter().map(|text| text.expose().as_bytes().to_vec());
                 let texts = texts.filter(|text| text.len() >= MIN_MASKED).collect();
                 let mask = Box::new(Mask::new(&self.plan.secrets, texts));
                 link.state = LinkState::Up { writer, mask };
@@ -294,7 +302,11 @@ impl Supervisor {
         });
         self.show_link(index);
         if is_new {
-            tracing::warn!(error = error.message, fix = error.fix, "no connection; dialling goes on");
+            tracing::warn!(
+                error = error.message,
+                fix = error.fix,
+                "no connection; dialling goes on"
+            );
             self.tell_notice("link-failed", Severity::Error, error.message, &error.fix).await;
         }
     }
@@ -341,8 +353,11 @@ impl Supervisor {
             status.usage = usage;
             status.counters.commands += batch.commands.len() as u64;
         });
-        let sent =
-            batch.commands.iter().map(|command| SwitchInput::CommandSent { command: *command }).collect();
+        let sent = batch
+            .commands
+            .iter()
+            .map(|command| SwitchInput::CommandSent { command: *command })
+            .collect();
         self.around.switch.tell(sent).await;
         self.carry_out(outcome).await;
     }
@@ -374,7 +389,9 @@ impl Supervisor {
                         told.push(self.notice(notice));
                     }
                 }
-                Effect::Close { link, reason, retry } => self.close(&link, reason, retry, &mut blinded),
+                Effect::Close { link, reason, retry } => {
+                    self.close(&link, reason, retry, &mut blinded)
+                }
                 Effect::HttpRequest { id, url, .. } => {
                     let error = "this version of the host sends no HTTP requests for connectors";
                     told.push(self.notice(Notice {
@@ -398,7 +415,9 @@ impl Supervisor {
             let plugin = self.plan.plugin.info.name_and_version();
             let notice = notices::of(incident, &plugin);
             tracing::warn!(code = notice.code, message = notice.message, "incident");
-            if let Incident::Quarantined { bytes, .. } | Incident::FrameTooLong { bytes, .. } = incident {
+            if let Incident::Quarantined { bytes, .. } | Incident::FrameTooLong { bytes, .. } =
+                incident
+            {
                 let bytes = *bytes;
                 self.show(|status, _| status.counters.quarantined_bytes += bytes);
             }
@@ -529,7 +548,10 @@ impl Supervisor {
 
     fn why_blind(&self) -> String {
         let status = self.around.board.get(&self.id);
-        status.map(|status| status.reason).filter(|reason| !reason.is_empty()).unwrap_or_else(|| "a required link is down".to_owned())
+        status
+            .map(|status| status.reason)
+            .filter(|reason| !reason.is_empty())
+            .unwrap_or_else(|| "a required link is down".to_owned())
     }
 
     /// Tells the switch once that nothing is seen any more.
@@ -546,7 +568,8 @@ impl Supervisor {
         if !linked {
             return;
         }
-        let word = if introduced && pictured { StatusWord::Connected } else { StatusWord::Connecting };
+        let word =
+            if introduced && pictured { StatusWord::Connected } else { StatusWord::Connecting };
         self.show(|status, now| {
             // A refused login is shown as such until the next one succeeds.
             let stays = status.word == StatusWord::Refused && word == StatusWord::Connecting;

@@ -6,9 +6,11 @@ use plugin_runtime::Retry;
 
 /// Gaps after failures nobody is to blame for: each half as long again as the one before, so that the PBX
 /// is found again within half of the time it was away.
-const QUICK: Gaps = Gaps { first: Duration::from_millis(500), last: Duration::from_secs(30), grow: (3, 2) };
+const QUICK: Gaps =
+    Gaps { first: Duration::from_millis(500), last: Duration::from_secs(30), grow: (3, 2) };
 /// Gaps after a refusal: a wrong password must not look like an attack, nor lock the account.
-const SLOW: Gaps = Gaps { first: Duration::from_secs(60), last: Duration::from_secs(300), grow: (2, 1) };
+const SLOW: Gaps =
+    Gaps { first: Duration::from_secs(60), last: Duration::from_secs(300), grow: (2, 1) };
 /// A connection that lived this long was a good one: the next gap is a first one again.
 const GOOD: Duration = Duration::from_secs(20);
 
@@ -22,9 +24,13 @@ pub struct Redial {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Waiting { until: Duration },
+    Waiting {
+        until: Duration,
+    },
     Dialling,
-    Up { since: Duration },
+    Up {
+        since: Duration,
+    },
     /// Until the config changes.
     Halted,
 }
@@ -132,7 +138,10 @@ mod tests {
                 assert_eq!(redial.poll_timeout(), None, "nothing to wait for while dialling");
                 redial.handle_down(retry, dice, now);
                 let until = redial.poll_timeout().expect("it never gives up");
-                assert!(!redial.handle_timeout(until - Duration::from_nanos(1)), "not before its time");
+                assert!(
+                    !redial.handle_timeout(until - Duration::from_nanos(1)),
+                    "not before its time"
+                );
                 let gap = until - now;
                 now = until;
                 gap.as_millis()
@@ -144,7 +153,10 @@ mod tests {
     fn failures_grow_the_gap_to_half_a_minute_and_no_further() {
         assert_eq!(
             gaps(Retry::Normal, 0, 14),
-            [500, 750, 1125, 1687, 2531, 3796, 5695, 8542, 12814, 19221, 28832, 30000, 30000, 30000]
+            [
+                500, 750, 1125, 1687, 2531, 3796, 5695, 8542, 12814, 19221, 28832, 30000, 30000,
+                30000
+            ]
         );
         assert_eq!(gaps(Retry::Normal, 0, 1000).last(), Some(&30_000));
     }
@@ -169,7 +181,10 @@ mod tests {
         let up = Duration::from_secs(100);
         redial.handle_up(up);
         redial.handle_down(Retry::Normal, 0, up + Duration::from_secs(1));
-        assert_eq!(redial.poll_timeout(), Some(up + Duration::from_secs(1) + Duration::from_micros(3_796_875)));
+        assert_eq!(
+            redial.poll_timeout(),
+            Some(up + Duration::from_secs(1) + Duration::from_micros(3_796_875))
+        );
         redial.handle_up(up);
         redial.handle_down(Retry::Normal, 0, up + GOOD);
         assert_eq!(redial.poll_timeout(), Some(up + GOOD + Duration::from_millis(500)));

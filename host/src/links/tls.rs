@@ -67,7 +67,8 @@ fn machine_roots() -> Result<RootCertStore, TlsSetupError> {
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(found.certs);
     if usable == 0 {
-        let problem = found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
+        let problem =
+            found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
         return Err(TlsSetupError::NoRoots { problem });
     }
     Ok(roots)
@@ -221,7 +222,10 @@ fn names_in(error: &rustls::Error) -> String {
             presented,
             ..
         }) if !presented.is_empty() => {
-            format!(", but for {}", presented.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
+            format!(
+                ", but for {}",
+                presented.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+            )
         }
         rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => {
             ": it carries no name at all (a common name alone does not count)".to_owned()

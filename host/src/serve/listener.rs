@@ -25,7 +25,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFilesError {
     /// The chain.
-    #[error("cannot use the certificate chain {file}: {problem}; fix: name a PEM file, own certificate first")]
+    #[error(
+        "cannot use the certificate chain {file}: {problem}; fix: name a PEM file, own certificate first"
+    )]
     Chain {
         /// The file.
         file: String,
@@ -33,7 +35,9 @@ pub enum TlsFilesError {
         problem: String,
     },
     /// The key.
-    #[error("cannot use the private key {file}: {problem}; fix: name a PEM file with the key of the certificate, unencrypted")]
+    #[error(
+        "cannot use the private key {file}: {problem}; fix: name a PEM file with the key of the certificate, unencrypted"
+    )]
     Key {
         /// The file.
         file: String,
