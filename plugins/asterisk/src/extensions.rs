@@ -85,6 +85,30 @@ impl Extensions {
         self.known.keys().filter_map(|number| self.fact(number)).map(Fact::Extension).collect()
     }
 
+    /// Lines that may be trunks with a number for a name, as number and device: where most lines have a hint,
+    /// those without one; else those whose number is not as long as most.
+    pub fn odd_ones(&self) -> Vec<(&str, &str)> {
+        let total = self.known.len();
+        let hinted = self.known.values().filter(|line| line.by_hint.is_some()).count();
+        let mut lengths = BTreeMap::new();
+        for number in self.known.keys() {
+            *lengths.entry(number.len()).or_insert(0_usize) += 1;
+        }
+        let usual = lengths.into_iter().max_by_key(|(_, count)| *count);
+        let odd = |number: &str, line: &Line| {
+            if hinted * 2 > total {
+                line.by_hint.is_none()
+            } else {
+                usual.is_some_and(|(length, count)| count * 4 >= total * 3 && number.len() != length)
+            }
+        };
+        self.known
+            .iter()
+            .filter(|(number, line)| odd(number, line))
+            .map(|(number, line)| (number.as_str(), line.device.as_str()))
+            .collect()
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.known.len()
@@ -123,5 +147,38 @@ fn hint_state(status: i64) -> &'static str {
         status if status & 1 != 0 => "in-use",
         status if status & 4 != 0 => "unregistered",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(devices: &[&str], hints: &[&str]) -> Extensions {
+        let settings = r#"{"username":"u","extensions":"^[0-9]+$"}"#;
+        let (_, rules) = crate::settings::read(settings).unwrap();
+        let mut extensions = Extensions::default();
+        for device in devices {
+            extensions.device(device, b"NOT_INUSE", &rules);
+        }
+        for number in hints {
+            extensions.hint(number, &format!("PJSIP/{number}"), 0, &rules);
+        }
+        extensions
+    }
+
+    #[test]
+    fn a_line_without_a_hint_among_hinted_ones_may_be_a_trunk() {
+        let devices = ["PJSIP/1001", "PJSIP/1002", "PJSIP/49301234"];
+        let extensions = with(&devices, &["1001", "1002"]);
+        assert_eq!(extensions.odd_ones(), [("49301234", "PJSIP/49301234")]);
+    }
+
+    #[test]
+    fn without_hints_a_number_of_another_length_may_be_a_trunk() {
+        let devices = ["PJSIP/1001", "PJSIP/1002", "PJSIP/1003", "PJSIP/49301234"];
+        assert_eq!(with(&devices, &[]).odd_ones(), [("49301234", "PJSIP/49301234")]);
+        assert!(with(&devices[..3], &[]).odd_ones().is_empty());
+        assert!(with(&["PJSIP/10", "PJSIP/1001"], &[]).odd_ones().is_empty(), "too few to say what is usual");
     }
 }

@@ -157,12 +157,10 @@ impl Asterisk {
                 self.bytes(&bytes, out);
             }
             Input::LinkClosed(closed) if closed.link == LINK => self.closed(&closed, out),
-            Input::Gap(gap) if gap.link == LINK && self.state.session.is_of(gap.epoch) => {
-                // What comes next may start in mid-frame: believe nothing until we know where we are.
-                if self.state.session.phase == Phase::Live {
-                    self.distrust(out);
-                    self.want_resync(0, out);
-                }
+            // What comes next may start in mid-frame: believe nothing until we know where we are.
+            Input::Gap(gap) if self.is_live_link(&gap.link, gap.epoch) => {
+                self.distrust(out);
+                self.want_resync(0, out);
             }
             Input::Command(command) => self.command(&command, out),
             Input::SettingsChanged(text) => match settings::read(&text) {
@@ -174,6 +172,10 @@ impl Asterisk {
             },
             _ => {}
         }
+    }
+
+    fn is_live_link(&self, link: &str, epoch: u64) -> bool {
+        link == LINK && self.state.session.is_of(epoch) && self.state.session.phase == Phase::Live
     }
 
     fn bytes(&mut self, bytes: &Bytes, out: &mut Out<'_>) {
@@ -367,13 +369,15 @@ impl Asterisk {
             },
             Asked::Login if success => self.state.session.logged_in(out),
             Asked::Login => {
-                let message = format!(
-                    "the PBX refused the login of `{}` ({}): check `username`, the secret in `secrets.ami`, and \
-                     deny/permit of that section in manager.conf",
-                    self.settings.username,
-                    get_text(headers, b"Message"),
+                let user = &self.settings.username;
+                let said = get_text(headers, b"Message");
+                let message = format!("the PBX refused the login of `{user}` ({said})");
+                let fix = format!(
+                    "compare `username` and the secret in `secrets.ami` with the section [{user}] of manager.conf (FreePBX: \
+                     manager_custom.conf), and see that its `permit` names this machine; then `asterisk -rx 'manager reload'`"
                 );
-                self.state.session.close(message, "slow", out);
+                self.state.session.close(message.clone(), "slow", out);
+                out.notice("login-refused", "error", message, &fix);
             }
             Asked::Booted => {
                 self.state.session.pong();

@@ -332,6 +332,19 @@ impl Doctor<'_> {
             ),
             number => self.ok("extensions", format!("{} match {pattern:?}", count(number, "extension"))),
         }
+        let odd: Vec<(&str, &str)> = self.asterisk.state.extensions.odd_ones();
+        if let Some((number, device)) = odd.first() {
+            let devices: BTreeSet<&str> = odd.iter().map(|(_, device)| *device).collect();
+            self.add(
+                "trunks",
+                "warning",
+                format!("taken for people's phones, but perhaps trunks (no hint, or a number of another length): {}", listed(&devices)),
+                format!(
+                    "if it is a trunk, name it in the connector's settings: trunks = \"^{device}$\"; if {number} is a phone, \
+                     nothing needs to change"
+                ),
+            );
+        }
     }
 
     fn clock(&mut self) {
