@@ -59,7 +59,8 @@ fn a_wrong_password_is_not_tried_again_soon() {
         told[0].starts_with("close slow: the PBX refused the login of `jackfield`"),
         "{told:?}"
     );
-    assert_eq!(told.len(), 1);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].contains("login-refused"), "{told:?}");
 }
 
 #[test]
