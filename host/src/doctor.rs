@@ -58,7 +58,13 @@ pub struct Finding {
 
 impl Finding {
     fn new(level: Level, check: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { connector: None, check: check.to_owned(), level, message: message.into(), fix: fix.into() }
+        Self {
+            connector: None,
+            check: check.to_owned(),
+            level,
+            message: message.into(),
+            fix: fix.into(),
+        }
     }
 
     fn ok(check: &str, message: impl Into<String>) -> Self {
@@ -138,7 +144,9 @@ pub async fn check(file: &Path) -> anyhow::Result<Report> {
     };
     report.usable = true;
     report.findings.push(Finding::ok("config", counted(&config)));
-    report.findings.extend(config.warnings.iter().map(|warning| complained(&config.file, warning, Level::Warning)));
+    report.findings.extend(
+        config.warnings.iter().map(|warning| complained(&config.file, warning, Level::Warning)),
+    );
     if plans.is_empty() {
         report.findings.push(Finding::warning(
             "config",
@@ -184,7 +192,8 @@ async fn way(plan: &Plan) -> (Vec<Finding>, bool) {
 }
 
 fn counted(config: &Config) -> String {
-    let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let of =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     format!(
         "{} is good: {}, {}",
         config.file.display(),
@@ -196,11 +205,17 @@ fn counted(config: &Config) -> String {
 fn loaded(plan: &Plan) -> Finding {
     let info = &plan.plugin.info;
     let hash = info.sha256.get(..12).unwrap_or(&info.sha256);
-    Finding::ok("plugin", format!("{} from {} (sha256 {hash}...)", info.name_and_version(), info.file.display()))
+    Finding::ok(
+        "plugin",
+        format!("{} from {} (sha256 {hash}...)", info.name_and_version(), info.file.display()),
+    )
 }
 
 fn settings(plan: &Plan) -> Finding {
-    Finding::ok("settings", format!("fit the schema of {}, and it accepts them", plan.plugin.info.manifest.id))
+    Finding::ok(
+        "settings",
+        format!("fit the schema of {}, and it accepts them", plan.plugin.info.manifest.id),
+    )
 }
 
 fn refused(error: &ConfigError) -> Vec<Finding> {
@@ -224,7 +239,10 @@ fn complained(file: &Path, complaint: &Complaint, level: Level) -> Finding {
     let (connector, check) = match (parts.next(), parts.next(), parts.next()) {
         (Some("connectors"), Some(id), rest) => {
             let part = rest.unwrap_or_default().split(['.', '[']).next().unwrap_or_default();
-            (Some(id.to_owned()), if part == "plugin" || part == "settings" { part } else { "config" })
+            (
+                Some(id.to_owned()),
+                if part == "plugin" || part == "settings" { part } else { "config" },
+            )
         }
         _ => (None, "config"),
     };

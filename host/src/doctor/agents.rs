@@ -13,22 +13,31 @@ pub(super) fn of(config: &Config) -> (Vec<Agent>, Vec<Finding>) {
     let mut agents = config.agents.clone();
     let path = &config.journal.path;
     if !path.exists() {
-        let message = format!("there is no journal yet at {}: agents set over REST are not seen", path.display());
+        let message = format!(
+            "there is no journal yet at {}: agents set over REST are not seen",
+            path.display()
+        );
         return (agents, vec![Finding::ok("agents", message)]);
     }
     let finding = match read(path) {
         Ok(known) => {
             let of_rest: Vec<Agent> = known
                 .into_values()
-                .filter(|agent| !agent.from_config && !agents.iter().any(|other| other.id == agent.id))
+                .filter(|agent| {
+                    !agent.from_config && !agents.iter().any(|other| other.id == agent.id)
+                })
                 .collect();
-            let message = format!("{} of the configuration, {} set over REST", agents.len(), of_rest.len());
+            let message =
+                format!("{} of the configuration, {} set over REST", agents.len(), of_rest.len());
             agents.extend(of_rest);
             Finding::ok("agents", message)
         }
         Err(problem) => Finding::warning(
             "agents",
-            format!("agents set over REST are not seen: {} cannot be read: {problem}", path.display()),
+            format!(
+                "agents set over REST are not seen: {} cannot be read: {problem}",
+                path.display()
+            ),
             "run the check as the user that runs jackfield",
         ),
     };
@@ -47,7 +56,8 @@ fn read(path: &Path) -> Result<BTreeMap<String, Agent>, String> {
     let mut from = 0_i64;
     if let Some(row) = rows.next().map_err(told)? {
         from = row.get(0).map_err(told)?;
-        let (schema, events): (u32, String) = (row.get(1).map_err(told)?, row.get(2).map_err(told)?);
+        let (schema, events): (u32, String) =
+            (row.get(1).map_err(told)?, row.get(2).map_err(told)?);
         for line in events.lines() {
             take(&mut agents, schema, line)?;
         }
@@ -70,7 +80,9 @@ fn take(agents: &mut BTreeMap<String, Agent>, schema: u32, line: &str) -> Result
             agents.insert(agent.id.to_string(), agent);
         }
         Body::AgentRemoved => {
-            agents.retain(|id, _| event.about.agent.as_ref().is_none_or(|gone| gone.to_string() != *id));
+            agents.retain(|id, _| {
+                event.about.agent.as_ref().is_none_or(|gone| gone.to_string() != *id)
+            });
         }
         _ => {}
     }

@@ -104,7 +104,9 @@ impl<'d> Der<'d> {
 fn attribute(mut name: Der<'_>, wanted: &[u8]) -> Option<String> {
     while let Some((tag, content)) = name.next() {
         let mut pairs = Der(content);
-        while tag == SET && let Some((SEQUENCE, pair)) = pairs.next() {
+        while tag == SET
+            && let Some((SEQUENCE, pair)) = pairs.next()
+        {
             let mut pair = Der(pair);
             if pair.expect(OBJECT_IDENTIFIER)? == wanted {
                 return pair.next().map(|(_, value)| shown(value));
@@ -196,7 +198,8 @@ mod tests {
 
     #[test]
     fn names_issuer_and_end_are_read() {
-        let read = Certificate::read(&made(&["pbx.example.org", "192.0.2.5", "2001:db8::5"])).expect("it is one");
+        let read = Certificate::read(&made(&["pbx.example.org", "192.0.2.5", "2001:db8::5"]))
+            .expect("it is one");
         assert_eq!(read.names, ["pbx.example.org", "192.0.2.5", "2001:db8::5"]);
         assert_eq!(read.issuer, "OurOwn", "nothing that moves a terminal's cursor");
         assert_eq!(read.not_after.to_string(), "2049-06-30T00:00:00Z");

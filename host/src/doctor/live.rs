@@ -45,12 +45,16 @@ pub(super) async fn examine(
     let ids: BTreeSet<&ConnectorId> = plans.iter().map(|plan| &plan.id).collect();
     let host = Host::start(rehearsal(config, folder.path(), &ids, agents)).await?;
     let mut findings = BTreeMap::new();
-    let waited = futures_util::future::join_all(plans.iter().map(|plan| connected(&host, plan))).await;
+    let waited =
+        futures_util::future::join_all(plans.iter().map(|plan| connected(&host, plan))).await;
     for (plan, status) in plans.iter().zip(waited) {
         findings.insert(plan.id.clone(), login(plan, status.as_ref()));
     }
-    let connected: Vec<&ConnectorId> =
-        findings.iter().filter(|(_, lines)| lines.iter().all(|line| line.level == Level::Ok)).map(|(id, _)| id).collect();
+    let connected: Vec<&ConnectorId> = findings
+        .iter()
+        .filter(|(_, lines)| lines.iter().all(|line| line.level == Level::Ok))
+        .map(|(id, _)| id)
+        .collect();
     if !connected.is_empty() {
         tokio::time::sleep(LISTEN).await;
     }
@@ -67,7 +71,10 @@ pub(super) async fn examine(
     }
     let only_probes = publisher.model().state.commands().all(|command| command.kind == "probe");
     host.stop().await;
-    anyhow::ensure!(only_probes, "the check gave a command other than `probe`; report this as a bug");
+    anyhow::ensure!(
+        only_probes,
+        "the check gave a command other than `probe`; report this as a bug"
+    );
     Ok(findings)
 }
 
@@ -117,7 +124,11 @@ async fn connected(host: &Host, plan: &Plan) -> Option<ConnectorStatus> {
 
 fn login(plan: &Plan, status: Option<&ConnectorStatus>) -> Vec<Finding> {
     let Some(status) = status else {
-        return vec![Finding::failure("login", "the connector did not start", "report this with its log")];
+        return vec![Finding::failure(
+            "login",
+            "the connector did not start",
+            "report this with its log",
+        )];
     };
     let error = status.last_error.as_ref();
     let message = error
@@ -133,10 +144,16 @@ fn login(plan: &Plan, status: Option<&ConnectorStatus>) -> Vec<Finding> {
             message,
             or("correct the account or its secret in the configuration or on the PBX"),
         ),
-        StatusWord::Failed => Finding::failure("plugin", message, or("use another version of the plugin")),
+        StatusWord::Failed => {
+            Finding::failure("plugin", message, or("use another version of the plugin"))
+        }
         _ if message.is_empty() => Finding::failure(
             "login",
-            format!("{} let us connect and was not ready within {} s", peers(plan), PATIENCE.as_secs()),
+            format!(
+                "{} let us connect and was not ready within {} s",
+                peers(plan),
+                PATIENCE.as_secs()
+            ),
             "check that the port is the one the plugin speaks to, and that the PBX has finished starting",
         ),
         _ => Finding::failure("login", message, or("look into the PBX's log at this moment")),
@@ -157,7 +174,11 @@ struct Answer {
 
 async fn probe(host: &Host, id: &ConnectorId) -> Vec<Finding> {
     let failed = |message: String| {
-        vec![Finding::failure("probe", message, "run the check again; if it stays, report it to the plugin's author")]
+        vec![Finding::failure(
+            "probe",
+            message,
+            "run the check again; if it stays, report it to the plugin's author",
+        )]
     };
     let request = Request::Command {
         connector: id.clone(),
@@ -179,12 +200,15 @@ async fn probe(host: &Host, id: &ConnectorId) -> Vec<Finding> {
         };
         match ended {
             Some(result) => break result,
-            None if Instant::now() > deadline => return failed("the plugin did not answer `probe`".to_owned()),
+            None if Instant::now() > deadline => {
+                return failed("the plugin did not answer `probe`".to_owned());
+            }
             None => tokio::time::sleep(GLANCE).await,
         }
     };
     if result.end != CommandEnd::Done {
-        let why = result.problem.map_or_else(|| format!("{:?}", result.end), |problem| problem.message);
+        let why =
+            result.problem.map_or_else(|| format!("{:?}", result.end), |problem| problem.message);
         return failed(format!("the plugin could not answer `probe`: {why}"));
     }
     match serde_json::from_str::<Answer>(&result.detail) {
@@ -195,14 +219,23 @@ async fn probe(host: &Host, id: &ConnectorId) -> Vec<Finding> {
 
 fn version(state: &State, id: &ConnectorId) -> Option<Finding> {
     let pbx = state.connector(id)?.pbx.as_ref()?;
-    let name = if pbx.system_name.is_empty() { String::new() } else { format!(", named {}", pbx.system_name) };
+    let name = if pbx.system_name.is_empty() {
+        String::new()
+    } else {
+        format!(", named {}", pbx.system_name)
+    };
     Some(Finding::ok("version", format!("{} {}{name}", pbx.product, pbx.version)))
 }
 
 /// Members nobody can be found behind, or no device.
 fn seats(state: &State, id: &ConnectorId) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let members = || state.queues().filter(|queue| queue.connector == *id).flat_map(|queue| queue.members.values());
+    let members = || {
+        state
+            .queues()
+            .filter(|queue| queue.connector == *id)
+            .flat_map(|queue| queue.members.values())
+    };
     let invalid: BTreeSet<&str> = members()
         .filter(|member| member.state == MemberState::Invalid)
         .map(|member| member.state_interface.as_str())
@@ -210,13 +243,19 @@ fn seats(state: &State, id: &ConnectorId) -> Vec<Finding> {
     if !invalid.is_empty() {
         findings.push(Finding::warning(
             "devices",
-            format!("the PBX knows no such device, so these members never ring: {}", listed(&invalid)),
+            format!(
+                "the PBX knows no such device, so these members never ring: {}",
+                listed(&invalid)
+            ),
             "correct the member on the PBX, or remove it from its queues",
         ));
     }
     let unmapped = state.unmapped();
-    let unmapped: BTreeSet<&str> =
-        unmapped.iter().filter(|(connector, _)| connector == id).map(|(_, interface)| interface.as_str()).collect();
+    let unmapped: BTreeSet<&str> = unmapped
+        .iter()
+        .filter(|(connector, _)| connector == id)
+        .map(|(_, interface)| interface.as_str())
+        .collect();
     let first = members().find(|member| unmapped.contains(member.interface.as_str()));
     if let Some(first) = first {
         let extension = first.extension.as_deref().unwrap_or("1001");

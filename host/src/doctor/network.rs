@@ -66,7 +66,10 @@ async fn walk(name: &str, target: &Target, findings: &mut Vec<Finding>) -> Optio
                 // The link itself knows how to explain what went wrong.
                 _ => {
                     let error = target.dial().await.err().unwrap_or_else(|| DialError {
-                        message: format!("the TLS handshake with {} fails now and then", target.peer()),
+                        message: format!(
+                            "the TLS handshake with {} fails now and then",
+                            target.peer()
+                        ),
                         fix: "look for what sits between here and the PBX".to_owned(),
                     });
                     let fix = error.fix.replace("links.<name>", &format!("links.{name}"));
@@ -92,7 +95,10 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
             if found.is_empty() { Err(failed(format!("{host} has no address"))) } else { Ok(found) }
         }
         Ok(Err(error)) => Err(failed(format!("no address for {host}: {error}"))),
-        Err(_) => Err(failed(format!("no answer from the DNS about {host} within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(failed(format!(
+            "no answer from the DNS about {host} within {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }
 
@@ -109,14 +115,20 @@ async fn connect(
                 if !deaf.is_empty() {
                     findings.push(Finding::warning(
                         "tcp",
-                        format!("other addresses of {} do not: {}", target.url.host, deaf.join("; ")),
+                        format!(
+                            "other addresses of {} do not: {}",
+                            target.url.host,
+                            deaf.join("; ")
+                        ),
                         "remove those addresses from the DNS, or let the PBX listen there too",
                     ));
                 }
                 return Some(stream);
             }
             Ok(Err(error)) => deaf.push(refusal(*address, &error)),
-            Err(_) => deaf.push(format!("{address} does not answer within {} s", PATIENCE.as_secs())),
+            Err(_) => {
+                deaf.push(format!("{address} does not answer within {} s", PATIENCE.as_secs()))
+            }
         }
     }
     let fix = format!(
@@ -152,8 +164,10 @@ fn trusted(
         return Finding::ok("tls", format!("{version}, and its certificate is trusted"));
     };
     let until = not_after.strftime("%Y-%m-%d").to_string();
-    let message =
-        format!("{version}; the certificate is for {}, by {issuer}, until {until}", names.join(", "));
+    let message = format!(
+        "{version}; the certificate is for {}, by {issuer}, until {until}",
+        names.join(", ")
+    );
     let days = (not_after.as_second() - now.as_second()) / 86_400;
     if days < SOON_DAYS {
         let fix = "renew it on the PBX before that day; afterwards the link would be refused";
@@ -203,7 +217,8 @@ mod tests {
     fn a_certificate_about_to_end_is_warned_of() {
         let of = |until: &str| {
             let not_after = until.parse().expect("a time");
-            let certificate = Certificate { names: vec!["pbx".to_owned()], issuer: "us".to_owned(), not_after };
+            let certificate =
+                Certificate { names: vec!["pbx".to_owned()], issuer: "us".to_owned(), not_after };
             let now = "2026-11-21T00:00:00Z".parse().expect("a time");
             trusted(Some(rustls::ProtocolVersion::TLSv1_3), Some(certificate), now)
         };

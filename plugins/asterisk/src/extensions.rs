@@ -99,7 +99,8 @@ impl Extensions {
             if hinted * 2 > total {
                 line.by_hint.is_none()
             } else {
-                usual.is_some_and(|(length, count)| count * 4 >= total * 3 && number.len() != length)
+                usual
+                    .is_some_and(|(length, count)| count * 4 >= total * 3 && number.len() != length)
             }
         };
         self.known
@@ -179,6 +180,9 @@ mod tests {
         let devices = ["PJSIP/1001", "PJSIP/1002", "PJSIP/1003", "PJSIP/49301234"];
         assert_eq!(with(&devices, &[]).odd_ones(), [("49301234", "PJSIP/49301234")]);
         assert!(with(&devices[..3], &[]).odd_ones().is_empty());
-        assert!(with(&["PJSIP/10", "PJSIP/1001"], &[]).odd_ones().is_empty(), "too few to say what is usual");
+        assert!(
+            with(&["PJSIP/10", "PJSIP/1001"], &[]).odd_ones().is_empty(),
+            "too few to say what is usual"
+        );
     }
 }
