@@ -19,7 +19,7 @@ use std::{
 
 use self::{legs::EndedLegs, notices::Throttle, resync::Bracket};
 use crate::{
-    Actor, AgentId, Body, CommandId, ConnectorId, EntryId, Event, Fact, Now, QueueId, State,
+    Actor, AgentId, Body, CommandId, ConnectorId, EntryId, Event, Fact, LegId, Now, QueueId, State,
     Timestamp,
     event::{About, Agent, CommandEnd, Party, Problem},
     fact::{MemberRef, Notice, Pbx, RawParty},
@@ -295,6 +295,8 @@ pub struct Switchboard {
     wrap_ups: BTreeMap<AgentId, Duration>,
     /// Waits in which an agent is rung or talks.
     engaged: BTreeMap<AgentId, BTreeSet<EntryId>>,
+    /// Live legs that have passed their call on.
+    passed_on: BTreeSet<LegId>,
     /// Interfaces a notice was given for.
     unmapped_told: BTreeSet<(ConnectorId, String)>,
     /// Agents whose status and state must be looked at again.
@@ -349,6 +351,7 @@ impl Switchboard {
             deadlines: BTreeSet::new(),
             wrap_ups: BTreeMap::new(),
             engaged: BTreeMap::new(),
+            passed_on: BTreeSet::new(),
             unmapped_told: state.unmapped(),
             dirty: BTreeSet::new(),
             throttle: Throttle::default(),

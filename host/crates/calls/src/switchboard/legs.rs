@@ -249,6 +249,7 @@ impl Switchboard {
         let far_end = ended_by == "far-end";
         self.release_entries(sight, id, far_end);
         self.release_services(sight, id, far_end);
+        self.passed_on.remove(&id);
         let peers_of: Vec<(LegId, Vec<LegId>)> = self
             .state
             .live_legs_of(call)
@@ -314,11 +315,14 @@ impl Switchboard {
         for entry in call.entries.iter().filter_map(|id| self.state.entry(*id)) {
             let Some(service) = entry.running_service() else { continue };
             let by = match (entry.leg == leg, service.member_leg == Some(leg)) {
-                (true, _) => ServiceEnd::Caller,
-                (_, true) => ServiceEnd::Member,
-                _ => continue,
+                // A queue does not see what happens behind a `Local/` member.
+                (false, true) if self.passed_on.contains(&leg) => ServiceEnd::Transfer,
+                (true, _) if far_end => ServiceEnd::Caller,
+                (_, true) if far_end => ServiceEnd::Member,
+                (false, false) => continue,
+                _ => ServiceEnd::Unknown,
             };
-            running.push((entry.id, if far_end { by } else { ServiceEnd::Unknown }));
+            running.push((entry.id, by));
         }
         for (entry, by) in running {
             self.end_service(&sight.concluded(), entry, by, 0);
@@ -379,6 +383,9 @@ impl Switchboard {
         let transferee = transferee
             .and_then(|native| self.leg_by_name(&sight.connector, native))
             .map(|leg| leg.id);
+        if outcome == "success" && self.state.leg(transferer).is_some_and(|leg| leg.ended.is_none()) {
+            self.passed_on.insert(transferer);
+        }
         self.saw(sight, about, Body::Transferred { kind, transferer, transferee, target, outcome });
     }
 
