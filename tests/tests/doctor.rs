@@ -19,7 +19,7 @@ use jackfield_tests::{
     floor::SOON,
     world::{Connector, Jackfield, plugins, target, tree},
 };
-use lab::{ManagerUser, Pbx, PbxConfig, Release, Tree};
+use lab::{ManagerUser, Pbx, PbxConfig, Phone, PhoneConfig, Release, Tree};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -58,7 +58,8 @@ impl Told {
     /// A line of this check and level that says all of this.
     fn has(&self, level: &str, check: &str, words: &[&str]) -> Result<()> {
         let said = |line: &Value| {
-            let text = format!("{} {}", line["message"], line["fix"]);
+            let part = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            let text = format!("{} {}", part("message"), part("fix"));
             line["level"] == level
                 && line["check"] == check
                 && words.iter().all(|word| text.contains(word))
@@ -466,11 +467,12 @@ async fn the_printed_account_suffices(release: Release) -> Result<()> {
     let jackfield = Jackfield::start(&[connector], agents).await?;
     jackfield.connected("hq").await?;
     let events = jackfield.events().await?;
-    for (number, exit) in [(813, "timed-out"), (811, "join-empty")] {
+    let caller = Phone::start(PhoneConfig::trunk(patient.pbx.sip(), "4930123456")).await?;
+    for (number, exit) in [("813", "timed-out"), ("811", "join-empty")] {
         let place = events.place();
-        let call = format!("channel originate Local/{number}@from-trunk application Wait 8");
-        patient.pbx.cli(&call).await?;
+        let call = caller.call(number)?;
         left(&events, place, exit).await?;
+        call.ended(SOON).await?;
     }
     let place = events.place();
     let body = serde_json::json!({ "reason": "lunch" });

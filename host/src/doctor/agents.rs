@@ -88,3 +88,58 @@ fn take(agents: &mut BTreeMap<String, Agent>, schema: u32, line: &str) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use calls::{Actor, AgentId, Event, Timestamp, event::About};
+
+    use super::*;
+    use crate::{
+        figures::Zones,
+        journal::{Journal, JournalOptions, Retention},
+    };
+
+    fn agent(id: &str) -> Agent {
+        Agent {
+            id: AgentId::from(id),
+            name: id.to_owned(),
+            external: BTreeMap::new(),
+            devices: Vec::new(),
+            from_config: false,
+        }
+    }
+
+    fn event(seq: u64, id: &str, body: Body) -> Event {
+        Event {
+            seq,
+            call_seq: None,
+            at: Timestamp(seq),
+            at_pbx: None,
+            connector: None,
+            about: About { agent: Some(AgentId::from(id)), ..About::default() },
+            inferred: false,
+            actor: Actor::Token("chat".to_owned()),
+            body,
+        }
+    }
+
+    #[tokio::test]
+    async fn agents_set_over_rest_are_read_beside_a_running_host() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("jackfield.db");
+        let options = JournalOptions { path: path.clone(), retention: Retention::default() };
+        let (journal, _) = Journal::open(&options, Zones::default()).expect("a journal");
+        let events = vec![
+            event(1, "anna", Body::AgentChanged(agent("anna"))),
+            event(2, "bert", Body::AgentChanged(agent("bert"))),
+            event(3, "anna", Body::AgentRemoved),
+        ];
+        journal.writer().append(events).await.expect("written");
+        journal.publisher().committed().wait_for(|seq| *seq == 3).await.expect("committed");
+        let read_now = || read(&path).expect("readable").into_keys().collect::<Vec<_>>();
+        assert_eq!(read_now(), ["bert"]);
+        // Closing writes a checkpoint, and what is in it is read too.
+        journal.close();
+        assert_eq!(read_now(), ["bert"]);
+    }
+}

@@ -263,8 +263,8 @@ fn seats(state: &State, id: &ConnectorId) -> Vec<Finding> {
             "agents",
             format!("members of queues that are no agent's: {}", listed(&unmapped)),
             format!(
-                "add to the configuration, once per person: [agents.{extension}] devices = [{{ connector = \"{id}\", \
-                 extension = \"{extension}\" }}]; or PUT /v1/agents/<id>"
+                "give each its person: a section [agents.{extension}] with the line devices = [{{ connector = \
+                 \"{id}\", extension = \"{extension}\" }}], or PUT /v1/agents/<id>"
             ),
         ));
     } else if members().next().is_some() {
