@@ -41,6 +41,7 @@ pub struct Ledger {
     pub seq: u64,
 
     call_seqs: BTreeMap<String, u64>,
+    leg_calls: BTreeMap<String, BTreeSet<String>>,
     natives: BTreeMap<String, Native>,
     queues: BTreeMap<String, String>,
     entries: BTreeMap<String, Stay>,
@@ -114,6 +115,12 @@ impl Ledger {
             let next = events.next(place, "quiet", left, |_| true).await;
             next.with_context(|| format!("not quiet: {}", open.join("\n")))?;
         }
+    }
+
+    /// The calls that a caller's channel was ever part of.
+    pub fn calls_of(&self, native: &Native) -> BTreeSet<String> {
+        let legs = self.natives.iter().filter(|(_, of)| *of == native).map(|(leg, _)| leg);
+        legs.filter_map(|leg| self.leg_calls.get(leg)).flatten().cloned().collect()
     }
 
     /// Uniqueids of live legs of one connector, sorted.
@@ -214,6 +221,7 @@ impl Ledger {
 
     fn leg(&mut self, event: &Value, kind: &str) {
         let leg = text(event, "leg").to_owned();
+        self.leg_calls.entry(leg.clone()).or_default().insert(text(event, "call").to_owned());
         match kind {
             "leg.started" => {
                 let native = (text(event, "connector").to_owned(), text(&event["data"], "native").to_owned());

@@ -1,7 +1,10 @@
 //! A wire between host and PBX that a test may cut, and that counts who dials.
 
 use std::{
+    fs::File,
+    io::Write,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +13,7 @@ use std::{
 
 use anyhow::Result;
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -41,13 +44,14 @@ impl Proxy {
         let (cut, count) = (cuts.clone(), dialled.clone());
         let task = tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
+                let number = count.fetch_add(1, Ordering::Relaxed);
                 let mut cut = cut.subscribe();
                 tokio::spawn(async move {
                     // A PBX that is down refuses, and so does the wire.
                     let Ok(mut far) = TcpStream::connect(target).await else { return };
+                    let tap = Tap::new(target, number);
                     tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        () = pass(&mut near, &mut far, tap) => {}
                         _ = cut.changed() => {}
                     }
                 });
@@ -76,5 +80,41 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
         self.cut();
+    }
+}
+
+/// Passes both ways until either side ends.
+async fn pass(near: &mut TcpStream, far: &mut TcpStream, mut tap: Tap) {
+    let (mut near_reader, mut near_writer) = near.split();
+    let (mut far_reader, mut far_writer) = far.split();
+    let down = async {
+        let mut block = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = far_reader.read(&mut block).await {
+            tap.note(&block[..length]);
+            if near_writer.write_all(&block[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = down => {}
+        _ = copy(&mut near_reader, &mut far_writer) => {}
+    }
+}
+
+/// What the PBX said, written into the folder `JACKFIELD_WIRETAP` for whoever looks for an error.
+struct Tap(Option<File>);
+
+impl Tap {
+    fn new(target: SocketAddr, number: u64) -> Tap {
+        let folder = std::env::var_os("JACKFIELD_WIRETAP");
+        let name = format!("{}-{number}.txt", target.port());
+        Tap(folder.and_then(|folder| File::create(Path::new(&folder).join(name)).ok()))
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        if let Some(file) = &mut self.0 {
+            let _ = file.write_all(bytes);
+        }
     }
 }

@@ -87,7 +87,7 @@ async fn every_command_is_done(release: Release, account: ManagerUser) -> Result
 async fn probes(scene: &Scene) -> Result<()> {
     let answer = scene.done("POST", "/v1/connectors/hq/probe", Value::Null).await?;
     ensure!(!answer["commands"][0]["detail"].is_null(), "a probe that found nothing: {answer}");
-    println!("probe: {}", answer["commands"][0]["detail"]);
+    println!("probe: {} findings", answer["commands"][0]["detail"]["findings"].as_array().map_or(0, Vec::len));
     for scope in ["queues", "all"] {
         scene.done("POST", "/v1/connectors/hq/resync", json!({ "scope": scope })).await?;
     }
@@ -154,10 +154,14 @@ async fn people(scene: &Scene) -> Result<()> {
     scene.done("POST", "/v1/agents/three/unpause", json!({})).await?;
     scene.done("POST", "/v1/agents/three/logout", json!({ "queues": ["parked"] })).await?;
     ensure!(scene.seat("parked", "PJSIP/1003").await?.is_none(), "still in parked");
+    let place = scene.events.place();
     scene.done("POST", "/v1/agents/three/logout", json!({})).await?;
     ensure!(scene.seat("sales", "PJSIP/1003").await?.is_none(), "still in sales");
-    let agent = scene.client.get("/v1/agents/three").await?;
-    ensure!(agent["status"] == "logged-out", "{agent}");
+    // The PBX answers before it tells.
+    let is_out = |seen: &Seen| {
+        seen.kind == "agent.status" && seen.data["agent"] == "three" && seen.data["data"]["status"] == "logged-out"
+    };
+    scene.events.next(place, "the logout", SOON, is_out).await?;
     Ok(())
 }
 

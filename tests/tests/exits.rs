@@ -11,10 +11,10 @@ use futures_util::future::try_join_all;
 use jackfield_tests::{
     ami::Picture,
     chance::{Dice, scaled},
-    client::Client,
+    client::{Client, Events},
     desk,
     floor::{self, Kind, LANES, Lane, SOON, Told},
-    ledger::Ledger,
+    ledger::{Ledger, Native, text},
     visit::{self, Visit},
     world::{Jackfield, Site, tree},
 };
@@ -52,12 +52,14 @@ async fn jackfield_tells_every_call_as_the_queue_log_and_the_phones_do() -> Resu
     let ((), played) = tokio::try_join!(async { bulk.await.map(drop) }, played)?;
     let ledger = Ledger::quiet(&[], &events, SOON).await?;
 
+    let played = played.concat();
     let mut report = Report::default();
     for site in &sites {
-        report.compare_with_log(site, &ledger);
+        report.compare_with_log(site, &played, &ledger);
     }
-    report.compare_with_phones(&played.concat(), &ledger);
+    report.compare_with_phones(&played, &ledger);
     println!("{report}");
+    report.explain(&events, &ledger);
     ensure!(ledger.broken.is_empty(), "broken promises:\n{}", ledger.broken.join("\n"));
     ensure!(report.differences.is_empty(), "{} differences", report.differences.len());
     ensure!(report.calls >= scaled(PLAYED) + scaled(BULK), "only {} calls", report.calls);
@@ -116,6 +118,7 @@ async fn bulk(site: &Site, tree: &Tree, folder: &TempDir) -> Result<()> {
 #[derive(Debug, Default)]
 struct Report {
     differences: Vec<String>,
+    suspects: BTreeSet<Native>,
     exits: BTreeMap<String, usize>,
     calls: usize,
     stays: usize,
@@ -123,8 +126,14 @@ struct Report {
 }
 
 impl Report {
-    fn compare_with_log(&mut self, site: &Site, ledger: &Ledger) {
-        let log = visit::by_queue_log(&site.pbx.queue_log());
+    fn compare_with_log(&mut self, site: &Site, played: &[(String, Told)], ledger: &Ledger) {
+        let mut log = visit::by_queue_log(&site.pbx.queue_log());
+        let hidden = |(at, told): &&(String, Told)| *at == site.id && told.is_hidden_transfer();
+        for (_, told) in played.iter().filter(hidden) {
+            for visit in log.get_mut(&told.uniqueid).into_iter().flatten() {
+                (visit.ended_by, visit.talked) = (None, None);
+            }
+        }
         let told = ledger.visits();
         let of_site = told.keys().filter(|(connector, _)| *connector == site.id);
         let callers: BTreeSet<&String> =
@@ -138,7 +147,8 @@ impl Report {
             for exit in told.iter().filter_map(|visit| visit.exit.as_ref()) {
                 *self.exits.entry(exit.to_string()).or_default() += 1;
             }
-            self.note(&format!("{} {native}: queue_log against stream", site.id), log, told);
+            let who = (site.id.clone(), native.clone());
+            self.note(&who, "queue_log against stream", log, told);
         }
     }
 
@@ -148,14 +158,29 @@ impl Report {
             *self.kinds.entry(told.kind).or_default() += 1;
             let nothing = Vec::new();
             let stream = visits.get(&(site.clone(), told.uniqueid.clone())).unwrap_or(&nothing);
-            let who = format!("{site} {} {:?}: phones against stream", told.uniqueid, told.kind);
-            self.note(&who, &told.visits, stream);
+            let who = (site.clone(), told.uniqueid.clone());
+            self.note(&who, &format!("{:?}: phones against stream", told.kind), &told.visits, stream);
         }
     }
 
-    fn note(&mut self, who: &str, one: &[Visit], other: &[Visit]) {
-        let found = visit::differences(one, other);
-        self.differences.extend(found.into_iter().map(|what| format!("{who}: {what}")));
+    /// Prints all events of the calls that are told differently.
+    fn explain(&self, events: &Events, ledger: &Ledger) {
+        for (site, native) in &self.suspects {
+            println!("events of {site} {native}:");
+            let calls = ledger.calls_of(&(site.clone(), native.clone()));
+            for seen in events.all() {
+                if calls.contains(text(&seen.data, "call")) {
+                    println!("  {} {} {}", seen.id, seen.kind, seen.data);
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, who: &Native, witnesses: &str, one: &[Visit], other: &[Visit]) {
+        for what in visit::differences(one, other) {
+            self.differences.push(format!("{} {}: {witnesses}: {what}", who.0, who.1));
+            self.suspects.insert(who.clone());
+        }
     }
 }
 

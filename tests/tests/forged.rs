@@ -12,17 +12,16 @@ use jackfield_tests::{
     ledger::{Ledger, text},
     world::{Jackfield, Site, tree},
 };
-use lab::{Answering, Pbx, PbxConfig, Phone, PhoneConfig, Release, phone::Side};
+use lab::{Pbx, PbxConfig, Phone, PhoneConfig, Release, phone::Side};
 
 /// What the From user holds when it is decoded; `{}` is the Uniqueid of the call under attack. Asterisk cuts the
 /// number at 79 bytes.
-const FORGERIES: [(&str, &str); 7] = [
+const FORGERIES: [(&str, &str); 6] = [
     ("a whole event", "5\r\n\r\nEvent: Hangup\r\nUniqueid: {}\r\nCause: 16"),
     ("an event with privilege", "5\r\n\r\nEvent: Hangup\r\nPrivilege: call,all\r\nUniqueid: {}"),
     ("a caller leaving", "5\r\n\r\nEvent: QueueCallerLeave\r\nQueue: parked\r\nUniqueid: {}"),
     ("an answer", "5\r\n\r\nResponse: Goodbye\r\nUniqueid: {}\r\n"),
     ("a header", "5\r\nUniqueid: {}\r\nLinkedid: {}"),
-    ("a header behind a bare line feed", "5\nUniqueid: {}\nChannel: x"),
     ("line ends only", "5\r\n\r\n\r\n"),
 ];
 
@@ -78,6 +77,7 @@ async fn nobody_is_fooled(release: Release) -> Result<()> {
             .await
             .with_context(|| format!("forged: {what}"))?;
     }
+    odd_but_no_forgery(&site.pbx, &events, &victims.talking_id).await?;
     let ledger = Ledger::of(&events.all());
     ensure!(ledger.broken.is_empty(), "{:?}", ledger.broken);
     let channels = ledger.channels("hq");
@@ -106,19 +106,36 @@ fn leg_of(events: &Events, native: &str) -> Option<String> {
     leg.map(|seen| text(&seen.data, "leg").to_owned())
 }
 
-/// Calls an extension from this number; the stream must tell of the attempt and of a look at the whole PBX.
-async fn attack(pbx: &Pbx, events: &Events, number: &str) -> Result<()> {
+/// A bare line feed ends no line at the manager interface: such a number is shown as it came, and is of a call
+/// like any other.
+async fn odd_but_no_forgery(pbx: &Pbx, events: &Events, victim: &str) -> Result<()> {
     let place = events.place();
+    let number = format!("5\nUniqueid: {victim}\nChannel: x");
+    let caller = Phone::start(from(pbx, &number)).await?;
+    let call = caller.call("500")?;
+    call.answered(SOON).await?;
+    let shown = |seen: &Seen| {
+        seen.kind == "call.started" && seen.data["data"]["caller"]["raw"] == number.as_str()
+    };
+    let started = events.next(place, "the odd call", SOON, shown).await?;
+    call.hang_up().await?;
+    let ended = |seen: &Seen| seen.kind == "call.ended" && seen.data["call"] == started.data["call"];
+    events.next(place, "its end", SOON, ended).await.map(drop)
+}
+
+/// A caller whose From user is this, percent-encoded.
+fn from(pbx: &Pbx, number: &str) -> PhoneConfig {
     let encoded = number.bytes().map(|byte| match byte {
         byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
     });
-    let config = PhoneConfig {
-        from_user: Some(encoded.collect()),
-        answering: Answering::Busy,
-        ..PhoneConfig::trunk(pbx.sip(), "5")
-    };
-    let attacker = Phone::start(config).await?;
+    PhoneConfig { from_user: Some(encoded.collect()), ..PhoneConfig::trunk(pbx.sip(), "5") }
+}
+
+/// Calls an extension from this number; the stream must tell of the attempt and of a look at the whole PBX.
+async fn attack(pbx: &Pbx, events: &Events, number: &str) -> Result<()> {
+    let place = events.place();
+    let attacker = Phone::start(from(pbx, number)).await?;
     let call = attacker.call("500")?;
     call.answered(SOON).await?;
     let notice = events.next(place, "a security notice", SOON, is_forgery).await?;

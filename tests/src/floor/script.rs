@@ -63,12 +63,23 @@ impl Kind {
 pub struct Told {
     /// What was played.
     pub kind: Kind,
+    /// On which lane.
+    pub lane: usize,
     /// The caller's number, nobody else's.
     pub caller: String,
     /// Uniqueid of the caller's channel.
     pub uniqueid: String,
     /// The caller's stays in queues.
     pub visits: Vec<Visit>,
+}
+
+impl Told {
+    /// Asterisk's queue does not see a transfer behind a `Local/` channel: its log blames whoever hangs up in
+    /// the end, and counts their talk too.
+    pub fn is_hidden_transfer(&self) -> bool {
+        let is_transfer = matches!(self.kind, Kind::BlindTransfer | Kind::AttendedTransfer);
+        is_transfer && Seats::of(self.lane) == Seats::Local
+    }
 }
 
 impl Lane {
@@ -82,7 +93,7 @@ impl Lane {
             .play(kind)
             .await
             .with_context(|| format!("{kind:?} by caller {number} on lane {lane}"))?;
-        Ok(Told { kind, caller: number, uniqueid, visits })
+        Ok(Told { kind, lane, caller: number, uniqueid, visits })
     }
 }
 
@@ -320,14 +331,13 @@ impl Stage<'_> {
         Ok((uniqueid, vec![self.transferred(&queue, &name)]))
     }
 
-    /// A transfer behind a `Local/` channel is not seen by the queue, which waits for the end of the call.
+    /// See [`Told::is_hidden_transfer`].
     fn is_hidden(&self) -> bool {
         Seats::of(self.lane.number) == Seats::Local
     }
 
     fn transferred(&self, queue: &str, name: &str) -> Visit {
-        let visit = Visit { refusals: Some(0), ..Visit::answered(queue, name, "transfer") };
-        if self.is_hidden() { Visit { ended_by: None, ..visit } } else { visit }
+        Visit { refusals: Some(0), ..Visit::answered(queue, name, "transfer") }
     }
 
     /// Nobody is there to be rung, and the caller gives up.
