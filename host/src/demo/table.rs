@@ -48,6 +48,7 @@ impl Table {
             Body::ConnectorConnected { pbx } => {
                 format!("{} {} is watched", pbx.product, pbx.version)
             }
+            Body::PbxChanged { pbx } => format!("can also tell: {}", pbx.capabilities.join(", ")),
             Body::ConnectorDisconnected { reason } => format!("out of sight: {reason}"),
             Body::ObservationGap { from, to } => format!("nothing was seen from {from} to {to}"),
             Body::Resynced { corrections, .. } => {

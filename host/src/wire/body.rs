@@ -26,6 +26,8 @@ macro_rules! bodies {
 bodies! {
     /// Logged in to the PBX; what follows is seen live.
     ConnectorConnected = "connector.connected" { pbx: Pbx, },
+    /// Still connected, and more or else is known of the PBX now.
+    PbxChanged = "connector.pbx-changed" { pbx: Pbx, },
     /// From here on nothing is seen.
     ConnectorDisconnected = "connector.disconnected" { reason: String, },
     /// Nothing was seen between the two.
@@ -205,6 +207,7 @@ pub fn type_of(body: &calls::Body) -> &'static str {
     use calls::{Body as B, fact::LegState};
     match body {
         B::ConnectorConnected { .. } => "connector.connected",
+        B::PbxChanged { .. } => "connector.pbx-changed",
         B::ConnectorDisconnected { .. } => "connector.disconnected",
         B::ObservationGap { .. } => "connector.observation-gap",
         B::Resynced { .. } => "connector.resynced",

@@ -82,6 +82,7 @@ fn body(body: Body, cause: Option<Cause>) -> Result<B, NotAnEvent> {
     };
     Ok(match body {
         Body::ConnectorConnected { pbx } => B::ConnectorConnected { pbx: pbx.into() },
+        Body::PbxChanged { pbx } => B::PbxChanged { pbx: pbx.into() },
         Body::ConnectorDisconnected { reason } => B::ConnectorDisconnected { reason },
         Body::ObservationGap { from, to } => B::ObservationGap { from: from.into(), to: to.into() },
         Body::Resynced { scope, corrections } => B::Resynced { scope, corrections },

@@ -124,6 +124,15 @@ pub(crate) fn samples() -> Vec<B> {
                 capabilities: vec!["pause".into()],
             },
         },
+        B::PbxChanged {
+            pbx: fact::Pbx {
+                product: "Asterisk".into(),
+                version: "22.10.0".into(),
+                system_name: String::new(),
+                started_at: Some(at),
+                capabilities: vec!["pause".into()],
+            },
+        },
         B::ConnectorDisconnected { reason: "closed".into() },
         B::ObservationGap { from: Timestamp(0), to: at },
         B::Resynced { scope: "all".into(), corrections: 2 },
@@ -238,14 +247,4 @@ pub(crate) fn samples() -> Vec<B> {
         }),
         B::Other { kind: "k".into(), facts: vec![("a".into(), "b".into())] },
     ]
-}
-
-/// Prints rows for the museum: `cargo test -p jackfield --lib museum -- --ignored --nocapture`.
-#[test]
-#[ignore = "makes rows, tests nothing"]
-#[expect(clippy::print_stdout, reason = "its purpose")]
-fn museum_rows() {
-    for body in samples() {
-        println!("{{\"schema\":{SCHEMA},\"event\":{}}}", Event::from(&around(body)).to_json());
-    }
 }

@@ -55,6 +55,7 @@ impl From<&B> for Body {
     fn from(body: &B) -> Self {
         match body {
             B::ConnectorConnected { pbx } => Self::ConnectorConnected { pbx: pbx.into() },
+            B::PbxChanged { pbx } => Self::PbxChanged { pbx: pbx.into() },
             B::ConnectorDisconnected { reason } => {
                 Self::ConnectorDisconnected { reason: reason.clone() }
             }

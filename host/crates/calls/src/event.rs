@@ -232,6 +232,8 @@ pub struct Problem {
 pub enum Body {
     /// `connector.connected`: logged in; what follows is seen live.
     ConnectorConnected { pbx: Pbx },
+    /// `connector.pbx-changed`: still connected, and more or else is known of the PBX now.
+    PbxChanged { pbx: Pbx },
     /// `connector.disconnected`: from here on nothing is seen.
     ConnectorDisconnected { reason: String },
     /// `connector.observation-gap`: nothing was seen between the two.

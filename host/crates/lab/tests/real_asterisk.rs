@@ -68,18 +68,6 @@ async fn a_caller_reaches_an_agent_through_a_queue_of_asterisk_16() -> Outcome {
     a_caller_reaches_an_agent_through_a_queue(Release::Asterisk16).await
 }
 
-#[test]
-#[ignore = "downloads 100 MB"]
-fn a_tree_is_unpacked_once() -> Outcome {
-    let folder = tempfile::tempdir()?;
-    let dest = folder.path().join("tree");
-    let mut said = Vec::new();
-    Tree::unpack(Release::Asterisk16, &dest, |line| said.push(line.to_owned()))?;
-    assert!(said.iter().any(|line| line.contains("extracting")), "{said:?}");
-    Tree::unpack(Release::Asterisk16, &dest, |line| panic!("the second time: {line}"))?;
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_pbx_that_restarts_or_crashes_comes_back_on_the_same_ports() -> Outcome {
     let (_tree, _folder, mut pbx) = pbx_or_skip!(Release::Asterisk22);

@@ -24,6 +24,13 @@ impl State {
         }
         match &event.body {
             Body::ConnectorConnected { pbx } => self.connection(event, true, "", Some(pbx)),
+            Body::PbxChanged { pbx } => {
+                if let Some(connector) =
+                    event.connector.as_ref().and_then(|id| self.connectors.get_mut(id))
+                {
+                    connector.pbx = Some(pbx.clone());
+                }
+            }
             Body::ConnectorDisconnected { reason } => self.connection(event, false, reason, None),
             Body::Resynced { corrections, .. } => {
                 if let Some(connector) =

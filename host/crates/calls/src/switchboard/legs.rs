@@ -383,7 +383,8 @@ impl Switchboard {
         let transferee = transferee
             .and_then(|native| self.leg_by_name(&sight.connector, native))
             .map(|leg| leg.id);
-        if outcome == "success" && self.state.leg(transferer).is_some_and(|leg| leg.ended.is_none()) {
+        if outcome == "success" && self.state.leg(transferer).is_some_and(|leg| leg.ended.is_none())
+        {
             self.passed_on.insert(transferer);
         }
         self.saw(sight, about, Body::Transferred { kind, transferer, transferee, target, outcome });

@@ -165,12 +165,15 @@ impl Switchboard {
         }
         let known = self.state.connector(connector);
         let connected = known.is_some_and(|connector| connector.connected);
-        if connected && known.is_some_and(|connector| connector.pbx.as_ref() == Some(&pbx)) {
+        if connected {
+            if known.is_some_and(|connector| connector.pbx.as_ref() != Some(&pbx)) {
+                self.know(Some(connector), About::default(), Body::PbxChanged { pbx });
+            }
             return;
         }
         let since = known.map(|connector| connector.since);
         self.know(Some(connector), About::default(), Body::ConnectorConnected { pbx });
-        if let Some(from) = since.filter(|_| !connected) {
+        if let Some(from) = since {
             let body = Body::ObservationGap { from, to: self.now.wall };
             self.know(Some(connector), About::default(), body);
         }

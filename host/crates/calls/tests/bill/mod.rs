@@ -339,6 +339,7 @@ impl Bill {
         let maybe = |id: &Option<LegId>| id.as_ref().map_or("?".to_owned(), leg);
         match &event.body {
             Body::ConnectorConnected { .. } => "connector.connected".into(),
+            Body::PbxChanged { .. } => "connector.pbx-changed".into(),
             Body::ConnectorDisconnected { reason } => format!("connector.disconnected {reason}"),
             Body::ObservationGap { from, to } => {
                 format!(
