@@ -28,15 +28,16 @@ use plugin_runtime::{Connector, Effect, Input, InstanceConfig, Limits, Part, Run
 const ROUNDS: usize = 7;
 const CHUNK: usize = 16 * 1024;
 const SECRET: &str = "bench";
-const SETTINGS: &str =
-    r#"{"username":"jackfield","extensions":"^10[0-9]{2}$","country":"DE","time_zone":"Europe/Berlin"}"#;
+const SETTINGS: &str = r#"{"username":"jackfield","extensions":"^10[0-9]{2}$","country":"DE","time_zone":"Europe/Berlin"}"#;
 
 fn main() {
     let recording = Arc::new(Recording::parse(RECORDING).expect("the bundled recording"));
     let per_round = recording.live.len();
     let repeats = (100_000 / per_round).max(1);
     let events = per_round * repeats;
-    println!("traffic: {per_round} recorded events, {repeats} times with fresh ids = {events} events a round");
+    println!(
+        "traffic: {per_round} recorded events, {repeats} times with fresh ids = {events} events a round"
+    );
 
     let mut component = Component::ready(&recording);
     let mut native = Native::ready(&recording);
@@ -52,7 +53,10 @@ fn main() {
     let component = rate(events, median(&mut in_component));
     let native = rate(events, median(&mut in_native));
     println!("component in the runtime   {component:>10.0} events/s");
-    println!("native build               {native:>10.0} events/s   native/component = {:.2} (limit 2.5)", native / component);
+    println!(
+        "native build               {native:>10.0} events/s   native/component = {:.2} (limit 2.5)",
+        native / component
+    );
     match node(&traffic(&recording, 0, repeats), events) {
         Ok(node) => println!(
             "asterisk-manager on Node   {node:>10.0} events/s   component/Node = {:.1} (limit 6)",
@@ -103,7 +107,8 @@ impl Component {
             grants: vec!["link:ami".into()],
             limits: Limits::default(),
         };
-        let now = Now { monotonic: Duration::from_secs(1), wall: Timestamp(1_795_290_000_000_000_000) };
+        let now =
+            Now { monotonic: Duration::from_secs(1), wall: Timestamp(1_795_290_000_000_000_000) };
         let (connector, _) = Connector::start(&plugin, config, now).expect("it starts");
         let mut this = Self { connector, now };
         let secrets = Secrets::from_iter([("ami".to_owned(), SECRET.as_bytes().to_vec())]);
@@ -127,7 +132,10 @@ impl Component {
             if to_client.windows(23).any(|text| text == b"Authentication accepted") {
                 to_client.extend_from_slice(BOOTED);
             }
-            effects = this.handle(Input::Received { link: "ami".into(), data: std::mem::take(&mut to_client) });
+            effects = this.handle(Input::Received {
+                link: "ami".into(),
+                data: std::mem::take(&mut to_client),
+            });
         }
     }
 
@@ -170,7 +178,12 @@ impl Native {
         };
         let mut actions = Vec::new();
         let mut connector = Asterisk::init(config, None, NOW, &mut actions).expect("it starts");
-        let up = sdk::LinkUp { link: "ami".into(), epoch: 1, peer: "127.0.0.1".into(), nonce: vec![7; 32] };
+        let up = sdk::LinkUp {
+            link: "ami".into(),
+            epoch: 1,
+            peer: "127.0.0.1".into(),
+            nonce: vec![7; 32],
+        };
         connector.step(NOW, vec![sdk::Input::LinkUp(up)], &mut actions).expect("a step");
         let mut this = Self { connector, unread: Vec::new(), offset: 0 };
         let mut answers = Answers::new(Arc::clone(recording), SECRET);
@@ -204,7 +217,8 @@ impl Native {
         self.connector.step(NOW, vec![sdk::Input::Bytes(input)], actions).expect("a step");
         for action in actions.iter() {
             if let sdk::Action::Consumed(consumed) = action {
-                let length = usize::try_from(consumed.offset.saturating_sub(self.offset)).expect("fits");
+                let length =
+                    usize::try_from(consumed.offset.saturating_sub(self.offset)).expect("fits");
                 self.unread.drain(..length);
                 self.offset = consumed.offset;
             }
@@ -218,7 +232,8 @@ impl Native {
         for chunk in traffic.chunks(CHUNK) {
             actions.clear();
             self.step(chunk, &mut actions);
-            facts += actions.iter().filter(|action| matches!(action, sdk::Action::Event(_))).count();
+            facts +=
+                actions.iter().filter(|action| matches!(action, sdk::Action::Event(_))).count();
         }
         (began.elapsed(), facts)
     }
@@ -236,7 +251,8 @@ fn filled(part: sdk::Part) -> Vec<u8> {
 
 fn plugin() -> PathBuf {
     let folder = std::env::var_os("JACKFIELD_PLUGINS_DIR").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"));
+    let folder =
+        folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"));
     folder.join("asterisk.wasm")
 }
 
@@ -297,8 +313,13 @@ fn serve(listener: &TcpListener, traffic: &[u8]) -> std::io::Result<()> {
         asked.push(byte[0]);
     }
     let asked = String::from_utf8_lossy(&asked).into_owned();
-    let id = asked.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("actionid: ").map(str::to_owned));
+    let id = asked
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("actionid: ").map(str::to_owned));
     let id = id.unwrap_or_default();
-    write!(stream, "Response: Success\r\nActionID: {id}\r\nMessage: Authentication accepted\r\n\r\n")?;
+    write!(
+        stream,
+        "Response: Success\r\nActionID: {id}\r\nMessage: Authentication accepted\r\n\r\n"
+    )?;
     stream.write_all(traffic)
 }
