@@ -104,7 +104,8 @@ pub fn check<'a>(
     }
     let body = 2 + usize::from(found.timestamp) + usize::from(found.system.is_some());
     let (channel, dest) = blocks(headers, body)?;
-    if channel != Some(body) && OF_A_CHANNEL.contains(&name) && !is_global(name, headers, body) {
+    let is_complete = is_global(name, headers, body) || is_of_a_caller_gone(name, headers, body, dest);
+    if channel != Some(body) && OF_A_CHANNEL.contains(&name) && !is_complete {
         return Err("it names no channel");
     }
     if name == b"Cdr" && !headers.iter().any(|header| header.0 == b"UserField") {
@@ -122,6 +123,25 @@ fn is_global(name: &[u8], headers: &[Header<'_>], body: usize) -> bool {
         && headers
             .get(body)
             .is_some_and(|header| *header == (b"Channel", b"none") || header.0 == b"Variable")
+}
+
+/// The caller's channel was gone before Asterisk wrote the event: it has all its other keys and nothing else.
+///
+/// A caller cannot write that: it is longer than the 79 bytes that Asterisk takes of a number.
+fn is_of_a_caller_gone(name: &[u8], headers: &[Header<'_>], body: usize, dest: Option<usize>) -> bool {
+    let keys: &[&[u8]] = match name {
+        b"AgentComplete" => {
+            &[b"Queue", b"Interface", b"MemberName", b"HoldTime", b"TalkTime", b"Reason"]
+        }
+        b"AgentRingNoAnswer" => &[b"Queue", b"Interface", b"MemberName", b"RingTime"],
+        _ => return false,
+    };
+    let rest = match dest {
+        None => body,
+        Some(at) if at == body => body + CHANNEL.len(),
+        Some(_) => return false,
+    };
+    headers[rest..].iter().map(|header| header.0).filter(|key| !may_repeat(key)).eq(keys.iter().copied())
 }
 
 /// `call,all` is of class `call`.
@@ -270,6 +290,17 @@ mod tests {
             checked("Event: PeerStatus\r\nPrivilege: system,all\r\nPeer: PJSIP/1\r\n\r\n"),
             Ok(())
         );
+    }
+
+    #[test]
+    fn the_end_of_a_conversation_may_come_after_its_callers_channel() {
+        let begin = "Event: AgentComplete\r\nPrivilege: agent,all\r\n";
+        let rest = "Queue: q\r\nInterface: PJSIP/1\r\nMemberName: m\r\nHoldTime: 1\r\nTalkTime: 2\r\nReason: agent\r\n";
+        let dest: String = CALLER.lines().map(|line| format!("Dest{line}\r\n")).collect();
+        assert_eq!(checked(&format!("{begin}{dest}{rest}\r\n")), Ok(()));
+        assert_eq!(checked(&format!("{begin}{rest}\r\n")), Ok(()));
+        assert!(checked(&format!("{begin}{rest}CallerIDName: n\r\n\r\n")).is_err());
+        assert!(checked(&format!("{begin}Queue: q\r\nReason: agent\r\n\r\n")).is_err());
     }
 
     #[test]

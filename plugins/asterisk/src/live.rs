@@ -12,12 +12,14 @@ use crate::{
 };
 
 /// Asks the PBX to send only what is used: allow-list filters, in the form that old and new versions know.
-pub const FILTERS: [&str; 4] = [
+pub const FILTERS: [&str; 5] = [
     "^Event: (FullyBooted|Newchannel|Newstate|Hangup|HangupRequest|SoftHangupRequest|NewCallerid|Rename|DialBegin|\
      DialState|DialEnd|BridgeEnter|BridgeLeave|Hold|Unhold|BlindTransfer|AttendedTransfer)[[:space:]]",
     "^Event: (QueueCaller|QueueMember|Agent|DeviceStateChange|ExtensionStatus|ContactStatus|PeerStatus|Reload)",
     "^Event: VarSet[[:space:]].*Variable: QUEUESTATUS[[:space:]]",
     "^Event: Newexten[[:space:]].*Application: Queue[[:space:]]",
+    // The first step at another place: how Asterisk 16 tells of exit keys and redirects.
+    "^Event: Newexten[[:space:]].*Priority: 1[[:space:]]",
 ];
 
 impl Asterisk {
@@ -62,6 +64,7 @@ impl Asterisk {
             (b"VarSet", Some(told)) => self.variable(headers, told, out),
             (b"Newexten", Some(told)) => {
                 self.sees_variables(out);
+                self.state.queues.goes_on(told, out);
                 if get(headers, b"Application") == Some(b"Queue") {
                     self.state.queues.at_the_door(&told.id(), &get_text(headers, b"AppData"));
                 }
@@ -134,7 +137,7 @@ impl Asterisk {
             (b"AgentConnect", Some(told)) => {
                 self.state.queues.connected(headers, told, dest, &self.state.calls, out)
             }
-            (b"AgentComplete", Some(told)) => self.state.queues.completed(headers, told, out),
+            (b"AgentComplete", told) => self.state.queues.completed(headers, told, dest, out),
             (b"QueueMemberRemoved", _) => {
                 self.touch_member(headers);
                 self.state.queues.member_removed(headers, out);
@@ -185,6 +188,7 @@ impl Asterisk {
             text: get_text(headers, b"Cause-txt"),
         };
         let far_end = self.state.calls.get(&id).is_some_and(|channel| channel.far_end_hung_up);
+        self.state.queues.goes_on(told, out);
         self.state.queues.hanging_up(&id, far_end, out);
         self.state.calls.hung_up(&id, cause, out);
         self.state.queues.hung_up(&self.state.calls, out);

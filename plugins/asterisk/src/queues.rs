@@ -95,6 +95,8 @@ struct Leaving {
     /// The caller's far end had asked to hang up before.
     far_end: bool,
     until: u64,
+    /// Where they waited; empty when that was not seen.
+    place: (String, String),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -142,6 +144,7 @@ impl Queues {
         let queue = get_text(headers, b"Queue");
         let leg = told.id();
         self.entering.remove(&leg);
+        self.goes_on(told, out);
         // They went on: what is not known by now will not be known.
         self.decide_leg(
             &leg,
@@ -207,7 +210,7 @@ impl Queues {
             }
             (abandon, ..) => {
                 let until = out.mono() + PATIENCE_NS;
-                self.leaving.insert(key, Leaving { abandon, far_end, until });
+                self.leaving.insert(key, Leaving { abandon, far_end, until, place: entry.place });
             }
         }
     }
@@ -269,6 +272,26 @@ impl Queues {
         }
     }
 
+    /// A leg goes on in the dialplan. Asterisk 16 tells only now, not with the leave, that it is elsewhere: taken
+    /// there, or by a key. A time-out and the like said so before (`QUEUESTATUS`), if variables are seen.
+    pub fn goes_on(&mut self, told: Told<'_, '_>, out: &mut Out<'_>) {
+        if self.leaving.is_empty() || !self.sees_variables {
+            return;
+        }
+        let (leg, here) = (told.id(), told.place());
+        // Every hang-up leads there.
+        if here.1 == "h" {
+            return;
+        }
+        let elsewhere = |leaving: &Leaving| {
+            !leaving.far_end && !leaving.place.0.is_empty() && leaving.place != here
+        };
+        let evidence = format!("QueueCallerLeave, then at {}@{}", here.1, here.0);
+        let taken = |leaving: &Leaving| elsewhere(leaving) && leaving.abandon;
+        self.decide_leg(&leg, taken, "redirected", &evidence, out);
+        self.decide_leg(&leg, elsewhere, "pressed-key", &evidence, out);
+    }
+
     /// The far end of a leg asks to hang up.
     pub fn far_end_hung_up(&mut self, leg: &str, out: &mut Out<'_>) {
         // Longer after the leave it explains nothing: the queue had given up on them before.
@@ -293,12 +316,13 @@ impl Queues {
     /// A leg is about to be over; `far_end` says whether its far end had asked for it.
     pub fn hanging_up(&mut self, leg: &str, far_end: bool, out: &mut Out<'_>) {
         self.entering.remove(leg);
+        self.end_overtaken_services(leg, out);
         // Asterisk leaves the queue before it ends the channel; a leave that was not seen must not stay for ever.
         let inside: Vec<EntryKey> =
             self.entries.keys().filter(|key| key.1 == leg).cloned().collect();
         for key in inside {
             let abandon = self.entries.remove(&key).is_some_and(|entry| entry.abandon);
-            self.leaving.insert(key, Leaving { abandon, far_end, until: 0 });
+            self.leaving.insert(key, Leaving { abandon, far_end, ..Leaving::default() });
         }
         self.decide_leg(leg, |leaving| leaving.far_end, "abandoned", "HangupRequest, Hangup", out);
         if self.sees_variables && !far_end {
@@ -306,6 +330,29 @@ impl Queues {
             self.decide_leg(leg, |leaving| leaving.abandon, "hung-up-by-pbx", evidence, out);
         }
         self.decide_leg(leg, |_| true, "unknown", "Hangup, and no reason seen", out);
+    }
+
+    /// The word that a conversation is over may come after the legs in it; who ended it is known by then.
+    fn end_overtaken_services(&mut self, leg: &str, out: &mut Out<'_>) {
+        let now = out.mono();
+        let is_over = |service: &OpenService| {
+            let members = service.dialled == leg || service.member_leg.as_deref() == Some(leg);
+            match service.far_end {
+                _ if service.moved_on => false,
+                FarEnd::None => false,
+                FarEnd::Caller => service.leg == leg || members,
+                // A member may have passed the caller on: then the caller's leg goes on.
+                FarEnd::Member => service.leg == leg,
+            }
+        };
+        let (over, kept) = std::mem::take(&mut self.services).into_iter().partition::<Vec<_>, _>(is_over);
+        self.services = kept;
+        for service in over {
+            let end = service.broken.map_or(now, |(since, _)| since);
+            let talked = (end.saturating_sub(service.since) / SECOND_NS) as u32;
+            let ended_by = if service.far_end == FarEnd::Caller { "caller" } else { "member" };
+            service.end(ended_by, talked, out);
+        }
     }
 
     /// A leg is over.
@@ -442,14 +489,25 @@ impl Queues {
         }
     }
 
-    /// Asterisk says that a conversation is over.
-    pub fn completed(&mut self, headers: &[Header<'_>], told: Told<'_, '_>, out: &mut Out<'_>) {
-        let (queue, leg) = (get_text(headers, b"Queue"), told.id());
-        let Some(at) =
-            self.services.iter().position(|service| service.queue == queue && service.leg == leg)
-        else {
-            return;
+    /// Asterisk says that a conversation is over; the caller's channel may be gone already, the member's too.
+    pub fn completed(
+        &mut self,
+        headers: &[Header<'_>],
+        told: Option<Told<'_, '_>>,
+        dest: Option<Told<'_, '_>>,
+        out: &mut Out<'_>,
+    ) {
+        let (queue, interface) = (get_text(headers, b"Queue"), get_text(headers, b"Interface"));
+        let (leg, dialled) = (told.map(Told::id), dest.map(Told::id));
+        let is_meant = |service: &OpenService| {
+            service.queue == queue
+                && match (&leg, &dialled) {
+                    (Some(leg), _) => service.leg == *leg,
+                    (None, Some(dialled)) => service.dialled == *dialled,
+                    (None, None) => service.interface == interface,
+                }
         };
+        let Some(at) = self.services.iter().position(is_meant) else { return };
         let service = self.services.remove(at);
         if let (true, Some((since, _))) = (service.moved_on, service.broken) {
             // A caller who was redirected: Asterisk says so only when they hang up, and blames them.
