@@ -27,10 +27,19 @@ impl Extensions {
     /// A device changed state; says which extension that was.
     pub fn device(&mut self, device: &str, state: &[u8], rules: &Rules) -> Option<String> {
         let number = rules.of_device(device)?;
-        let line = self.known.entry(number.clone()).or_default();
-        line.device = device.into();
-        line.by_device = Some(device_state(state).into());
+        if !self.is_so(&number, device, state) {
+            let line = self.known.entry(number.clone()).or_default();
+            line.device = device.into();
+            line.by_device = Some(device_state(state).into());
+        }
         Some(number)
+    }
+
+    /// Was an extension's device and its state told before?
+    pub fn is_so(&self, number: &str, device: &str, state: &[u8]) -> bool {
+        self.known.get(number).is_some_and(|line| {
+            line.device == device && line.by_device.as_deref() == Some(device_state(state))
+        })
     }
 
     /// A hint changed state; says which extension that was.

@@ -182,6 +182,7 @@ fn blocks(
     body: usize,
 ) -> Result<(Option<usize>, Option<usize>), &'static str> {
     let (mut channel, mut dest) = (None, None);
+    let mut keys = Keys::default();
     let mut at = body;
     let repeats = matches!(headers[0].1, b"TestEvent" | b"UserEvent");
     while at < headers.len() {
@@ -194,6 +195,9 @@ fn blocks(
                 b"" | b"Dest" => return Err("it has a channel twice"),
                 _ => {}
             }
+            for header in &headers[at..at + CHANNEL.len()] {
+                keys.is_new(header.0);
+            }
             at += CHANNEL.len();
             continue;
         }
@@ -201,7 +205,7 @@ fn blocks(
             if is_channel_key(key) && channel.is_some() {
                 return Err("it has a key of a channel outside of it");
             }
-            if headers[body..at].iter().any(|header| header.0 == key) {
+            if !keys.is_new(key) && headers[body..at].iter().any(|header| header.0 == key) {
                 return Err("it has a key twice");
             }
         }
@@ -218,16 +222,39 @@ fn starts_block<'a>(headers: &[Header<'a>], at: usize) -> Option<&'a [u8]> {
 }
 
 fn whole(headers: &[Header<'_>], prefix: &[u8]) -> Result<(), &'static str> {
+    let is = |key: &[u8], tail: &[u8]| {
+        key.len() == prefix.len() + tail.len() && key.ends_with(tail) && key.starts_with(prefix)
+    };
     let complete = headers.len() >= CHANNEL.len()
-        && headers
-            .iter()
-            .zip(CHANNEL)
-            .all(|(header, key)| header.0.strip_prefix(prefix) == Some(key));
+        && headers.iter().zip(CHANNEL).all(|(header, tail)| is(header.0, tail));
     if complete { Ok(()) } else { Err("a channel in it is not told in full") }
 }
 
 fn may_repeat(key: &[u8]) -> bool {
-    key.windows(b"ChanVariable".len()).any(|part| part == b"ChanVariable") || key == b"Variable"
+    const OF_CHANNEL: &[u8] = b"ChanVariable";
+    // `ChanVariable`, `DestChanVariable`, `ChanVariable(PJSIP/1001-0000001)`: all have a V.
+    let place = key.iter().position(|&byte| byte == b'V');
+    place.is_some()
+        && (key == b"Variable" || key.windows(OF_CHANNEL.len()).any(|part| part == OF_CHANNEL))
+}
+
+/// Keys seen, not exactly: most keys are known to be new without looking at all those before them.
+#[derive(Default)]
+struct Keys([u64; 4]);
+
+impl Keys {
+    /// False: it may have been here before.
+    fn is_new(&mut self, key: &[u8]) -> bool {
+        let end = |byte: Option<&u8>| byte.copied().unwrap_or_default();
+        let hash = end(key.first())
+            .wrapping_mul(31)
+            .wrapping_add(end(key.last()).wrapping_mul(7))
+            .wrapping_add(key.len() as u8);
+        let (word, bit) = (&mut self.0[usize::from(hash >> 6)], 1 << (hash & 63));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
 }
 
 /// Keys that only a channel has. `Channel`, `Context`, `Exten` and `Priority` mean other things elsewhere.

@@ -23,59 +23,73 @@ pub fn next<'a>(data: &'a [u8], headers: &mut Vec<Header<'a>>) -> Next {
     while data[start..].starts_with(b"\r\n") {
         start += 2;
     }
-    let mut at = start;
-    while let Some(end) = line_end(data, at) {
-        if end == at {
-            return Next::Frame(end + 2);
+    // Where the line at hand begins, and its first colon.
+    let (mut line, mut colon) = (start, None);
+    for (number, block) in data[start..].chunks(16).enumerate() {
+        let mut marks = marks(block);
+        while marks != 0 {
+            let at = start + number * 16 + marks.trailing_zeros() as usize;
+            marks &= marks - 1;
+            if data[at] == b':' {
+                colon.get_or_insert(at);
+                continue;
+            }
+            // A CR or an LF alone belongs to the value.
+            if at == line || data[at - 1] != b'\r' {
+                continue;
+            }
+            let end = at - 1;
+            if end == line {
+                return Next::Frame(at + 1);
+            }
+            headers.push(match colon.take() {
+                Some(colon) => {
+                    let value = &data[colon + 1..end];
+                    (&data[line..colon], value.strip_prefix(b" ").unwrap_or(value))
+                }
+                None => (&data[line..end], b""),
+            });
+            line = at + 1;
         }
-        headers.push(split(&data[at..end]));
-        at = end + 2;
     }
     if start > 0 && start == data.len() { Next::Blank(start) } else { Next::Incomplete }
 }
 
-/// Where the CR of the next CR LF is. A CR or an LF alone belongs to the value.
-fn line_end(data: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    loop {
-        at += find(b'\r', &data[at..])?;
-        match data.get(at + 1) {
-            Some(b'\n') => return Some(at),
-            Some(_) => at += 1,
-            None => return None,
+/// A bit for each colon and each LF in a block of at most 16 bytes, the lowest for its first byte.
+fn marks(block: &[u8]) -> u32 {
+    match block.try_into() {
+        Ok(whole) => marks_of_16(whole),
+        Err(_) => {
+            let mut whole = [0; 16];
+            whole[..block.len()].copy_from_slice(block);
+            marks_of_16(&whole)
         }
     }
 }
 
-fn split(line: &[u8]) -> Header<'_> {
-    // Keys are short: no need for eight bytes at a time.
-    match line.iter().position(|&byte| byte == b':') {
-        Some(colon) => {
-            let value = &line[colon + 1..];
-            (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
-        }
-        None => (line, b""),
-    }
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+fn marks_of_16(block: &[u8; 16]) -> u32 {
+    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128_or};
+
+    let half = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().expect("eight bytes"));
+    let block = u64x2(half(0), half(8));
+    let found = v128_or(u8x16_eq(block, u8x16_splat(b':')), u8x16_eq(block, u8x16_splat(b'\n')));
+    u32::from(u8x16_bitmask(found))
 }
 
-/// The first `needle`, eight bytes at a time.
-fn find(needle: u8, data: &[u8]) -> Option<usize> {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let pattern = u64::from(needle) * LOW;
-    let mut chunks = data.chunks_exact(8);
-    let mut at = 0;
-    for chunk in &mut chunks {
-        let word = u64::from_le_bytes(chunk.try_into().expect("a chunk of eight"));
-        let zero_where_equal = word ^ pattern;
-        // The lowest set bit marks the first zero byte (the bits above it may be wrong).
-        let found = zero_where_equal.wrapping_sub(LOW) & !zero_where_equal & HIGH;
-        if found != 0 {
-            return Some(at + (found.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+fn marks_of_16(block: &[u8; 16]) -> u32 {
+    // Simple enough for compilers to do all bytes at once.
+    let mut found = [0_u8; 16];
+    for (found, byte) in found.iter_mut().zip(block) {
+        *found = u8::from(*byte == b':' || *byte == b'\n');
     }
-    chunks.remainder().iter().position(|&byte| byte == needle).map(|rest| at + rest)
+    // The product gathers the lowest bits of eight bytes in its highest byte.
+    let gather = |half: &[u8]| {
+        let word = u64::from_le_bytes(half.try_into().expect("eight bytes"));
+        (word.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+    };
+    gather(&found[..8]) | gather(&found[8..]) << 8
 }
 
 /// The value of the first header with this key.
@@ -88,7 +102,9 @@ pub fn text(value: &[u8]) -> String {
     if value == b"<unknown>" || value == b"unknown" {
         return String::new();
     }
-    String::from_utf8_lossy(value).into_owned()
+    // Nearly all of it is UTF-8, and checking that is quicker than looking for what is not.
+    std::str::from_utf8(value)
+        .map_or_else(|_| String::from_utf8_lossy(value).into_owned(), Into::into)
 }
 
 /// The text of the first header with this key; empty when there is none.
@@ -152,14 +168,66 @@ mod tests {
     }
 
     #[test]
-    fn find_is_right_at_every_place() {
-        for length in 0..40 {
+    fn every_place_of_a_block_is_seen() {
+        for length in 0..=16 {
             for place in 0..length {
-                let mut data = vec![0x8d_u8; length];
-                data[place] = b'\r';
-                assert_eq!(find(b'\r', &data), Some(place));
+                for (byte, is_seen) in [(b':', true), (b'\n', true), (b';', false), (0x8a, false)] {
+                    let mut block = vec![0xba_u8; length];
+                    block[place] = byte;
+                    assert_eq!(marks(&block), u32::from(is_seen) << place, "{byte} at {place}");
+                }
             }
-            assert_eq!(find(b'\r', &vec![0x0c; length]), None);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_read_the_same_wherever_its_lines_begin() {
+        for length in 0..40 {
+            let value = "v".repeat(length);
+            let (next, headers) =
+                read(format!("A: {value}\r\nKey:{value}:\r\n\r\nrest").as_bytes());
+            assert_eq!(next, Next::Frame(2 * length + 14));
+            assert_eq!(headers, [pair("A", &value), pair("Key", &format!("{value}:"))]);
+        }
+    }
+
+    /// Line by line, as plainly as it can be said.
+    fn read_plainly(data: &[u8]) -> (Next, Vec<(String, String)>) {
+        let text = std::str::from_utf8(data).unwrap();
+        let stripped = text.trim_start_matches("\r\n");
+        let start = text.len() - stripped.len();
+        let Some((frame, _)) = stripped.split_once("\r\n\r\n") else {
+            let next = if start > 0 && stripped.is_empty() {
+                Next::Blank(start)
+            } else {
+                Next::Incomplete
+            };
+            return (next, vec![]);
+        };
+        let headers = frame.split("\r\n").map(|line| {
+            let (key, value) = line.split_once(':').unwrap_or((line, ""));
+            pair(key, value.strip_prefix(' ').unwrap_or(value))
+        });
+        (Next::Frame(start + frame.len() + 4), headers.collect())
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_line_by_line() {
+        let mut seed = 1_u64;
+        for round in 0..20_000 {
+            let mut data = Vec::new();
+            for _ in 0..round % 60 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let pieces: [&[u8]; 8] =
+                    [b"\r\n", b"\r\n", b"\r", b"\n", b":", b" ", b"Key", b"a value"];
+                data.extend_from_slice(pieces[(seed >> 61) as usize]);
+            }
+            let (next, headers) = read(&data);
+            let (plain, expected) = read_plainly(&data);
+            assert_eq!(next, plain, "{:?}", String::from_utf8_lossy(&data));
+            if matches!(next, Next::Frame(_)) {
+                assert_eq!(headers, expected, "{:?}", String::from_utf8_lossy(&data));
+            }
         }
     }
 }

@@ -245,16 +245,15 @@ impl Asterisk {
     }
 
     fn device(&mut self, headers: &[Header<'_>], out: &mut Out<'_>) {
-        let device = get_text(headers, b"Device");
+        let device = String::from_utf8_lossy(get(headers, b"Device").unwrap_or_default());
         let Some(number) = self.rules.of_device(&device) else { return };
-        let before = self.state.extensions.fact(&number);
         self.touch_extension(&number);
-        self.state.extensions.device(
-            &device,
-            get(headers, b"State").unwrap_or_default(),
-            &self.rules,
-        );
-        self.state.extensions.tell(&number, before, out);
+        let state = get(headers, b"State").unwrap_or_default();
+        if !self.state.extensions.is_so(&number, &device, state) {
+            let before = self.state.extensions.fact(&number);
+            self.state.extensions.device(&device, state, &self.rules);
+            self.state.extensions.tell(&number, before, out);
+        }
     }
 
     fn hint(&mut self, headers: &[Header<'_>], out: &mut Out<'_>) {

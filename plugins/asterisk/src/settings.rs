@@ -1,5 +1,7 @@
 //! What the admin sets, and the rules that follow from it.
 
+use std::{cell::RefCell, collections::BTreeMap};
+
 use jackfield_sdk::{Error, Problem};
 use regex_lite::Regex;
 use serde::Deserialize;
@@ -35,9 +37,21 @@ impl Default for Settings {
 /// Tells extensions from trunks.
 #[derive(Debug)]
 pub struct Rules {
-    extensions: Regex,
-    trunks: Option<Regex>,
+    extensions: Pattern,
+    trunks: Option<Pattern>,
 }
+
+/// A pattern, and what it said lately: the same few names come all day.
+#[derive(Debug)]
+struct Pattern {
+    regex: Regex,
+    said: RefCell<BTreeMap<String, bool>>,
+}
+
+/// So many answers of a pattern are kept,
+const KEPT: usize = 4096;
+/// for texts of at most so many bytes.
+const KEPT_LENGTH: usize = 64;
 
 /// Reads settings; an error names the setting and the fix.
 pub fn read(text: &str) -> Result<(Settings, Rules), Error> {
@@ -78,10 +92,11 @@ fn parse(text: &str) -> Result<Settings, Problem> {
 impl Rules {
     fn new(settings: &Settings) -> Result<Self, Problem> {
         let compile = |path: &str, pattern: &str| {
-            Regex::new(pattern).map_err(|error| Problem {
+            let regex = Regex::new(pattern).map_err(|error| Problem {
                 path: path.into(),
                 message: format!("`{pattern}` is no regular expression: {error}"),
-            })
+            })?;
+            Ok(Pattern { regex, said: RefCell::default() })
         };
         let trunks = match settings.trunks.as_str() {
             "" => None,
@@ -119,6 +134,23 @@ impl Rules {
             .or_else(|| number(interface.strip_prefix("Local/")?))
             .or_else(|| number(state_interface.strip_prefix("hint:")?))
             .or_else(|| self.of_device(state_interface))
+    }
+}
+
+impl Pattern {
+    fn is_match(&self, text: &str) -> bool {
+        let mut said = self.said.borrow_mut();
+        if let Some(known) = said.get(text) {
+            return *known;
+        }
+        let found = self.regex.is_match(text);
+        if text.len() <= KEPT_LENGTH {
+            if said.len() >= KEPT {
+                said.clear();
+            }
+            said.insert(text.into(), found);
+        }
+        found
     }
 }
 

@@ -36,6 +36,8 @@
 pub mod bindings;
 mod guest;
 pub mod log;
+#[cfg(any(target_arch = "wasm32", test))]
+mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
 

@@ -91,6 +91,8 @@ pub(crate) struct Shared {
 
 fn config() -> Config {
     let mut config = Config::new();
+        config.profiler(wasmtime::ProfilingStrategy::PerfMap);
+    }
     config
         .epoch_interruption(true)
         .max_wasm_stack(MAX_WASM_STACK)
