@@ -91,8 +91,6 @@ pub(crate) struct Shared {
 
 fn config() -> Config {
     let mut config = Config::new();
-        config.profiler(wasmtime::ProfilingStrategy::PerfMap);
-    }
     config
         .epoch_interruption(true)
         .max_wasm_stack(MAX_WASM_STACK)
