@@ -294,6 +294,29 @@ pub fn entry_is_whole(headers: &[Header<'_>]) -> bool {
     headers.len() == KEYS.len() && headers.iter().zip(KEYS).all(|(header, key)| header.0 == key)
 }
 
+/// Has it a key that among the items of a queue list only a waiting caller has? All those behind their number.
+pub fn has_an_entrys_key(headers: &[Header<'_>]) -> bool {
+    headers.iter().any(|header| {
+        matches!(
+            header.0,
+            b"CallerIDNum"
+                | b"CallerIDName"
+                | b"ConnectedLineNum"
+                | b"ConnectedLineName"
+                | b"Wait"
+                | b"Priority"
+        )
+    })
+}
+
+/// Is this an end of a list and nothing else?
+pub fn is_end_of_list(headers: &[Header<'_>]) -> bool {
+    headers.contains(&(b"EventList".as_slice(), b"Complete".as_slice()))
+        && headers.iter().all(|header| {
+            matches!(header.0, b"Event" | b"ActionID" | b"EventList" | b"ListItems")
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,7 +33,7 @@ use crate::{
     out::Out,
     probe::Probes,
     queues::Queues,
-    resync::Resync,
+    resync::{Item, Resync},
     session::{Asked, LINK, Phase, Session},
     settings::{Rules, Settings},
 };
@@ -234,7 +234,10 @@ impl Asterisk {
     }
 
     fn frame(&mut self, headers: &[Header<'_>], out: &mut Out<'_>) {
-        if self.state.resync.as_ref().is_some_and(Resync::is_cut) && self.ends_as_ours(headers) {
+        if self.state.resync.as_ref().is_some_and(Resync::is_cut)
+            && self.ends_as_ours(headers)
+            && forgery::has_an_entrys_key(headers)
+        {
             // The rest of the cut item, whatever the caller made it begin with.
             return self.state.resync.iter_mut().for_each(Resync::cut_is_over);
         }
@@ -270,16 +273,13 @@ impl Asterisk {
         };
         let Some(&Asked::List(list)) = self.state.session.asked(id) else { return };
         let Some(resync) = &mut self.state.resync else { return };
-        let whole = match headers[0].1 {
-            b"QueueEntry" => forgery::entry_is_whole(headers),
-            b"CoreShowChannel" => forgery::item_is_whole(headers, 2),
-            _ => true,
-        };
-        if resync.item(list, headers, &mut self.state.calls, &self.rules) {
-            self.state.session.answered(id);
-            self.end_resync_if_complete(out);
-        } else if !whole {
-            self.poisoned(headers, "a list item in it is cut", out);
+        match resync.item(list, headers, &mut self.state.calls, &self.rules) {
+            Ok(Item::OneOfMore) => {}
+            Ok(Item::Last) => {
+                self.state.session.answered(id);
+                self.end_resync_if_complete(out);
+            }
+            Err(why) => self.poisoned(headers, why, out),
         }
     }
 
@@ -340,11 +340,13 @@ impl Asterisk {
             out.notice("forged-input", "security", message, fix);
             self.state.forgers.insert(channel);
         }
-        self.want_resync(if first { 0 } else { RESYNC_GAP_NS }, out);
+        // However many channels forge: one look at the PBX in so much time.
+        self.want_resync(RESYNC_GAP_NS, out);
     }
 
     /// Believes nothing more until a ping is answered.
     fn distrust(&mut self, out: &mut Out<'_>) {
+        self.state.resync.iter_mut().for_each(Resync::spoil);
         if self.state.session.distrust.is_none() {
             let ping = self.state.session.ping(out);
             self.state.session.distrust = Some(ping);
@@ -482,7 +484,9 @@ impl Asterisk {
 
     /// A resync is needed, at the earliest so long after the last one.
     fn want_resync(&mut self, gap_ns: u64, out: &Out<'_>) {
-        let at = out.mono().max(self.state.last_resync + gap_ns);
+        // One under way counts as ending now.
+        let last = if self.state.resync.is_some() { out.mono() } else { self.state.last_resync };
+        let at = out.mono().max(last.saturating_add(gap_ns));
         self.state.resync_at = Some(self.state.resync_at.map_or(at, |known| known.min(at)));
     }
 

@@ -620,8 +620,19 @@ impl Queues {
     }
 
     /// Takes the picture of a complete list; what changed since `began` live is kept.
-    pub fn take_picture(&mut self, picture: Picture, touched: &Touched, calls: &Calls, now: u64) {
-        self.settings = picture.settings;
+    pub fn take_picture(
+        &mut self,
+        picture: Picture,
+        missing: Missing,
+        touched: &Touched,
+        calls: &Calls,
+        now: u64,
+    ) {
+        let stays = missing == Missing::Stays;
+        if !stays {
+            self.settings.clear();
+        }
+        self.settings.extend(picture.settings);
         let mut members = picture.members;
         for key in &touched.members {
             match self.members.remove(key) {
@@ -634,7 +645,11 @@ impl Queues {
                 settings.wrap_up = settings.wrap_up.max(wrap_up);
             }
         }
-        self.members = members;
+        if stays {
+            self.members.extend(members);
+        } else {
+            self.members = members;
+        }
         let mut entries = BTreeMap::new();
         for (key, (position, priority, waited)) in picture.entries {
             if touched.left.contains(&key) {
@@ -651,7 +666,11 @@ impl Queues {
                 entries.insert(key.clone(), entry);
             }
         }
-        self.entries = entries;
+        if stays {
+            self.entries.extend(entries);
+        } else {
+            self.entries = entries;
+        }
         self.offers.retain(|offer| calls.is_leg(&offer.leg) && calls.get(&offer.dialled).is_some());
         self.services
             .retain(|service| calls.is_leg(&service.leg) && calls.get(&service.dialled).is_some());
@@ -826,6 +845,15 @@ pub struct Picture {
     wrap_up: BTreeMap<(String, String), u32>,
     #[serde(with = "crate::snapshot::pairs")]
     entries: BTreeMap<EntryKey, (u32, i32, u32)>,
+}
+
+/// What becomes of what a picture does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is gone.
+    Goes,
+    /// It is still there: the picture is not trusted that far.
+    Stays,
 }
 
 /// What changed live while a list was gathered.

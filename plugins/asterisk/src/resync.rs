@@ -11,7 +11,7 @@ use crate::{
     forgery,
     frame::{Header, get, get_text},
     out::Out,
-    queues::{Picture, Queues, Touched},
+    queues::{Missing, Picture, Queues, Touched},
     session::{Asked, Session},
     settings::Rules,
 };
@@ -39,6 +39,27 @@ const LISTS: [(List, &str); 4] = [
     (List::Hints, "ExtensionStateList"),
 ];
 
+impl List {
+    /// The event that ends it.
+    fn complete(self) -> &'static [u8] {
+        match self {
+            Self::Queues => b"QueueStatusComplete",
+            Self::Channels => b"CoreShowChannelsComplete",
+            Self::Devices => b"DeviceStateListComplete",
+            Self::Hints => b"ExtensionStateListComplete",
+        }
+    }
+}
+
+/// A list item that is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// More follow.
+    OneOfMore,
+    /// The list is complete.
+    Last,
+}
+
 /// A resync under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Resync {
@@ -53,6 +74,8 @@ pub struct Resync {
     extensions: Extensions,
     /// An item was cut by a forgery: its rest, which carries our ActionID, is not to be believed.
     cut: bool,
+    /// Something in it, or between it, was not believed: what it does not name may be there all the same.
+    spoiled: bool,
     /// Until when it must be complete.
     pub deadline: u64,
     /// What changed live since it began.
@@ -83,6 +106,7 @@ impl Resync {
             listed: BTreeSet::new(),
             extensions: Extensions::default(),
             cut: false,
+            spoiled: false,
             deadline: out.mono() + PATIENCE_NS,
             touched: Touched::default(),
             commands,
@@ -95,25 +119,37 @@ impl Resync {
         self.denied.insert(list);
     }
 
-    /// An item with our ActionID. Says whether the list is complete with it.
+    /// An item with our ActionID; why, when it cannot be believed.
+    ///
+    /// Our ActionID alone proves nothing: a caller's name and number are printed raw into items, so what they
+    /// wrote, and what was left behind it, carries it too. The event's name comes first, before all of that.
     pub fn item(
         &mut self,
         list: List,
         headers: &[Header<'_>],
         calls: &mut Calls,
         rules: &Rules,
-    ) -> bool {
+    ) -> Result<Item, &'static str> {
         let name = headers[0].1;
-        if get(headers, b"EventList") == Some(b"Complete") {
+        if name == list.complete() {
+            if !forgery::is_end_of_list(headers) {
+                return Err("an end of a list in it says more than that");
+            }
             self.open.remove(&list);
-            return true;
+            return Ok(Item::Last);
         }
         match (list, name) {
-            (List::Queues, b"QueueEntry") if !forgery::entry_is_whole(headers) => {}
-            (List::Queues, name) => self.queues.item(name, headers),
-            (List::Channels, b"CoreShowChannel") if forgery::item_is_whole(headers, 2) => {
-                self.channel(headers, calls)
+            (List::Queues, b"QueueEntry") if !forgery::entry_is_whole(headers) => {
+                return Err("a list item in it is cut");
             }
+            (List::Queues, name) if name != b"QueueEntry" && forgery::has_an_entrys_key(headers) => {
+                return Err("it is the rest of a cut list item");
+            }
+            (List::Queues, name) => self.queues.item(name, headers),
+            (List::Channels, b"CoreShowChannel") if !forgery::item_is_whole(headers, 2) => {
+                return Err("a list item in it is cut");
+            }
+            (List::Channels, b"CoreShowChannel") => self.channel(headers, calls),
             (List::Devices, b"DeviceStateChange") => {
                 self.extensions.device(
                     &get_text(headers, b"Device"),
@@ -128,7 +164,7 @@ impl Resync {
             }
             _ => {}
         }
-        false
+        Ok(Item::OneOfMore)
     }
 
     fn channel(&mut self, headers: &[Header<'_>], calls: &mut Calls) {
@@ -141,6 +177,11 @@ impl Resync {
             calls.listed(told, &get_text(headers, b"BridgeId"));
         }
         self.listed.insert(id);
+    }
+
+    /// Something was not believed while the lists came.
+    pub fn spoil(&mut self) {
+        self.spoiled = true;
     }
 
     /// A list item was cut in its middle.
@@ -165,6 +206,8 @@ impl Resync {
     }
 
     /// Tells the picture and ends the bracket.
+    ///
+    /// A spoiled one only adds: nothing is gone because a caller kept it from being read.
     pub fn end(
         self,
         calls: &mut Calls,
@@ -173,7 +216,7 @@ impl Resync {
         rules: &Rules,
         out: &mut Out<'_>,
     ) {
-        if !self.denied.contains(&List::Channels) {
+        if !self.denied.contains(&List::Channels) && !self.spoiled {
             for id in self.before.difference(&self.listed) {
                 if !self.touched.channels.contains(id) {
                     calls.forget(id);
@@ -181,9 +224,10 @@ impl Resync {
             }
         }
         if !self.denied.contains(&List::Queues) {
-            queues.take_picture(self.queues, &self.touched, calls, out.mono());
+            let missing = if self.spoiled { Missing::Stays } else { Missing::Goes };
+            queues.take_picture(self.queues, missing, &self.touched, calls, out.mono());
         }
-        if self.denied.len() < 2 || !self.denied.contains(&List::Devices) {
+        if !self.spoiled && (self.denied.len() < 2 || !self.denied.contains(&List::Devices)) {
             extensions.take_picture(self.extensions, &self.touched.devices);
         }
         let id = self.id;

@@ -33,6 +33,14 @@ fn numbers() -> Vec<(&'static str, String)> {
         ("an answer", "5\n\nResponse: Success\nActionID: 1\nMessage: Authentication accepted\n\n".into()),
         ("a list item", "5\n\nEvent: QueueMember\nQueue: support\nName: x\nLocation: PJSIP/6666\nStatus: 1\nActionID: 1\n\n".into()),
         ("blank lines", "5\n\n\n\n\n".into()),
+        ("an end of the list", "5\nEventList: Complete".into()),
+        ("an ActionID", "5\nActionID: x".into()),
+        ("the end of a list of its own", "5\n\nEvent: QueueStatusComplete\nEventList: Complete\nListItems: 1\nFoo: ".into()),
+        ("an end that takes the rest for its own", "5\n\nEvent: QueueStatusComplete\nEventList: Complete".into()),
+        ("an end of channels", "5\n\nEvent: CoreShowChannelsComplete\nActionID: 1\nEventList: Complete\n".into()),
+        ("a member that takes the rest for its own", "5\n\nEvent: QueueMember\nQueue: support\nLocation: PJSIP/6666".into()),
+        ("a queue that takes the rest for its own", "5\n\nEvent: QueueParams\nQueue: 6666".into()),
+        ("a cut entry", "5\n\nEvent: QueueEntry\nQueue: support".into()),
         ("many headers", format!("5\n{}", "A: b\n".repeat(300))),
     ]
 }
@@ -104,7 +112,7 @@ fn no_forged_frame_becomes_a_fact_with_a_stock_manager_conf() {
                 lab.pieces = 64;
                 lab.receive(&life(&number, ""));
             }
-            lab.answer();
+            lab.advance(5000);
             check(what, &mut lab);
         }
     }
@@ -118,7 +126,7 @@ fn nor_with_time_stamps_and_a_system_name() {
         lab.receive(&format!("Event: PeerStatus\nPrivilege: system,all\n{head}ChannelType: PJSIP\nPeer: PJSIP/1001\nPeerStatus: Reachable\n\n"));
         lab.told();
         lab.receive(&life(&number, head));
-        lab.answer();
+        lab.advance(5000);
         check(what, &mut lab);
     }
 }
@@ -128,7 +136,7 @@ fn the_next_honest_call_is_seen_in_full() {
     for (what, number) in numbers() {
         let mut lab = Lab::ready(SETTINGS, Fake::default());
         lab.receive(&life(&number, ""));
-        lab.answer();
+        lab.advance(5000);
         lab.told();
         lab.receive(&of_forger("Newchannel", "call", "5551234", "", "").replace(".9", ".10"));
         let told = lab.told();
@@ -205,6 +213,6 @@ fn a_frame_without_an_end_is_skipped_and_reported() {
     ));
     assert!(lab.host.unread("ami").len() < 100_000);
     lab.receive("\n\n");
-    lab.answer();
+    lab.advance(5000);
     check("endless", &mut lab);
 }
