@@ -16,12 +16,13 @@ use lab::{Pbx, PbxConfig, Phone, PhoneConfig, Release, phone::Side};
 
 /// What the From user holds when it is decoded; `{}` is the Uniqueid of the call under attack. Asterisk cuts the
 /// number at 79 bytes.
-const FORGERIES: [(&str, &str); 6] = [
+const FORGERIES: [(&str, &str); 7] = [
     ("a whole event", "5\r\n\r\nEvent: Hangup\r\nUniqueid: {}\r\nCause: 16"),
     ("an event with privilege", "5\r\n\r\nEvent: Hangup\r\nPrivilege: call,all\r\nUniqueid: {}"),
     ("a caller leaving", "5\r\n\r\nEvent: QueueCallerLeave\r\nQueue: parked\r\nUniqueid: {}"),
     ("an answer", "5\r\n\r\nResponse: Goodbye\r\nUniqueid: {}\r\n"),
     ("a header", "5\r\nUniqueid: {}\r\nLinkedid: {}"),
+    ("the end of a list", "5\r\nEventList: Complete"),
     ("line ends only", "5\r\n\r\n\r\n"),
 ];
 
@@ -46,7 +47,8 @@ impl Victims {
         ];
         let (talking, waiting) = (callers[0].call("800")?, callers[1].call("802")?);
         let connected = pbx.wait_for_queue_log(SOON, |line| line.event == "CONNECT").await?;
-        let parked = |line: &lab::QueueLogLine| line.event == "ENTERQUEUE" && line.queue == "parked";
+        let parked =
+            |line: &lab::QueueLogLine| line.event == "ENTERQUEUE" && line.queue == "parked";
         let parked = pbx.wait_for_queue_log(SOON, parked).await?;
         Ok(Victims {
             agent,
@@ -102,7 +104,8 @@ async fn nobody_is_fooled(release: Release) -> Result<()> {
 
 fn leg_of(events: &Events, native: &str) -> Option<String> {
     let all = events.all();
-    let leg = all.iter().find(|seen| seen.kind == "leg.started" && seen.data["data"]["native"] == native);
+    let leg =
+        all.iter().find(|seen| seen.kind == "leg.started" && seen.data["data"]["native"] == native);
     leg.map(|seen| text(&seen.data, "leg").to_owned())
 }
 
@@ -119,7 +122,8 @@ async fn odd_but_no_forgery(pbx: &Pbx, events: &Events, victim: &str) -> Result<
     };
     let started = events.next(place, "the odd call", SOON, shown).await?;
     call.hang_up().await?;
-    let ended = |seen: &Seen| seen.kind == "call.ended" && seen.data["call"] == started.data["call"];
+    let ended =
+        |seen: &Seen| seen.kind == "call.ended" && seen.data["call"] == started.data["call"];
     events.next(place, "its end", SOON, ended).await.map(drop)
 }
 
