@@ -92,12 +92,16 @@ impl Publisher {
         if after + 1 < self.first.load(Ordering::Acquire) {
             return Ok(Read::TooOld);
         }
-        let events = self.blocking(move |store| store.read_from(after, limit)).await?;
+        let mut events = self.blocking(move |store| store.read_from(after, limit)).await?;
+        let committed = *self.committed.borrow();
         match events.first() {
-            Some(event) if event.seq != after + 1 => Ok(Read::TooOld),
-            None if after < *self.committed.borrow() => Ok(Read::TooOld),
-            _ => Ok(Read::Events(events.into_iter().map(Arc::new).collect())),
+            Some(event) if event.seq != after + 1 => return Ok(Read::TooOld),
+            None if after < committed => return Ok(Read::TooOld),
+            _ => {}
         }
+        // The disk has an event a moment before it is published.
+        events.retain(|event| event.seq <= committed);
+        Ok(Read::Events(events.into_iter().map(Arc::new).collect()))
     }
 
     /// Up to `limit` events of a call, oldest first.
@@ -138,29 +142,91 @@ impl Publisher {
         published: impl Iterator<Item = Published>,
     ) {
         let Some(last) = events.last().map(|event| event.seq) else { return };
-        {
-            let mut model = self.model.write().unwrap_or_else(PoisonError::into_inner);
-            for event in events {
-                model.state.apply(event);
-                model.figures.apply(event);
-            }
-            model.as_of = last;
+        let published: Vec<_> = published.map(Arc::new).collect();
+        // Both until the number is out: whoever sees an event may come back with its number at once, and must
+        // not hear that there is no such event.
+        let mut model = self.model.write().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            model.state.apply(event);
+            model.figures.apply(event);
         }
-        {
-            let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-            for event in published {
-                ring.bytes += event.json.len();
-                ring.events.push_back(Arc::new(event));
-            }
-            while ring.events.len() > RING_EVENTS || ring.bytes > RING_BYTES {
-                let Some(oldest) = ring.events.pop_front() else { break };
-                ring.bytes -= oldest.json.len();
-            }
+        model.as_of = last;
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        for event in published {
+            ring.bytes += event.json.len();
+            ring.events.push_back(event);
+        }
+        while ring.events.len() > RING_EVENTS || ring.bytes > RING_BYTES {
+            let Some(oldest) = ring.events.pop_front() else { break };
+            ring.bytes -= oldest.json.len();
         }
         self.committed.send_replace(last);
     }
 
     pub(crate) fn forgot_before(&self, first: u64) {
         self.first.store(first, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::TryLockError;
+
+    use super::*;
+    use crate::{
+        api::tests::world::{self, options},
+        figures::Zones,
+        journal::Journal,
+    };
+
+    fn events() -> Vec<calls::Event> {
+        let mut core = world::core(State::default());
+        core.facts("hq", vec![world::queue("support"), world::leg("c1"), world::caller("c1", 1)]);
+        core.events()
+    }
+
+    /// A publisher at event `last` over a journal with all of `events`.
+    async fn publisher(folder: &std::path::Path, events: &[calls::Event], last: u64) -> Publisher {
+        let (journal, _) = Journal::open(&options(folder), Zones::default()).unwrap();
+        journal.writer().append(events.to_vec()).await.unwrap();
+        journal.close();
+        let store = Store::new(folder.join("journal.db"));
+        Publisher::new(State::default(), Figures::new(Zones::default()), last, store)
+    }
+
+    #[tokio::test]
+    async fn nobody_sees_an_event_before_its_number_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = events();
+        let last = events.last().unwrap().seq;
+        let publisher = publisher(folder.path(), &events, 0).await;
+        std::thread::scope(|scope| {
+            // A stream in the middle of reading holds the publishing up.
+            let ring = publisher.ring.read().unwrap();
+            let publishing =
+                scope.spawn(|| publisher.publish(&events, events.iter().map(Published::from)));
+            loop {
+                match publisher.model.try_read() {
+                    Ok(model) => assert_eq!(model.as_of, *publisher.committed.borrow()),
+                    Err(TryLockError::WouldBlock) => break,
+                    Err(error) => panic!("{error}"),
+                }
+                std::thread::yield_now();
+            }
+            drop(ring);
+            publishing.join().unwrap();
+        });
+        assert_eq!((publisher.model().as_of, *publisher.committed.borrow()), (last, last));
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_has_already_waits_until_it_is_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = Arc::new(publisher(folder.path(), &events(), 2).await);
+        let Read::Events(found) = publisher.read(0, 100).await.unwrap() else { panic!() };
+        assert_eq!(found.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2]);
+        let Read::Events(found) = publisher.read(1, 100).await.unwrap() else { panic!() };
+        assert_eq!(found.len(), 1);
+        assert!(matches!(publisher.read(3, 100).await.unwrap(), Read::Ahead));
     }
 }

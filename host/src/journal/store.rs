@@ -71,7 +71,7 @@ struct Keys<'a> {
 }
 
 impl Store {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, idle: Mutex::default() }
     }
 
