@@ -204,6 +204,10 @@ impl Switch {
             && let Some((_, connector, delivery)) = self.waiting.pop_front()
         {
             let command = delivery.command;
+            // Whoever asked was told that it ended, e.g. in time: it must not happen after that.
+            if self.switchboard.state().command(command).is_none_or(|it| it.ended.is_some()) {
+                continue;
+            }
             let refused = match self.inboxes.get(&connector) {
                 None => Some(("no-connector", "the connector is not configured any more", false)),
                 Some(inbox) => match inbox.try_send(delivery) {
@@ -240,5 +244,60 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        api::tests::world::{self, options},
+        figures::Zones,
+        journal::{Health, Journal},
+    };
+
+    fn probe(timeout: Duration) -> Ask {
+        let request = Request::Command {
+            connector: "hq".into(),
+            kind: "probe".to_owned(),
+            arguments: Vec::new(),
+            idempotency_key: None,
+            timeout,
+        };
+        Ask { request, actor: Actor::Host, answer: oneshot::channel().0 }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_timed_out_while_the_disk_was_full_is_not_delivered_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(&options(folder.path()), Zones::default()).unwrap();
+        let mut core = world::core(calls::State::default());
+        core.connect();
+        let (inbox, mut delivered) = mpsc::channel(8);
+        let inboxes = Inboxes::from([("hq".into(), inbox)]);
+        let clock = Clock::start();
+        let (mut switch, _requests, _facts) =
+            Switch::new(core.board, clock, journal.writer(), inboxes);
+        journal.writer().limit_pages(1);
+        switch.decide(probe(Duration::from_secs(5)));
+        switch.decide(probe(Duration::from_secs(600)));
+        switch.settle().await.unwrap();
+        let mut health = journal.writer().watch_health();
+        health.wait_for(|health| *health != Health::Ok).await.unwrap();
+        let mut later = clock.now();
+        later.monotonic += Duration::from_secs(60);
+        switch.switchboard.handle_timeout(later);
+        switch.settle().await.unwrap();
+        assert!(delivered.try_recv().is_err(), "nothing is committed");
+
+        journal.writer().limit_pages(1_000_000);
+        let last = switch.switchboard.state().seq();
+        switch.committed.wait_for(|committed| *committed >= last).await.unwrap();
+        switch.settle().await.unwrap();
+        let second = switch.switchboard.state().in_flight().next().unwrap().id;
+        assert_eq!(delivered.try_recv().unwrap().command, second);
+        assert!(delivered.try_recv().is_err());
     }
 }

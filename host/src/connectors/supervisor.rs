@@ -141,7 +141,7 @@ impl Supervisor {
                     biased;
                     () = stopped(&mut stop) => break,
                     delivery = self.commands.recv() => match delivery {
-                        Some(delivery) => batch.command(delivery),
+                        Some(delivery) => batch.command(delivery, self.now()),
                         None => break,
                     },
                     Some(report) = self.reports.recv() => self.receive(report, &mut batch).await,
@@ -150,7 +150,7 @@ impl Supervisor {
             }
             while !batch.is_full() && self.ending.is_none() {
                 if let Ok(delivery) = self.commands.try_recv() {
-                    batch.command(delivery);
+                    batch.command(delivery, self.now());
                 } else if let Ok(report) = self.reports.try_recv() {
                     // A PBX that refuses a login hangs up at once. The plugin reads the refusal first, and its
                     // word decides when to dial again: else a wrong password would be tried twice a second.
@@ -327,7 +327,7 @@ impl Supervisor {
                 };
                 status.set(word, reason, now);
                 if status.last_error.as_ref().is_none_or(|error| error.at.0 + RECENT < now.0) {
-                    status.fail(reason, "", now);
+                    status.fail(reason, fix_of(retry), now);
                 }
             }
         });
@@ -650,8 +650,13 @@ impl Batch {
         self.inputs.push(input);
     }
 
-    fn command(&mut self, delivery: Delivery) {
+    fn command(&mut self, delivery: Delivery, now: Now) {
         let Delivery { command, kind, arguments, deadline } = delivery;
+        // The switch has said that it timed out: it must not happen after that.
+        if deadline <= now.monotonic {
+            tracing::debug!(%command, kind, "too late for a command");
+            return;
+        }
         self.commands.push(command);
         self.inputs.push(Input::Command { id: command.0, kind, arguments, deadline });
     }
@@ -680,5 +685,42 @@ async fn sleep_until(due: Option<tokio::time::Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+/// What helps when a link is gone and the plugin said no more than why.
+fn fix_of(retry: Retry) -> &'static str {
+    match retry {
+        Retry::Normal => {
+            "it is dialled again by itself; if it stays so, check that the link leads to the PBX, and look into the PBX's own log"
+        }
+        Retry::Slow => {
+            "it is dialled again after a longer while; check the link's address and port, and the account at the PBX"
+        }
+        Retry::NeverUntilConfigChange => {
+            "change the connector's section in the config, and restart jackfield"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_past_its_deadline_is_dropped() {
+        let deadline = Duration::from_secs(5);
+        let delivery = |id| Delivery {
+            command: CommandId(id),
+            kind: "pause".to_owned(),
+            arguments: Vec::new(),
+            deadline,
+        };
+        let at = |monotonic| Now { monotonic, wall: Timestamp(0) };
+        let mut batch = Batch::default();
+        batch.command(delivery(1), at(deadline - Duration::from_millis(1)));
+        batch.command(delivery(2), at(deadline));
+        assert_eq!(batch.commands, [CommandId(1)]);
+        assert_eq!(batch.inputs.len(), 1);
     }
 }

@@ -203,7 +203,8 @@ fn ask(core: Arc<Mutex<Core>>, writer: JournalWriter) -> Ask {
 }
 
 impl Core {
-    fn connect(&mut self) {
+    /// Both connectors have shown their PBXs; a caller waits at `hq`.
+    pub fn connect(&mut self) {
         for connector in ["hq", "branch"] {
             let id: ConnectorId = connector.into();
             let now = self.now();
