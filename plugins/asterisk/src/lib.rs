@@ -86,7 +86,6 @@ struct PbxFacts {
     version: String,
     system_name: String,
     started_at: Option<u64>,
-    uptime: Option<u64>,
     /// As told last.
     capabilities: Vec<String>,
 }
@@ -151,6 +150,8 @@ impl Asterisk {
         match input {
             Input::LinkUp(up) if up.link == LINK => {
                 self.state.session = Session::up(up.epoch, &up.nonce, out);
+                // It may be another one, or a new start of it.
+                self.state.pbx = PbxFacts::default();
                 self.state.skipping = false;
             }
             Input::Bytes(bytes) if bytes.link == LINK && self.state.session.is_of(bytes.epoch) => {
@@ -396,8 +397,7 @@ impl Asterisk {
                 self.state.pbx.system_name = get_text(headers, b"SystemName");
             }
             Asked::CoreStatus => {
-                self.state.pbx.started_at =
-                    probe::started_at(headers, self.state.pbx.uptime, out.now.wall_ns);
+                self.state.pbx.started_at = probe::started_at(headers);
                 self.ready(out);
             }
             Asked::Filter => {

@@ -39,7 +39,7 @@ impl Asterisk {
         }
         let name = headers[0].1;
         if name == b"FullyBooted" {
-            return self.fully_booted(headers, out);
+            return self.fully_booted(out);
         }
         if session.phase == Phase::Live {
             out.at_pbx = event.at;
@@ -47,9 +47,8 @@ impl Asterisk {
         }
     }
 
-    fn fully_booted(&mut self, headers: &[Header<'_>], out: &mut Out<'_>) {
+    fn fully_booted(&mut self, out: &mut Out<'_>) {
         self.state.session.fully_booted = true;
-        self.state.pbx.uptime = Some(get_number(headers, b"Uptime"));
         if self.state.session.phase == Phase::Live {
             self.want_resync(0, out);
         } else {

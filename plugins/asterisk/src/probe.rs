@@ -97,20 +97,14 @@ pub fn capabilities(session: &Session, sees_variables: bool) -> Vec<String> {
     all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// When Asterisk started, nanoseconds since the Unix epoch.
+/// When Asterisk started, nanoseconds since the Unix epoch, its local time taken for UTC.
 ///
-/// It says so in its own local time without naming the zone. Where the uptime is known too, the zone follows
-/// from both; else the time is taken for UTC. Either way the same start gives the same value.
-pub fn started_at(headers: &[Header<'_>], uptime: Option<u64>, wall_ns: u64) -> Option<u64> {
+/// It says so in its own local time without naming the zone. The host tells a restart by another value, so
+/// the same start must always give the same one: nothing that varies (uptime, clocks) goes into it.
+pub fn started_at(headers: &[Header<'_>]) -> Option<u64> {
     let local =
         seconds(&get_text(headers, b"CoreStartupDate"), &get_text(headers, b"CoreStartupTime"))?;
-    let zone = uptime.map_or(0, |uptime| {
-        const QUARTER: i64 = 900;
-        let really = (wall_ns / 1_000_000_000) as i64 - uptime as i64;
-        let off = local - really;
-        (off + QUARTER / 2).div_euclid(QUARTER) * QUARTER
-    });
-    u64::try_from(local - zone).ok()?.checked_mul(1_000_000_000)
+    u64::try_from(local).ok()?.checked_mul(1_000_000_000)
 }
 
 /// `2026-11-21` and `19:16:50` in seconds since the epoch.
@@ -156,17 +150,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_start_is_the_same_whatever_the_uptime_rounds_to() {
-        let headers: [Header<'_>; 2] =
-            [(b"CoreStartupDate", b"2026-11-21"), (b"CoreStartupTime", b"19:16:50")];
-        let wall = |second: u64| (1_795_288_610 + second) * 1_000_000_000;
-        assert_eq!(started_at(&headers, None, 0), Some(wall(0)));
-        // Told in UTC+1: the same moment an hour earlier.
-        for jitter in [0, 1, 2] {
-            assert_eq!(
-                started_at(&headers, Some(10), wall(10 + jitter) - 3_600_000_000_000),
-                Some(wall(0) - 3_600_000_000_000)
-            );
-        }
+    fn a_start_is_what_the_pbx_prints_of_it_and_nothing_else() {
+        let started = |date: &'static str, time: &'static str| {
+            let headers: [Header<'_>; 2] =
+                [(b"CoreStartupDate", date.as_bytes()), (b"CoreStartupTime", time.as_bytes())];
+            started_at(&headers)
+        };
+        assert_eq!(started("2026-11-21", "19:16:50"), Some(1_795_288_610_000_000_000));
+        assert_eq!(started("2026-11-21", "19:16:51"), Some(1_795_288_611_000_000_000));
+        assert_eq!(started("", ""), None);
+        assert_eq!(started("2026-13-21", "19:16:50"), None);
+        assert_eq!(started_at(&[]), None);
     }
 }

@@ -204,6 +204,51 @@ fn a_forger_who_waits_in_a_queue_does_not_get_into_its_picture() {
 }
 
 #[test]
+fn nothing_is_gone_from_a_picture_that_a_caller_spoiled_until_a_clean_one() {
+    let entry = "\nEvent: QueueEntry\nQueue: support\nPosition: 1\nChannel: PJSIP/trunk-00000009\nUniqueid: 1795290513.9\nCallerIDNum: NUMBER\nCallerIDName: \nConnectedLineNum: unknown\nConnectedLineName: unknown\nWait: 3\nPriority: 0\nACTIONID\n";
+    for (what, number) in numbers() {
+        let mut lab = Lab::ready(SETTINGS, Fake::default());
+        let queues = lab.fake.lists[0].1.clone();
+        let (support, _) = queues.split_once("\nEvent: QueueMember").expect("members");
+        // The seats of `support` and all of `sales` are not told any more, and a forger waits.
+        lab.fake.lists[0].1 = format!("{support}{}", entry.replace("NUMBER", &number));
+        lab.told();
+        lab.host.command("resync", &[]);
+        lab.answer();
+        let told = lab.told();
+        for kept in ["queue sales", "member support PJSIP/1001", "member support PJSIP/1002"] {
+            assert!(told.iter().any(|line| line.contains(kept)), "{what}: {kept}: {told:#?}");
+        }
+        assert!(!told.iter().any(|line| line.contains("#9 ")), "{what}: {told:#?}");
+        // They leave: the look that follows is believed.
+        lab.fake.lists[0].1 = support.to_owned();
+        lab.advance(5000);
+        let told = lab.told();
+        assert!(told.iter().any(|line| line == "resync ends"), "{what}: {told:#?}");
+        assert!(!told.iter().any(|line| line.contains("PJSIP/1001 ext")), "{what}: {told:#?}");
+        assert!(!told.iter().any(|line| line.contains("queue sales")), "{what}: {told:#?}");
+        lab.advance(20_000);
+        assert_eq!(lab.told(), [] as [String; 0], "{what}: and no further ones");
+    }
+}
+
+#[test]
+fn however_many_channels_forge_there_is_one_look_in_five_seconds() {
+    let mut lab = Lab::ready(SETTINGS, Fake::default());
+    lab.advance(6000);
+    lab.told();
+    let mut looks = 0;
+    for at in 0..100 {
+        let forged = life("5\nX-Inj: 1", "").replace("00000009", &format!("{at:08}"));
+        lab.receive(&forged);
+        lab.answer();
+        lab.advance(100);
+        looks += lab.told().iter().filter(|line| *line == "resync ends").count();
+    }
+    assert!((1..=3).contains(&looks), "{looks} looks in 10 s");
+}
+
+#[test]
 fn a_frame_without_an_end_is_skipped_and_reported() {
     let mut lab = Lab::ready(SETTINGS, Fake::default());
     lab.told();
