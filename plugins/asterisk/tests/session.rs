@@ -26,7 +26,7 @@ fn a_login_answers_the_challenge_and_tells_the_pbx_then_its_picture() {
         ]
     );
     // The account may filter, so only what is used is let through.
-    assert_eq!(lab.fake.heard.matches("Action: Filter").count(), 4);
+    assert_eq!(lab.fake.heard.matches("Action: Filter").count(), 5);
     assert!(!lab.fake.heard.contains("s3cret-host"));
 }
 
