@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     frame::{Header, get, get_text},
     out::Out,
-    session::{Asked, Phase, Session, is_one_line},
+    session::{Asked, LONGEST_VALUE, Phase, Session, is_one_line},
 };
 
 /// Commands that wait for their answer.
@@ -182,7 +182,7 @@ impl<'a> Arguments<'a> {
         if is_one_line(value) {
             Ok(value)
         } else {
-            Err(bad(name, "must be one line of less than 900 bytes"))
+            Err(bad(name, &format!("must be one line of at most {LONGEST_VALUE} bytes")))
         }
     }
 

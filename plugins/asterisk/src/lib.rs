@@ -526,6 +526,13 @@ impl Asterisk {
     fn command(&mut self, command: &Command, out: &mut Out<'_>) {
         let live = self.state.session.phase == Phase::Live;
         match command.kind.as_str() {
+            "resync" if !matches!(command.argument("scope"), None | Some("" | "all")) => {
+                let error = Error::new(
+                    "not-supported",
+                    "this connector reads everything at once: leave `scope` out, or set it to `all`",
+                );
+                out.push(Action::rejected(command.id, error));
+            }
             "resync" | "probe" if !live => {
                 let error = Error::retryable(
                     "not-connected",

@@ -21,6 +21,9 @@ const PONG_NS: u64 = 10 * SECOND_NS;
 /// After the login, how long we wait to be told that Asterisk has booted before we ask.
 const BOOT_POLL_NS: u64 = SECOND_NS;
 
+/// Bytes of one value: Asterisk takes no line of 1,024.
+pub const LONGEST_VALUE: usize = 900;
+
 /// How far we are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
@@ -274,5 +277,5 @@ impl Session {
 
 /// May this be sent as a value? Line ends would start headers and actions of their own, NUL ends the line.
 pub fn is_one_line(value: &str) -> bool {
-    value.len() < 900 && !value.contains(['\r', '\n', '\0'])
+    value.len() <= LONGEST_VALUE && !value.contains(['\r', '\n', '\0'])
 }

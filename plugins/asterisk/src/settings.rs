@@ -6,6 +6,8 @@ use jackfield_sdk::{Error, Problem};
 use regex_lite::Regex;
 use serde::Deserialize;
 
+use crate::session::{LONGEST_VALUE, is_one_line};
+
 /// The settings as the manifest's schema has them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
@@ -75,9 +77,6 @@ pub fn problems(text: &str) -> Vec<Problem> {
                     message: "is empty; name the section of manager.conf to log in as".into(),
                 });
             }
-            if settings.username.contains(['\r', '\n', '\0']) {
-                found.push(Problem { path: "username".into(), message: "must be one line".into() });
-            }
             found
         }
         Err(problem) => vec![problem],
@@ -85,8 +84,13 @@ pub fn problems(text: &str) -> Vec<Problem> {
 }
 
 fn parse(text: &str) -> Result<Settings, Problem> {
-    serde_json::from_str(text)
-        .map_err(|error| Problem { path: String::new(), message: error.to_string() })
+    let settings: Settings = serde_json::from_str(text)
+        .map_err(|error| Problem { path: String::new(), message: error.to_string() })?;
+    if !is_one_line(&settings.username) {
+        let message = format!("must be one line of at most {LONGEST_VALUE} bytes");
+        return Err(Problem { path: "username".into(), message });
+    }
+    Ok(settings)
 }
 
 impl Rules {
@@ -188,5 +192,14 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].path, "extensions");
         assert_eq!(problems("{}")[0].path, "username");
+    }
+
+    #[test]
+    fn a_username_of_two_lines_is_not_even_read() {
+        for name in [r"u\r\nAction: Logoff", r"u\n", r"u\u0000"] {
+            let text = format!(r#"{{"username":"{name}"}}"#);
+            assert_eq!(problems(&text)[0].path, "username");
+            assert!(read(&text).unwrap_err().message.contains("one line"), "{name}");
+        }
     }
 }
