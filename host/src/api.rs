@@ -66,23 +66,29 @@ pub const MAX_STREAMS: usize = 256;
 type Decided = Pin<Box<dyn Future<Output = Result<Accepted, RequestError>> + Send>>;
 
 /// The way to the switch.
-pub struct Ask(Box<dyn Fn(Request, Actor) -> Decided + Send + Sync>);
+pub struct Ask {
+    decide: Box<dyn Fn(Request, Actor) -> Decided + Send + Sync>,
+    alive: Box<dyn Fn() -> bool + Send + Sync>,
+}
 
 impl Ask {
     /// Any way to decide requests.
     pub fn new<F: Future<Output = Result<Accepted, RequestError>> + Send + 'static>(
         ask: impl Fn(Request, Actor) -> F + Send + Sync + 'static,
     ) -> Self {
-        Self(Box::new(move |request, actor| Box::pin(ask(request, actor))))
+        let decide = Box::new(move |request, actor| Box::pin(ask(request, actor)) as Decided);
+        Self { decide, alive: Box::new(|| true) }
     }
 }
 
 impl From<SwitchHandle> for Ask {
     fn from(switch: SwitchHandle) -> Self {
-        Self::new(move |request, actor| {
-            let switch = switch.clone();
+        let asked = switch.clone();
+        let ask = Self::new(move |request, actor| {
+            let switch = asked.clone();
             async move { switch.request(request, actor).await }
-        })
+        });
+        Self { alive: Box::new(move || switch.is_alive()), ..ask }
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Host {
     stop_connectors: watch::Sender<bool>,
     api_task: JoinHandle<()>,
     switch_task: JoinHandle<()>,
+    /// Why the switch ended.
+    switch_ended: watch::Receiver<Option<String>>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -157,7 +159,15 @@ impl Host {
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stopping: stopping.clone(),
         }));
-        let switch_task = tokio::spawn(task.run());
+        let (tell_end, switch_ended) = watch::channel(None);
+        let switch_task = tokio::spawn(async move {
+            let why = match tokio::spawn(task.run()).await {
+                Ok(Ok(())) => "every connector's thread is gone".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic.to_string(),
+            };
+            tell_end.send_replace(Some(why));
+        });
         let (stop_connectors, stop) = watch::channel(false);
         let mut threads = Vec::new();
         for (plan, commands) in plans.into_iter().zip(outboxes) {
@@ -197,6 +207,7 @@ impl Host {
             stop_connectors,
             api_task,
             switch_task,
+            switch_ended,
             threads,
         })
     }
@@ -219,6 +230,21 @@ impl Host {
     /// What is committed.
     pub fn publisher(&self) -> Arc<Publisher> {
         Arc::clone(&self.publisher)
+    }
+
+    /// Returns when the host cannot do its work any more, with why. It does not recover: stop it.
+    pub async fn failed(&self) -> String {
+        let mut switch_ended = self.switch_ended.clone();
+        let writer = self.journal.writer();
+        tokio::select! {
+            // First, because a dead writer ends the switch too.
+            biased;
+            () = writer.ended() => "the journal's writer ended".to_owned(),
+            ended = switch_ended.wait_for(Option::is_some) => {
+                let why = ended.ok().and_then(|why| why.clone()).unwrap_or_default();
+                format!("the switch ended: {why}")
+            }
+        }
     }
 
     /// Stops everything; what was accepted is on disk afterwards.
@@ -278,12 +304,22 @@ pub async fn run(config: Config) -> anyhow::Result<u8> {
         }
     };
     tracing::info!(api = %host.api_addr(), ms = began.elapsed().as_millis() as u64, "ready");
-    signal().await?;
+    let code = tokio::select! {
+        signal = signal() => {
+            signal?;
+            SUCCESS
+        }
+        why = host.failed() => {
+            tracing::error!(why, "this host cannot go on");
+            complain(&format!("{why}; fix: start jackfield again, and report this with its log"));
+            FAILURE
+        }
+    };
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         () = host.stop() => {
             tracing::info!("stopped");
-            Ok(SUCCESS)
+            Ok(code)
         }
         again = signal() => {
             again?;

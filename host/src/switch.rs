@@ -76,6 +76,13 @@ impl SwitchHandle {
     }
 }
 
+impl SwitchHandle {
+    /// False: the switch has ended, and nothing can be asked any more.
+    pub fn is_alive(&self) -> bool {
+        !self.requests.is_closed()
+    }
+}
+
 impl FactsHandle {
     /// Hands facts over; waits while the switch is busy. False: the switch has ended.
     pub async fn tell(&self, inputs: Vec<Input>) -> bool {
@@ -121,10 +128,8 @@ impl Switch {
     }
 
     /// Works until no connector can tell anything any more, or the journal takes nothing any more.
-    pub async fn run(mut self) {
-        if let Err(error) = self.work().await {
-            tracing::error!(%error, "the switch ended");
-        }
+    pub async fn run(mut self) -> Result<(), AppendError> {
+        self.work().await
     }
 
     async fn work(&mut self) -> Result<(), AppendError> {
@@ -299,5 +304,21 @@ mod tests {
         let second = switch.switchboard.state().in_flight().next().unwrap().id;
         assert_eq!(delivered.try_recv().unwrap().command, second);
         assert!(delivered.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn without_a_journal_it_ends_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(&options(folder.path()), Zones::default()).unwrap();
+        let mut core = world::core(calls::State::default());
+        core.connect();
+        let clock = Clock::start();
+        let (switch, requests, facts) =
+            Switch::new(core.board, clock, journal.writer(), Inboxes::new());
+        assert!(requests.is_alive());
+        journal.writer().end_early();
+        assert_eq!(switch.run().await, Err(AppendError::Closed));
+        assert!(!requests.is_alive());
+        assert!(!facts.tell(vec![Input::Configured { connector: "hq".into() }]).await);
     }
 }

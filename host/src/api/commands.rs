@@ -67,7 +67,7 @@ pub(super) async fn accepted<S>(
     request: Request,
 ) -> Result<Accepted, Problem> {
     system::writable(api)?;
-    let accepted = (api.switch.0)(request, holder.actor()).await?;
+    let accepted = (api.switch.decide)(request, holder.actor()).await?;
     let mut committed = api.publisher.committed();
     let on_disk = committed.wait_for(|committed| *committed >= accepted.seq);
     match tokio::time::timeout(COMMIT, on_disk).await {

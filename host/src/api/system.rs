@@ -32,16 +32,22 @@ pub(super) struct Ready {
     as_of: u64,
 }
 
-/// Says that events can be written; no token needed. A PBX that is away does not make it fail.
+/// Says that events are made and can be written; no token needed. A PBX that is away does not make it fail.
 #[utoipa::path(get, path = "/readyz", tag = "system", responses(
     (status = 200, body = Ready),
-    (status = 503, description = "The journal cannot be written", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "The journal cannot be written, or the host's core has ended", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn readyz(
     State(api): State<ApiState>,
     _: Params<None>,
 ) -> Result<Json<Ready>, Problem> {
     writable(&api)?;
+    if !(api.switch.alive)() {
+        return Err(Problem::unavailable(
+            "The switch has ended: no events come any more.",
+            "Restart jackfield, and report this with its log.",
+        ));
+    }
     Ok(Json(Ready { status: "ready", as_of: *api.publisher.committed().borrow() }))
 }
 

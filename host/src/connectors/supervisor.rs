@@ -52,6 +52,8 @@ struct Supervisor {
     sight: Sight,
     /// Monotonic time of the last step.
     stepped: Duration,
+    /// The switch takes nothing any more: there is nobody to work for.
+    deaf: bool,
 }
 
 enum Instance {
@@ -117,6 +119,7 @@ impl Supervisor {
             ending: None,
             sight: Sight::default(),
             stepped: Duration::ZERO,
+            deaf: false,
         }
     }
 
@@ -167,6 +170,16 @@ impl Supervisor {
                 break;
             }
             self.step(batch).await;
+            if self.deaf {
+                let (message, fix) =
+                    ("the host's switch ended", "restart jackfield, and report this");
+                tracing::error!("{message}: this connector ends too");
+                self.show(|status, now| {
+                    status.set(StatusWord::Failed, message, now);
+                    status.fail(message, fix, now);
+                });
+                break;
+            }
         }
         for index in 0..self.links.len() {
             self.drop_link(index);
@@ -339,7 +352,7 @@ impl Supervisor {
         let Instance::Running(connector) = &mut self.instance else {
             let commands = batch.commands.into_iter();
             let outcomes = commands.map(|command| self.cannot(command)).collect();
-            self.around.switch.tell(outcomes).await;
+            self.tell(outcomes).await;
             return;
         };
         // Between inputs there is nothing to do but the wake-up, and only when it is due.
@@ -358,7 +371,7 @@ impl Supervisor {
             .iter()
             .map(|command| SwitchInput::CommandSent { command: *command })
             .collect();
-        self.around.switch.tell(sent).await;
+        self.tell(sent).await;
         self.carry_out(outcome).await;
     }
 
@@ -381,7 +394,7 @@ impl Supervisor {
         let mut blinded = None;
         for effect in outcome.effects {
             if told.len() >= FACTS_AT_ONCE {
-                self.around.switch.tell(std::mem::take(&mut told)).await;
+                self.tell(std::mem::take(&mut told)).await;
             }
             match effect {
                 Effect::Send { link, parts } => {
@@ -438,7 +451,7 @@ impl Supervisor {
             }
             told.push(self.notice(notice));
         }
-        self.around.switch.tell(told).await;
+        self.tell(told).await;
         let linked = self.links.iter().filter(|link| link.plan.required).all(Link::is_up);
         if !linked && self.sight.linked {
             let reason = blinded.unwrap_or_else(|| self.why_blind());
@@ -559,7 +572,7 @@ impl Supervisor {
         if std::mem::take(&mut self.sight).linked {
             let input =
                 SwitchInput::Disconnected { connector: self.id.clone(), reason: reason.to_owned() };
-            self.around.switch.tell(vec![input]).await;
+            self.tell(vec![input]).await;
         }
     }
 
@@ -583,9 +596,14 @@ impl Supervisor {
         SwitchInput::Notice { connector: Some(self.id.clone()), notice }
     }
 
-    async fn tell_notice(&self, code: &str, severity: Severity, message: String, fix: &str) {
+    async fn tell(&mut self, inputs: Vec<SwitchInput>) {
+        self.deaf |= !self.around.switch.tell(inputs).await;
+    }
+
+    async fn tell_notice(&mut self, code: &str, severity: Severity, message: String, fix: &str) {
         let notice = Notice { code: code.to_owned(), severity, message, fix: fix.to_owned() };
-        self.around.switch.tell(vec![self.notice(notice)]).await;
+        let notice = self.notice(notice);
+        self.tell(vec![notice]).await;
     }
 
     fn show(&self, change: impl FnOnce(&mut ConnectorStatus, Timestamp)) {

@@ -115,6 +115,18 @@ async fn a_full_queue_makes_append_wait() {
 }
 
 #[tokio::test]
+async fn a_writer_that_dies_is_noticed_by_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = open(folder.path());
+    let writer = journal.writer();
+    writer.end_early();
+    writer.ended().await;
+    assert!(matches!(writer.health(), Health::Failing { error, .. } if error.contains("restart")));
+    let (events, _) = traffic(1);
+    assert_eq!(writer.append(events).await, Err(AppendError::Closed));
+}
+
+#[tokio::test]
 async fn a_number_that_is_not_the_next_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, _) = open(folder.path());

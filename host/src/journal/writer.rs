@@ -73,6 +73,8 @@ struct Shared {
     wake: Condvar,
     room: Semaphore,
     health: watch::Sender<Health>,
+    /// The writer thread is gone.
+    ended: watch::Sender<bool>,
 }
 
 struct Queue {
@@ -129,6 +131,19 @@ impl JournalWriter {
         self.shared.health.subscribe()
     }
 
+    /// Returns when nothing is written any more.
+    pub async fn ended(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.shared.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// As if the writer thread had panicked.
+    #[cfg(test)]
+    pub(crate) fn end_early(&self) {
+        drop(Ending(Arc::clone(&self.shared)));
+        self.shared.wake.notify_all();
+    }
+
     pub(super) fn close(&self) {
         self.shared.queue().closing = true;
         self.shared.room.close();
@@ -161,15 +176,35 @@ pub(super) fn start(
         wake: Condvar::new(),
         room: Semaphore::new(MAX_QUEUED),
         health: watch::Sender::new(Health::Ok),
+        ended: watch::Sender::new(false),
     });
     let handle = JournalWriter { shared: Arc::clone(&shared), publisher: Arc::clone(&publisher) };
     let writer =
         Writer { shared, database, publisher, bounds, retention, looked_at: Instant::now() };
     let thread = std::thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || writer.run())
+        .spawn(move || {
+            let _ending = Ending(Arc::clone(&writer.shared));
+            writer.run();
+        })
         .map_err(|source| JournalError::File { path: "writer thread".into(), source })?;
     Ok((handle, thread))
+}
+
+/// Tells everybody when the writer thread ends, however it ends.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let early = !std::mem::replace(&mut self.0.queue().closing, true);
+        self.0.room.close();
+        if early {
+            let error = "its writer ended; this is a defect of jackfield: restart it".to_owned();
+            tracing::error!(error, "the journal takes nothing any more");
+            self.0.health.send_replace(Health::Failing { since: Time::now().into(), error });
+        }
+        self.0.ended.send_replace(true);
+    }
 }
 
 struct Writer {
