@@ -32,6 +32,8 @@ use crate::{
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A token that was taken back, or has expired, ends its streams within this time, busy or not.
+const RECHECK: Duration = Duration::from_secs(10);
 /// Events looked at before the client gets what came of them.
 const AT_ONCE: usize = 256;
 /// Values of one filter.
@@ -127,6 +129,7 @@ pub(super) async fn stream(
         snapshot: wanted.snapshot.then_some("requested"),
         greeted: false,
         quiet_until: Instant::now() + HEARTBEAT,
+        recheck_at: Instant::now() + RECHECK,
         committed,
         stopping,
         _permit: permit,
@@ -255,6 +258,7 @@ struct Stream {
     /// The client has seen a first frame: it knows its cursor.
     greeted: bool,
     quiet_until: Instant,
+    recheck_at: Instant,
     committed: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
@@ -264,7 +268,7 @@ impl Stream {
     /// The next bytes for the client; none: the stream ends.
     async fn next(&mut self) -> Option<String> {
         loop {
-            if *self.stopping.borrow() {
+            if *self.stopping.borrow() || !self.still_welcome() {
                 return None;
             }
             if let Some(reason) = self.snapshot.take() {
@@ -288,7 +292,7 @@ impl Stream {
                         return Some(frames);
                     }
                     if Instant::now() >= self.quiet_until {
-                        return self.still_welcome().then(|| self.heartbeat());
+                        return Some(self.heartbeat());
                     }
                     if nothing_new {
                         self.wait().await;
@@ -302,7 +306,7 @@ impl Stream {
         tokio::select! {
             _ = self.committed.changed() => {}
             _ = self.stopping.wait_for(|stopping| *stopping) => {}
-            () = tokio::time::sleep_until(self.quiet_until) => {}
+            () = tokio::time::sleep_until(self.quiet_until.min(self.recheck_at)) => {}
         }
     }
 
@@ -329,7 +333,12 @@ impl Stream {
     }
 
     /// A token may have been taken back since.
-    fn still_welcome(&self) -> bool {
+    fn still_welcome(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.recheck_at {
+            return true;
+        }
+        self.recheck_at = now + RECHECK;
         self.api.tokens.still_valid(&self.token, Time::now().into()).unwrap_or(false)
     }
 

@@ -179,3 +179,25 @@ async fn a_quiet_stream_beats_with_the_last_event_looked_at() {
         assert_eq!(chunk, "id: 0\nevent: heartbeat\ndata: {\"as_of\":0}\n\n");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_taken_back_ends_a_busy_stream_too() {
+    let world = World::new();
+    let token = world.token(Scope::Read);
+    let request = super::world::request("GET", "/v1/events", &token, None);
+    let response = tower::ServiceExt::oneshot(world.router.clone(), request).await.unwrap();
+    let mut body = response.into_body().into_data_stream();
+    let name = world.state.tokens.list().unwrap()[0].name.clone();
+    world.state.tokens.revoke(&name, crate::wire::Time::now().into()).unwrap();
+    world.core.lock().unwrap().connect();
+    let revoked = tokio::time::Instant::now();
+    for round in 0.. {
+        world.core.lock().unwrap().facts("hq", vec![leg(&format!("x{round}"))]);
+        world.settle().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        if futures_util::StreamExt::next(&mut body).await.is_none() {
+            break;
+        }
+        assert!(revoked.elapsed() < Duration::from_secs(15), "it still hears of calls");
+    }
+}
