@@ -158,7 +158,10 @@ impl Picture {
                 }
                 "QueueEntry" => {
                     let position = item.get("Position").parse().context("a position")?;
-                    places.entry(queue).or_default().insert(position, item.get("Uniqueid").to_owned());
+                    places
+                        .entry(queue)
+                        .or_default()
+                        .insert(position, item.get("Uniqueid").to_owned());
                 }
                 "QueueMember" => {
                     let seat = Seat {
@@ -172,8 +175,10 @@ impl Picture {
                 _ => {}
             }
         }
-        picture.waiting =
-            places.into_iter().map(|(queue, callers)| (queue, callers.into_values().collect())).collect();
+        picture.waiting = places
+            .into_iter()
+            .map(|(queue, callers)| (queue, callers.into_values().collect()))
+            .collect();
         Ok(picture)
     }
 }

@@ -98,7 +98,8 @@ impl Client {
     ) -> Result<(u16, Vec<(String, String)>, BufReader<TcpStream>)> {
         let mut stream = TcpStream::connect(self.address).await.context("cannot reach the API")?;
         let body = body.map(Value::to_string).unwrap_or_default();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         if !self.token.is_empty() {
             head += &format!("Authorization: Bearer {}\r\n", self.token);
         }
@@ -313,7 +314,12 @@ async fn read_stream(
                         kind.clear();
                         continue;
                     }
-                    came.push(Arc::new(Seen { id, kind: std::mem::take(&mut kind), data, at: Instant::now() }));
+                    came.push(Arc::new(Seen {
+                        id,
+                        kind: std::mem::take(&mut kind),
+                        data,
+                        at: Instant::now(),
+                    }));
                 }
                 _ => {}
             }

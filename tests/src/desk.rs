@@ -108,7 +108,13 @@ pub async fn seat_dynamic_agents(client: &Client, connector: &str) -> Result<()>
                 "interface": floor::interface_of(extension, Seats::Dynamic),
                 "name": floor::agent_name(extension),
             });
-            done(client, "POST", &format!("/v1/queues/lane{lane}/members?connector={connector}"), member).await?;
+            done(
+                client,
+                "POST",
+                &format!("/v1/queues/lane{lane}/members?connector={connector}"),
+                member,
+            )
+            .await?;
         }
     }
     Ok(())

@@ -140,12 +140,21 @@ impl Ledger {
             }
         };
         open("calls", self.live_calls.iter().cloned().collect());
-        open("legs", self.live_legs.iter().map(|(id, native)| format!("{id} {native:?}")).collect());
+        open(
+            "legs",
+            self.live_legs.iter().map(|(id, native)| format!("{id} {native:?}")).collect(),
+        );
         open("waits", self.waiting.iter().map(|(id, at)| format!("{id} {at:?}")).collect());
         open("commands", self.open_commands.iter().cloned().collect());
         let stays = || self.entries.iter();
-        open("offers", stays().filter(|(_, stay)| !stay.offers.is_empty()).map(|(id, _)| id.clone()).collect());
-        open("services", stays().filter(|(_, stay)| stay.in_service).map(|(id, _)| id.clone()).collect());
+        open(
+            "offers",
+            stays().filter(|(_, stay)| !stay.offers.is_empty()).map(|(id, _)| id.clone()).collect(),
+        );
+        open(
+            "services",
+            stays().filter(|(_, stay)| stay.in_service).map(|(id, _)| id.clone()).collect(),
+        );
         found
     }
 
@@ -165,7 +174,10 @@ impl Ledger {
         for thing in ["leg", "entry"] {
             let id = text(event, thing);
             // A leg's stay and service may be told after the leg's end, but nothing of the leg itself.
-            if kind.starts_with(&format!("{thing}.")) && kind != "leg.started" && self.ended.contains(id) {
+            if kind.starts_with(&format!("{thing}."))
+                && kind != "leg.started"
+                && self.ended.contains(id)
+            {
                 self.broken.push(format!("event {seq} {kind}: {id} has ended"));
             }
         }
@@ -176,6 +188,7 @@ impl Ledger {
             "caller" | "offer" | "service" => self.stay(event, kind),
             "command" => self.command(event, kind),
             "connector" if kind == "connector.disconnected" => self.blind.push(seq),
+            "notice" if is_loss(text(&event["data"], "code")) => self.blind.push(seq),
             "agent" if kind == "agent.state" => {
                 let state = text(&event["data"], "state").to_owned();
                 self.agent_states.insert(text(event, "agent").to_owned(), state);
@@ -189,12 +202,14 @@ impl Ledger {
         match (call, event["call_seq"].as_u64()) {
             ("", None) => {}
             ("", Some(_)) | (_, None) => {
-                self.broken.push(format!("event {}: call and call_seq do not go together", self.seq));
+                self.broken
+                    .push(format!("event {}: call and call_seq do not go together", self.seq));
             }
             (_, Some(number)) => {
                 let before = self.call_seqs.insert(call.to_owned(), number).unwrap_or(0);
                 if number != before + 1 {
-                    self.broken.push(format!("event {}: {call} {number} follows {before}", self.seq));
+                    self.broken
+                        .push(format!("event {}: {call} {number} follows {before}", self.seq));
                 }
                 if self.ended.contains(call) {
                     self.broken.push(format!("event {}: {call} has ended", self.seq));
@@ -224,7 +239,10 @@ impl Ledger {
         self.leg_calls.entry(leg.clone()).or_default().insert(text(event, "call").to_owned());
         match kind {
             "leg.started" => {
-                let native = (text(event, "connector").to_owned(), text(&event["data"], "native").to_owned());
+                let native = (
+                    text(event, "connector").to_owned(),
+                    text(&event["data"], "native").to_owned(),
+                );
                 if self.natives.insert(leg.clone(), native.clone()).is_some() {
                     self.broken.push(format!("event {}: {leg} began twice", self.seq));
                 }
@@ -356,8 +374,16 @@ impl Ledger {
             }
             _ => {}
         }
-        self.broken.extend(broken.into_iter().map(|what| format!("event {seq} {kind}: {entry} {what}")));
+        self.broken
+            .extend(broken.into_iter().map(|what| format!("event {seq} {kind}: {entry} {what}")));
     }
+}
+
+/// Notices that tell of bytes nobody has understood.
+fn is_loss(code: &str) -> bool {
+    const LOSSES: [&str; 5] =
+        ["input-quarantined", "input-skipped", "frame-too-long", "plugin-cold-start", "plugin-given-up"];
+    LOSSES.contains(&code)
 }
 
 /// A text of an event; empty when it is not there.

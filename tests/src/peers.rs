@@ -81,6 +81,7 @@ impl Drop for BadPeer {
 }
 
 const BANNER: &[u8] = b"Asterisk Call Manager/11.0.0\r\n";
+const SUCCESS: &str = "Response: Success\r\n";
 
 async fn misbehave(mut stream: TcpStream, manners: Manners) -> Result<()> {
     match manners {
@@ -114,9 +115,9 @@ async fn misbehave(mut stream: TcpStream, manners: Manners) -> Result<()> {
             loop {
                 let (action, id) = next_action(&mut reader).await?;
                 let answer = match (action.as_str(), manners) {
-                    ("challenge", _) => "Response: Success\r\nChallenge: 123456789\r\n".to_owned(),
+                    ("challenge", _) => format!("{SUCCESS}{id}Challenge: 123456789\r\n"),
                     ("login", Manners::HugeLine) => {
-                        writer.write_all(b"Response: Success\r\nMessage: ").await?;
+                        writer.write_all(format!("{SUCCESS}{id}Message: ").as_bytes()).await?;
                         let block = [b'x'; 64 * 1024];
                         for _ in 0..160 {
                             writer.write_all(&block).await?;
@@ -125,23 +126,21 @@ async fn misbehave(mut stream: TcpStream, manners: Manners) -> Result<()> {
                     }
                     ("queuestatus", Manners::ClosesInTheList) => {
                         let list = format!(
-                            "Response: Success\r\n{id}EventList: start\r\nMessage: Queue status will follow\r\n\r\nEvent: QueueParams\r\n{id}Queue: cut\r\nMax: 0\r\n"
+                            "{SUCCESS}{id}EventList: start\r\nMessage: Queue status will follow\r\n\r\nEvent: QueueParams\r\n{id}Queue: cut\r\nMax: 0\r\n"
                         );
                         writer.write_all(list.as_bytes()).await?;
                         return Ok(());
                     }
-                    _ => "Response: Success\r\nMessage: Authentication accepted\r\n".to_owned(),
+                    _ => format!("{SUCCESS}{id}Message: Authentication accepted\r\n"),
                 };
-                writer.write_all(format!("{answer}{id}\r\n").as_bytes()).await?;
+                writer.write_all(format!("{answer}\r\n").as_bytes()).await?;
             }
         }
     }
 }
 
 /// The action's name in lower case, and its `ActionID` line as it came.
-async fn next_action(
-    reader: &mut (impl AsyncBufReadExt + Unpin),
-) -> Result<(String, String)> {
+async fn next_action(reader: &mut (impl AsyncBufReadExt + Unpin)) -> Result<(String, String)> {
     let (mut action, mut id) = (String::new(), String::new());
     loop {
         let mut line = String::new();

@@ -1,10 +1,6 @@
 //! One caller's stay in one queue, as three witnesses tell it: Asterisk's queue_log, the phones, Jackfield.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use lab::QueueLogLine;
 
@@ -162,7 +158,9 @@ fn note(line: &QueueLogLine, visits: &mut Vec<Visit>) {
         }
         _ => {}
     }
-    let Some(visit) = visits.iter_mut().rev().find(|visit| visit.queue == line.queue) else { return };
+    let Some(visit) = visits.iter_mut().rev().find(|visit| visit.queue == line.queue) else {
+        return;
+    };
     match line.event.as_str() {
         "RINGNOANSWER" => *visit.refusals.get_or_insert(0) += 1,
         "CONNECT" => {

@@ -159,9 +159,12 @@ impl Jackfield {
         self.process.as_ref().map(Child::id)
     }
 
-    /// Waits until this connector sees its PBX live.
+    /// Waits until this connector sees its PBX live, and the first picture is committed.
     pub async fn connected(&self, id: &str) -> Result<()> {
-        self.status(id, |connector| text(connector, "status") == "connected").await.map(drop)
+        let is_there = |connector: &Value| {
+            text(connector, "status") == "connected" && !connector["resynced_at"].is_null()
+        };
+        self.status(id, is_there).await.map(drop)
     }
 
     /// Waits until the connector is as `wanted`, and returns it.
@@ -238,7 +241,8 @@ fn write_config(
     );
     for Connector { id, link, username, secret, extra } in connectors {
         let file = format!("{id}.secret");
-        let options = fs::File::options().write(true).create(true).truncate(true).mode(0o600).to_owned();
+        let options =
+            fs::File::options().write(true).create(true).truncate(true).mode(0o600).to_owned();
         std::io::Write::write_all(&mut options.open(folder.join(&file))?, secret.as_bytes())?;
         config += &format!(
             "\n[connectors.{id}]\nplugin = \"asterisk\"\nlinks.ami = {link}\nsecrets.ami = {{ file = \"{file}\" }}\n\

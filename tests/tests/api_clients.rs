@@ -40,14 +40,17 @@ async fn streams_that_are_not_read_hold_up_nobody() -> Result<()> {
     for number in 0..EVENTS {
         let paused = if number % 2 == 0 { "true" } else { "false" };
         let reason = format!("{number} {reason}");
-        let headers =
-            [("Interface", "PJSIP/u001"), ("Queue", "load"), ("Paused", paused), ("Reason", reason.as_str())];
+        let headers = [
+            ("Interface", "PJSIP/u001"),
+            ("Queue", "load"),
+            ("Paused", paused),
+            ("Reason", reason.as_str()),
+        ];
         ami.action("QueuePause", &headers).await?;
     }
     let told = Instant::now();
-    let count = |events: &Events| {
-        events.all().iter().filter(|seen| seen.kind.ends_with("paused")).count()
-    };
+    let count =
+        |events: &Events| events.all().iter().filter(|seen| seen.kind.ends_with("paused")).count();
     while count(&events) < EVENTS {
         let place = events.place();
         events.next(place, "all pauses", SOON, |_| true).await?;
@@ -91,7 +94,18 @@ async fn sleeper(client: &Client) -> Result<TcpStream> {
 async fn a_host_without_a_pbx_answers_and_refuses_as_it_should() -> Result<()> {
     let jackfield = Jackfield::start(&[], "").await?;
     let client = &jackfield.client;
-    for path in ["/healthz", "/readyz", "/v1/version", "/v1/connectors", "/v1/agents", "/v1/queues", "/v1/calls", "/v1/extensions", "/v1/plugins", "/openapi.json"] {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/v1/version",
+        "/v1/connectors",
+        "/v1/agents",
+        "/v1/queues",
+        "/v1/calls",
+        "/v1/extensions",
+        "/v1/plugins",
+        "/openapi.json",
+    ] {
         client.get(path).await?;
     }
     let stranger = Client { token: String::new(), ..client.clone() };
@@ -103,7 +117,8 @@ async fn a_host_without_a_pbx_answers_and_refuses_as_it_should() -> Result<()> {
     }
     let nobody = client.request("GET", "/v1/agents/nobody", &[], None).await?;
     ensure!(nobody.status == 404, "{}", nobody.body);
-    let wrong = client.request("PUT", "/v1/agents/a", &[], Some(&serde_json::json!({ "nam": 1 }))).await?;
+    let wrong =
+        client.request("PUT", "/v1/agents/a", &[], Some(&serde_json::json!({ "nam": 1 }))).await?;
     ensure!((400..500).contains(&wrong.status), "{} {}", wrong.status, wrong.body);
     Ok(())
 }

@@ -87,7 +87,10 @@ async fn every_command_is_done(release: Release, account: ManagerUser) -> Result
 async fn probes(scene: &Scene) -> Result<()> {
     let answer = scene.done("POST", "/v1/connectors/hq/probe", Value::Null).await?;
     ensure!(!answer["commands"][0]["detail"].is_null(), "a probe that found nothing: {answer}");
-    println!("probe: {} findings", answer["commands"][0]["detail"]["findings"].as_array().map_or(0, Vec::len));
+    println!(
+        "probe: {} findings",
+        answer["commands"][0]["detail"]["findings"].as_array().map_or(0, Vec::len)
+    );
     for scope in ["queues", "all"] {
         scene.done("POST", "/v1/connectors/hq/resync", json!({ "scope": scope })).await?;
     }
@@ -145,7 +148,9 @@ async fn people(scene: &Scene) -> Result<()> {
         ensure!(seat.dynamic && seat.paused && seat.reason == "lunch", "{queue}: {seat:?}");
     }
     let on_break = |seen: &Seen| {
-        seen.kind == "agent.status" && seen.data["agent"] == "three" && seen.data["data"]["status"] == "on-break"
+        seen.kind == "agent.status"
+            && seen.data["agent"] == "three"
+            && seen.data["data"]["status"] == "on-break"
     };
     scene.events.wait("the break", SOON, on_break).await?;
     scene.done("POST", "/v1/agents/three/unpause", json!({ "queue": "sales" })).await?;
@@ -159,7 +164,9 @@ async fn people(scene: &Scene) -> Result<()> {
     ensure!(scene.seat("sales", "PJSIP/1003").await?.is_none(), "still in sales");
     // The PBX answers before it tells.
     let is_out = |seen: &Seen| {
-        seen.kind == "agent.status" && seen.data["agent"] == "three" && seen.data["data"]["status"] == "logged-out"
+        seen.kind == "agent.status"
+            && seen.data["agent"] == "three"
+            && seen.data["data"]["status"] == "logged-out"
     };
     scene.events.next(place, "the logout", SOON, is_out).await?;
     Ok(())
@@ -174,13 +181,17 @@ async fn refusals(scene: &Scene) -> Result<()> {
     ensure!(command["status"] == "failed", "{command}");
     ensure!(command["problem"]["code"] == "member-not-dynamic", "{command}");
     ensure!(text(&command["problem"], "message").contains("queues.conf"), "{command}");
-    let injected = json!({ "interface": "PJSIP/1003\r\n\r\nAction: Command\r\nCommand: core stop now" });
+    let injected =
+        json!({ "interface": "PJSIP/1003\r\n\r\nAction: Command\r\nCommand: core stop now" });
     let path = "/v1/queues/sales/members";
     let answer = scene.client.command("POST", path, Some(&injected)).await?;
-    let is_refused = (400..500).contains(&answer.status)
-        || answer.body["commands"][0]["status"] == "rejected";
+    let is_refused =
+        (400..500).contains(&answer.status) || answer.body["commands"][0]["status"] == "rejected";
     ensure!(is_refused, "{} {}", answer.status, answer.body);
-    let answer = scene.client.command("POST", "/v1/queues/nosuch/members", Some(&json!({ "interface": "x" }))).await?;
+    let answer = scene
+        .client
+        .command("POST", "/v1/queues/nosuch/members", Some(&json!({ "interface": "x" })))
+        .await?;
     ensure!(answer.status == 404, "{} {}", answer.status, answer.body);
     ensure!(Picture::of(&scene.site.pbx).await?.members == before.members, "something changed");
     Ok(())
@@ -195,7 +206,12 @@ async fn repetitions(scene: &Scene) -> Result<()> {
     scene.done("DELETE", "/v1/queues/sales/members?interface=PJSIP%2F1003", Value::Null).await?;
     let second = scene.client.request("POST", path, &headers, Some(&body)).await?;
     ensure!(second.body["repeated"] == true, "{}", second.body);
-    ensure!(first.body["command_ids"] == second.body["command_ids"], "{} {}", first.body, second.body);
+    ensure!(
+        first.body["command_ids"] == second.body["command_ids"],
+        "{} {}",
+        first.body,
+        second.body
+    );
     ensure!(scene.seat("sales", "PJSIP/1003").await?.is_none(), "it was done again");
     Ok(())
 }

@@ -34,7 +34,8 @@ async fn jackfield_tells_every_call_as_the_queue_log_and_the_phones_do() -> Resu
         Site::start("south", &tree, floor::pbx_config()).await?,
     ];
     let connectors = sites.each_ref().map(Site::connector);
-    let jackfield = Jackfield::start(&connectors, &desk::agents_config(&["north", "south"])).await?;
+    let jackfield =
+        Jackfield::start(&connectors, &desk::agents_config(&["north", "south"])).await?;
     let events = jackfield.events().await?;
     let mut lanes = Vec::new();
     for (index, site) in sites.iter().enumerate() {
@@ -96,7 +97,8 @@ async fn play((site, mut lane, mut dice, kinds): Hand<'_>) -> Result<Vec<(String
 
 /// Callers of sipp: half are answered by its agents in `load`, half give up in `sales`.
 async fn bulk(site: &Site, tree: &Tree, folder: &TempDir) -> Result<()> {
-    let agents = Sipp { pause: Duration::from_millis(200), ..Sipp::agents(site.pbx.ports().load_agents) };
+    let agents =
+        Sipp { pause: Duration::from_millis(200), ..Sipp::agents(site.pbx.ports().load_agents) };
     let agents = agents.start(tree, site.pbx.sip(), folder.path())?;
     let calls = u32::try_from(scaled(BULK) / 4)?;
     let answered = Sipp { calls_per_second: 2, ..Sipp::callers("803", calls) };
@@ -159,7 +161,12 @@ impl Report {
             let nothing = Vec::new();
             let stream = visits.get(&(site.clone(), told.uniqueid.clone())).unwrap_or(&nothing);
             let who = (site.clone(), told.uniqueid.clone());
-            self.note(&who, &format!("{:?}: phones against stream", told.kind), &told.visits, stream);
+            self.note(
+                &who,
+                &format!("{:?}: phones against stream", told.kind),
+                &told.visits,
+                stream,
+            );
         }
     }
 
@@ -242,8 +249,14 @@ async fn figures_equal_the_log(client: &Client, site: &Site) -> Result<()> {
     let queues = desk::queues(client, &site.id).await?;
     for (name, (offered, answered, lost)) in counted {
         let figures = &queues.get(&name).with_context(|| format!("no queue {name}"))?["figures"];
-        println!("{} {name}: {offered} offered, {answered} answered, {lost} not; REST {figures}", site.id);
-        ensure!(figures["offered"] == offered && figures["answered"] == answered, "{name}: {figures}");
+        println!(
+            "{} {name}: {offered} offered, {answered} answered, {lost} not; REST {figures}",
+            site.id
+        );
+        ensure!(
+            figures["offered"] == offered && figures["answered"] == answered,
+            "{name}: {figures}"
+        );
     }
     Ok(())
 }

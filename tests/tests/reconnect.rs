@@ -151,7 +151,12 @@ async fn after_a_restart_all_is_as_before(crash: bool) -> Result<()> {
     ensure!(ledger.broken.is_empty(), "{}", ledger.broken.join("\n"));
     let after = Picture::of(&site.pbx).await?;
     ensure!(after.channels.is_empty(), "{:?}", after.channels);
-    ensure!(before.members == after.members, "before {:?}\nafter {:?}", before.members, after.members);
+    ensure!(
+        before.members == after.members,
+        "before {:?}\nafter {:?}",
+        before.members,
+        after.members
+    );
     for agent in desk::agents(&jackfield.client).await? {
         if ["hq-1008", "hq-1001"].contains(&text(&agent, "id")) {
             ensure!(agent["status"] == "on-break" && agent["status_reason"] == "lunch", "{agent}");

@@ -1,8 +1,13 @@
-//! A host that is killed with -9 in the middle of traffic goes on where it stopped.
+//! A host that is killed with -9 in the middle of traffic goes on where it stopped, and so does a connector
+//! that is stopped in the middle of a step.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::{Result, ensure};
+use futures_util::future::try_join_all;
 use jackfield_tests::{
     ami::Picture,
     chance::{Dice, scaled},
@@ -10,7 +15,8 @@ use jackfield_tests::{
     desk,
     floor::{self, Kind, LANES, Lane, SOON},
     ledger::Ledger,
-    world::{Jackfield, Site, tree},
+    visit,
+    world::{Connector, Jackfield, Site, tree},
 };
 use lab::Release;
 
@@ -22,7 +28,8 @@ async fn a_client_misses_no_number_when_the_host_is_killed() -> Result<()> {
     let Some(tree) = tree(Release::Asterisk22) else { return Ok(()) };
     let mut dice = Dice::new("survives");
     let site = Site::start("hq", &tree, floor::pbx_config()).await?;
-    let mut jackfield = Jackfield::start(&[site.connector()], &desk::agents_config(&["hq"])).await?;
+    let mut jackfield =
+        Jackfield::start(&[site.connector()], &desk::agents_config(&["hq"])).await?;
     jackfield.connected("hq").await?;
     desk::seat_dynamic_agents(&jackfield.client, "hq").await?;
     let mut lanes = Vec::new();
@@ -32,18 +39,19 @@ async fn a_client_misses_no_number_when_the_host_is_killed() -> Result<()> {
     }
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let pbx = &site.pbx;
-    let traffic = futures_util::future::try_join_all(lanes.into_iter().map(|(mut lane, mut dice)| {
-        let stopped = stopped.clone();
-        async move {
-            let mut calls = 0;
-            while !*stopped.borrow() {
-                let index = usize::try_from(dice.below(Kind::ALL.len() as u64))?;
-                lane.play(pbx, Kind::ALL[index], &mut dice).await?;
-                calls += 1;
+    let traffic =
+        try_join_all(lanes.into_iter().map(|(mut lane, mut dice)| {
+            let stopped = stopped.clone();
+            async move {
+                let mut calls = 0;
+                while !*stopped.borrow() {
+                    let index = usize::try_from(dice.below(Kind::ALL.len() as u64))?;
+                    lane.play(pbx, Kind::ALL[index], &mut dice).await?;
+                    calls += 1;
+                }
+                anyhow::Ok(calls)
             }
-            anyhow::Ok(calls)
-        }
-    }));
+        }));
     let deaths = scaled(DEATHS);
     let killing = async {
         // What the client has, over all connections.
@@ -92,4 +100,99 @@ async fn a_client_misses_no_number_when_the_host_is_killed() -> Result<()> {
 fn keep(had: &mut Vec<Arc<Seen>>, events: &Events) -> u64 {
     had.extend(events.all());
     had.last().map_or(0, |seen| seen.id)
+}
+
+/// Calls in full while the connector traps.
+const TRAPPED_CALLS: usize = 200;
+
+/// The real component on a real Asterisk with a millisecond for a step: on a busy machine every so many steps is
+/// stopped wherever it is, bytes half read. What was not lost aloud must be as true as ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connector_that_traps_in_the_middle_of_traffic_misses_nothing() -> Result<()> {
+    let Some(tree) = tree(Release::Asterisk22) else { return Ok(()) };
+    let mut dice = Dice::new("traps");
+    let site = Site::start("hq", &tree, floor::pbx_config()).await?;
+    let hasty = Connector { extra: "limits = { step_ms = 1 }\n".to_owned(), ..site.connector() };
+    let jackfield = Jackfield::start(&[hasty], &desk::agents_config(&["hq"])).await?;
+    jackfield.connected("hq").await?;
+    let events = jackfield.events().await?;
+    desk::seat_dynamic_agents(&jackfield.client, "hq").await?;
+    let hurry = Hurry::start();
+    let mut lanes = Vec::new();
+    for lane in 0..LANES {
+        let lane = Lane::start(&site.pbx, lane, &format!("0302{lane}")).await?;
+        lanes.push((lane, dice.fork()));
+    }
+    let pbx = &site.pbx;
+    let each = scaled(TRAPPED_CALLS) / LANES;
+    let played = try_join_all(lanes.into_iter().map(|(mut lane, mut dice)| async move {
+        let mut played = Vec::new();
+        for _ in 0..each {
+            let index = usize::try_from(dice.below(Kind::ALL.len() as u64))?;
+            played.push(lane.play(pbx, Kind::ALL[index], &mut dice).await?);
+        }
+        anyhow::Ok(played)
+    }))
+    .await?
+    .concat();
+    drop(hurry);
+    let ledger = Ledger::quiet(&[], &events, SOON).await?;
+    ensure!(ledger.broken.is_empty(), "{}", ledger.broken.join("\n"));
+    let connector = jackfield.client.get("/v1/connectors/hq").await?;
+    let counters = &connector["counters"];
+    println!("{} calls, counters {counters}", played.len());
+    for seen in events.all().iter().filter(|seen| seen.kind == "notice") {
+        println!("{}", seen.data["data"]["message"]);
+    }
+    ensure!(counters["traps"].as_u64().is_some_and(|traps| traps > 0), "nothing trapped: {counters}");
+    ensure!(connector["status"] == "connected", "{connector}");
+
+    let (visits, partly) = (ledger.visits(), ledger.seen_partly());
+    let mut differences = Vec::new();
+    let mut whole = 0;
+    for told in &played {
+        let native = ("hq".to_owned(), told.uniqueid.clone());
+        if partly.contains(&native) {
+            continue;
+        }
+        whole += 1;
+        let nothing = Vec::new();
+        let stream = visits.get(&native).unwrap_or(&nothing);
+        for found in visit::differences(&told.visits, stream) {
+            differences.push(format!("{} {:?}: {found}", told.uniqueid, told.kind));
+        }
+    }
+    println!("{whole} calls seen whole");
+    ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    let picture = Picture::of(&site.pbx).await?;
+    let seats = desk::seats(&desk::queues(&jackfield.client, "hq").await?);
+    ensure!(seats == picture.members, "REST {seats:?}\nPBX {:?}", picture.members);
+    Ok(())
+}
+
+/// For each processor.
+const HURRIED: usize = 8;
+
+/// Threads that want the processors too, so that steps are interrupted.
+struct Hurry(Arc<AtomicBool>);
+
+impl Hurry {
+    fn start() -> Hurry {
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..HURRIED * std::thread::available_parallelism().map_or(2, usize::from) {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        Hurry(stop)
+    }
+}
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -167,7 +167,8 @@ impl Stage<'_> {
         ringing.call.answered(SOON).await?;
         let agent = &self.lane.agent(ringing).phone;
         let call_id = ringing.call.call_id();
-        let audio = |heard: &lab::Heard| heard.sound == lab::Sound::Audio && heard.call_id == call_id;
+        let audio =
+            |heard: &lab::Heard| heard.sound == lab::Sound::Audio && heard.call_id == call_id;
         agent.hears(SOON, audio).await?;
         Ok(())
     }
