@@ -315,6 +315,8 @@ struct Session {
     wishes_wait: bool,
     /// The PBX has restarted and the wishes were not compared yet.
     restarted: bool,
+    /// What was to be put back when sight was lost, and was not compared with a picture yet.
+    unfinished: BTreeSet<MemberRef>,
     bracket: Option<Bracket>,
     ended: EndedLegs,
     /// Facts about legs that were not seen yet.

@@ -1,12 +1,17 @@
 //! Commands: accepted, sent, ended exactly once.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::{Accepted, Output, Refusal, Request, Switchboard, agents::no_agent};
+use super::{
+    Accepted, Output, Refusal, Request, Switchboard, agents::no_agent, seats::MOST_RESTORING,
+};
 use crate::{
     Actor, AgentId, Body, CommandId, ConnectorId, QueueId, Timestamp,
     event::{About, CommandEnd, Problem},
-    fact::{Member, Membership},
+    fact::{Member, MemberRef, Membership},
     state::Command,
 };
 
@@ -439,10 +444,17 @@ impl Switchboard {
             };
             command.actor == Actor::Host && command.ended.as_ref().filter(unknown).is_some()
         };
-        let cut = self.state.commands().filter(cut);
-        let cut: BTreeSet<ConnectorId> = cut.map(|command| command.connector.clone()).collect();
-        for connector in cut {
-            self.session(&connector).restarted = true;
+        let mut all: BTreeMap<ConnectorId, Vec<MemberRef>> = BTreeMap::new();
+        for command in self.state.commands().filter(cut) {
+            let [queue, interface] = ["queue", "interface"]
+                .map(|name| value(&command.arguments, name).unwrap_or_default().to_owned());
+            all.entry(command.connector.clone()).or_default().push(MemberRef { queue, interface });
+        }
+        for (connector, members) in all {
+            let session = self.session(&connector);
+            // As many as there may be at once: others may have waited, and nobody knows which.
+            session.restarted |= members.len() >= MOST_RESTORING;
+            session.unfinished.extend(members);
         }
     }
 }

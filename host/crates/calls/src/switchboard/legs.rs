@@ -147,7 +147,8 @@ impl Switchboard {
                 if facts.len() < MOST_EARLY_FACTS {
                     facts.push((sight.at_pbx, fact()));
                 }
-                // Legs that never start must not keep the place for ever; native ids grow with time.
+                // Legs that never start must not keep the place for ever. The first by name makes room, new or
+                // old: so many legs that never start are a fault, and a picture mends what is lost.
                 if session.early.len() > MOST_EARLY {
                     session.early.pop_first();
                 }

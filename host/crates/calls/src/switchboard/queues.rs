@@ -163,9 +163,24 @@ impl Switchboard {
         exit: QueueExit,
         evidence: String,
     ) {
-        let Some(entry) = self.state.entry(entry).filter(|entry| entry.is_waiting()) else {
-            return;
-        };
+        let Some((queue, position)) = self.depart(sight, entry, exit, evidence) else { return };
+        let waiting = self.state.queue(queue).into_iter().flat_map(|queue| &queue.waiting);
+        let behind: Vec<EntryId> =
+            waiting.filter(|(at, _)| *at > position).map(|(_, entry)| *entry).collect();
+        for (entry, position) in behind.into_iter().zip(position..) {
+            self.place(sight, entry, position);
+        }
+    }
+
+    /// Ends a wait; whoever is behind stays where they are until they are placed.
+    pub(super) fn depart(
+        &mut self,
+        sight: &Sight,
+        entry: EntryId,
+        exit: QueueExit,
+        evidence: String,
+    ) -> Option<(QueueId, u32)> {
+        let entry = self.state.entry(entry).filter(|entry| entry.is_waiting())?;
         let (queue, position) = (entry.queue, entry.position);
         let body = Body::CallerLeft {
             exit,
@@ -175,12 +190,7 @@ impl Switchboard {
         };
         let about = self.about_entry(entry);
         self.saw(sight, about, body);
-        let waiting = self.state.queue(queue).into_iter().flat_map(|queue| &queue.waiting);
-        let behind: Vec<EntryId> =
-            waiting.filter(|(at, _)| *at > position).map(|(_, entry)| *entry).collect();
-        for (entry, position) in behind.into_iter().zip(position..) {
-            self.place(sight, entry, position);
-        }
+        Some((queue, position))
     }
 
     /// Puts the callers of a queue in this order; who is not in it stays behind them in the old order.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Sight, Switchboard};
 use crate::{
-    Body, ConnectorId, EntryId, Fact, QueueId,
+    Body, ConnectorId, EntryId, Fact, QueueId, Timestamp,
     event::About,
     fact::{MemberRef, Pbx, QueueExit, RawCause, ServiceEnd},
 };
@@ -100,7 +100,7 @@ impl Switchboard {
         for connector in connected {
             self.disconnected(&connector, "the host was started again".to_owned());
             // At once, so that it is told even if the host stops again before the connector is back.
-            let body = Body::ObservationGap { from: blind_from, to: self.now.wall };
+            let body = self.gap_since(blind_from);
             self.know(Some(&connector), About::default(), body);
         }
     }
@@ -122,16 +122,15 @@ impl Switchboard {
 
     pub(super) fn disconnected(&mut self, connector: &ConnectorId, reason: String) {
         let session = self.session(connector);
-        // What was not put back yet is put back after the next picture.
-        session.restarted |= !session.restoring.is_empty() || !session.to_restore.is_empty();
+        // What was not put back yet, and only that, is put back after the next picture.
+        session.unfinished.append(&mut session.to_restore);
+        session.unfinished.extend(std::mem::take(&mut session.restoring).into_values());
         session.pbx = None;
         session.resynced = false;
         session.wishes_wait = false;
         session.bracket = None;
         session.early.clear();
         session.full_told.clear();
-        session.to_restore.clear();
-        session.restoring.clear();
         if self.state.connector(connector).is_some_and(|connector| connector.connected) {
             let body = Body::ConnectorDisconnected { reason };
             self.know(Some(connector), About::default(), body);
@@ -174,9 +173,15 @@ impl Switchboard {
         let since = known.map(|connector| connector.since);
         self.know(Some(connector), About::default(), Body::ConnectorConnected { pbx });
         if let Some(from) = since {
-            let body = Body::ObservationGap { from, to: self.now.wall };
+            let body = self.gap_since(from);
             self.know(Some(connector), About::default(), body);
         }
+    }
+
+    /// Nothing was seen from then until now; a clock that was set back makes that no time at all.
+    fn gap_since(&self, from: Timestamp) -> Body {
+        let to = self.now.wall;
+        Body::ObservationGap { from: from.min(to), to }
     }
 
     /// Marks what a live fact is about, so that an open picture does not undo it.
@@ -301,7 +306,8 @@ impl Switchboard {
         let bracket = self.session(&connector).bracket.take();
         let corrections = bracket.map_or(so_far, |bracket| bracket.corrections);
         let session = self.session(&connector);
-        session.resynced = true;
+        // A part of the PBX is not the PBX.
+        session.resynced |= scope == "all";
         session.wishes_wait |= queues;
         self.connect(&connector);
         self.know(Some(&connector), About::default(), Body::Resynced { scope, corrections });
@@ -322,9 +328,16 @@ impl Switchboard {
                 }
             }
         }
+        // First all leave, then whoever stays moves up once.
+        let mut thinned = BTreeSet::new();
         for entry in gone {
             self.cancel_offers(sight, entry);
-            self.leave(sight, entry, QueueExit::Unknown, "absent-from-picture".to_owned());
+            let evidence = "absent-from-picture".to_owned();
+            let left = self.depart(sight, entry, QueueExit::Unknown, evidence);
+            thinned.extend(left.map(|(queue, _)| queue));
+        }
+        for queue in thinned {
+            self.reorder(sight, queue, &[]);
         }
     }
 

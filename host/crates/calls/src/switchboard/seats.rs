@@ -12,7 +12,7 @@ const MOST_MEMBERS: usize = 100_000;
 /// Extensions of one connector.
 const MOST_EXTENSIONS: usize = 100_000;
 /// Restoring commands under way at one connector.
-const MOST_RESTORING: usize = 100;
+pub(super) const MOST_RESTORING: usize = 100;
 
 pub(super) fn name_of(member: &Member) -> MemberRef {
     MemberRef { queue: member.queue.clone(), interface: member.interface.clone() }
@@ -155,6 +155,7 @@ impl Switchboard {
     pub(super) fn compare_wishes(&mut self, connector: &ConnectorId) {
         let session = self.session(connector);
         let restarted = std::mem::take(&mut session.restarted);
+        let unfinished = std::mem::take(&mut session.unfinished);
         if restarted {
             session.to_restore.clear();
             session.restoring.clear();
@@ -163,13 +164,14 @@ impl Switchboard {
             self.state.desired(connector).map(|(member, _)| member.clone()).collect();
         let mut wanted = std::collections::BTreeSet::new();
         for member in wishes {
-            let keep = if restarted {
+            let lost = restarted || unfinished.contains(&member);
+            let keep = if lost {
                 self.restores(connector, &member.queue)
             } else {
                 self.putting_back(connector, &member)
             };
             if keep {
-                if restarted {
+                if lost {
                     self.session(connector).to_restore.insert(member.clone());
                 }
                 wanted.insert(member);
