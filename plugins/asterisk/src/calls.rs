@@ -3,7 +3,7 @@
 //! A *leg* is a channel with a device at its far end. `Local/` channels and Asterisk's helpers are no legs:
 //! they are kept, because a phone behind a `Local/` pair talks through it, but they are never told.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jackfield_sdk::{Cause, Fact, Leg, LegEnded, LegParty, LegPeers, LegState, Party, Transfer};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ const HELPERS: [&str; 12] = [
     "Bridge",
 ];
 
-/// So many ended channels are remembered, so that a late event brings none back.
+/// At least so many ended channels are remembered, so that a late event brings none back.
 const REMEMBERED: usize = 512;
 
 /// The fourteen headers of a channel that was told in full.
@@ -99,11 +99,13 @@ pub struct Channel {
 /// How a channel ended, kept for those who ask a little later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ended {
-    id: String,
     /// Q.850.
     pub cause: u16,
     /// How dialling it ended.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dial_status: String,
+    /// Counts those that ended.
+    number: u64,
 }
 
 /// All channels and bridges.
@@ -113,7 +115,8 @@ pub struct Calls {
     bridges: BTreeMap<String, BTreeSet<String>>,
     /// The halves of `Local/` pairs, by their common name.
     pairs: BTreeMap<String, [Option<String>; 2]>,
-    ended: VecDeque<Ended>,
+    ended: BTreeMap<String, Ended>,
+    ended_so_far: u64,
 }
 
 impl Calls {
@@ -124,7 +127,7 @@ impl Calls {
 
     /// How this channel ended, if that was lately.
     pub fn ended(&self, id: &str) -> Option<&Ended> {
-        self.ended.iter().rev().find(|ended| ended.id == id)
+        self.ended.get(id)
     }
 
     /// Is it a leg that lives?
@@ -308,15 +311,8 @@ impl Calls {
                 }
             }
         }
-        if self.ended.len() == REMEMBERED {
-            self.ended.pop_front();
-        }
         let dial_status = channel.dial_status.clone();
-        self.ended.push_back(Ended {
-            id: id.into(),
-            cause: cause.q850,
-            dial_status: channel.dial_status,
-        });
+        self.remember(id, cause.q850, channel.dial_status);
         if !channel.hidden {
             let given_up = channel.state != "answered"
                 && ["CANCEL", "NOANSWER"].contains(&dial_status.as_str());
@@ -329,6 +325,16 @@ impl Calls {
             out.fact(Fact::LegEnded(LegEnded { leg: id.into(), cause, ended_by: ended_by.into() }));
         }
         true
+    }
+
+    fn remember(&mut self, id: &str, cause: u16, dial_status: String) {
+        self.ended_so_far += 1;
+        self.ended.insert(id.into(), Ended { cause, dial_status, number: self.ended_so_far });
+        // The oldest go together, so that not each end has to look for them.
+        if self.ended.len() >= REMEMBERED + REMEMBERED / 4 {
+            let last = self.ended_so_far - REMEMBERED as u64;
+            self.ended.retain(|_, ended| ended.number > last);
+        }
     }
 
     /// A channel entered a bridge.

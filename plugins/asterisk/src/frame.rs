@@ -26,13 +26,15 @@ pub fn next<'a>(data: &'a [u8], headers: &mut Vec<Header<'a>>) -> Next {
     // Where the line at hand begins, and its first colon.
     let (mut line, mut colon) = (start, None);
     for (number, block) in data[start..].chunks(16).enumerate() {
-        let mut marks = marks(block);
-        while marks != 0 {
-            let at = start + number * 16 + marks.trailing_zeros() as usize;
-            marks &= marks - 1;
-            if data[at] == b':' {
-                colon.get_or_insert(at);
-                continue;
+        let base = start + number * 16;
+        let Marks { mut colons, mut ends } = marks(block);
+        while ends != 0 {
+            let bit = ends.trailing_zeros();
+            let (before, at) = (colons & ((1 << bit) - 1), base + bit as usize);
+            ends &= ends - 1;
+            colons &= !before;
+            if colon.is_none() && before != 0 {
+                colon = Some(base + before.trailing_zeros() as usize);
             }
             // A CR or an LF alone belongs to the value.
             if at == line || data[at - 1] != b'\r' {
@@ -51,12 +53,22 @@ pub fn next<'a>(data: &'a [u8], headers: &mut Vec<Header<'a>>) -> Next {
             });
             line = at + 1;
         }
+        if colon.is_none() && colons != 0 {
+            colon = Some(base + colons.trailing_zeros() as usize);
+        }
     }
     if start > 0 && start == data.len() { Next::Blank(start) } else { Next::Incomplete }
 }
 
-/// A bit for each colon and each LF in a block of at most 16 bytes, the lowest for its first byte.
-fn marks(block: &[u8]) -> u32 {
+/// A bit for each byte of a block of at most 16, the lowest for the first.
+#[derive(Debug, PartialEq, Eq)]
+struct Marks {
+    colons: u32,
+    /// LF, which ends a line behind a CR.
+    ends: u32,
+}
+
+fn marks(block: &[u8]) -> Marks {
     match block.try_into() {
         Ok(whole) => marks_of_16(whole),
         Err(_) => {
@@ -68,28 +80,28 @@ fn marks(block: &[u8]) -> u32 {
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-fn marks_of_16(block: &[u8; 16]) -> u32 {
-    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128_or};
+fn marks_of_16(block: &[u8; 16]) -> Marks {
+    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2};
 
     let half = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().expect("eight bytes"));
     let block = u64x2(half(0), half(8));
-    let found = v128_or(u8x16_eq(block, u8x16_splat(b':')), u8x16_eq(block, u8x16_splat(b'\n')));
-    u32::from(u8x16_bitmask(found))
+    let places = |byte| u32::from(u8x16_bitmask(u8x16_eq(block, u8x16_splat(byte))));
+    Marks { colons: places(b':'), ends: places(b'\n') }
 }
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-fn marks_of_16(block: &[u8; 16]) -> u32 {
-    // Simple enough for compilers to do all bytes at once.
-    let mut found = [0_u8; 16];
-    for (found, byte) in found.iter_mut().zip(block) {
-        *found = u8::from(*byte == b':' || *byte == b'\n');
-    }
-    // The product gathers the lowest bits of eight bytes in its highest byte.
-    let gather = |half: &[u8]| {
-        let word = u64::from_le_bytes(half.try_into().expect("eight bytes"));
-        (word.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+fn marks_of_16(block: &[u8; 16]) -> Marks {
+    let places = |wanted: u8| {
+        // Simple enough for compilers to do all bytes at once.
+        let found = block.map(|byte| u8::from(byte == wanted));
+        // The product gathers the lowest bits of eight bytes in its highest byte.
+        let gather = |half: &[u8]| {
+            let word = u64::from_le_bytes(half.try_into().expect("eight bytes"));
+            (word.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+        };
+        gather(&found[..8]) | gather(&found[8..]) << 8
     };
-    gather(&found[..8]) | gather(&found[8..]) << 8
+    Marks { colons: places(b':'), ends: places(b'\n') }
 }
 
 /// The value of the first header with this key.
@@ -171,10 +183,12 @@ mod tests {
     fn every_place_of_a_block_is_seen() {
         for length in 0..=16 {
             for place in 0..length {
-                for (byte, is_seen) in [(b':', true), (b'\n', true), (b';', false), (0x8a, false)] {
+                for byte in [b':', b'\n', b';', 0x8a] {
                     let mut block = vec![0xba_u8; length];
                     block[place] = byte;
-                    assert_eq!(marks(&block), u32::from(is_seen) << place, "{byte} at {place}");
+                    let bit = |wanted: u8| u32::from(byte == wanted) << place;
+                    let expected = Marks { colons: bit(b':'), ends: bit(b'\n') };
+                    assert_eq!(marks(&block), expected, "{byte} at {place}");
                 }
             }
         }
