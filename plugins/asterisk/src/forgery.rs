@@ -104,7 +104,8 @@ pub fn check<'a>(
     }
     let body = 2 + usize::from(found.timestamp) + usize::from(found.system.is_some());
     let (channel, dest) = blocks(headers, body)?;
-    let is_complete = is_global(name, headers, body) || is_of_a_caller_gone(name, headers, body, dest);
+    let is_complete =
+        is_global(name, headers, body) || is_of_a_caller_gone(name, headers, body, dest);
     if channel != Some(body) && OF_A_CHANNEL.contains(&name) && !is_complete {
         return Err("it names no channel");
     }
@@ -128,7 +129,12 @@ fn is_global(name: &[u8], headers: &[Header<'_>], body: usize) -> bool {
 /// The caller's channel was gone before Asterisk wrote the event: it has all its other keys and nothing else.
 ///
 /// A caller cannot write that: it is longer than the 79 bytes that Asterisk takes of a number.
-fn is_of_a_caller_gone(name: &[u8], headers: &[Header<'_>], body: usize, dest: Option<usize>) -> bool {
+fn is_of_a_caller_gone(
+    name: &[u8],
+    headers: &[Header<'_>],
+    body: usize,
+    dest: Option<usize>,
+) -> bool {
     let keys: &[&[u8]] = match name {
         b"AgentComplete" => {
             &[b"Queue", b"Interface", b"MemberName", b"HoldTime", b"TalkTime", b"Reason"]
@@ -141,7 +147,11 @@ fn is_of_a_caller_gone(name: &[u8], headers: &[Header<'_>], body: usize, dest: O
         Some(at) if at == body => body + CHANNEL.len(),
         Some(_) => return false,
     };
-    headers[rest..].iter().map(|header| header.0).filter(|key| !may_repeat(key)).eq(keys.iter().copied())
+    headers[rest..]
+        .iter()
+        .map(|header| header.0)
+        .filter(|key| !may_repeat(key))
+        .eq(keys.iter().copied())
 }
 
 /// `call,all` is of class `call`.
@@ -312,9 +322,9 @@ pub fn has_an_entrys_key(headers: &[Header<'_>]) -> bool {
 /// Is this an end of a list and nothing else?
 pub fn is_end_of_list(headers: &[Header<'_>]) -> bool {
     headers.contains(&(b"EventList".as_slice(), b"Complete".as_slice()))
-        && headers.iter().all(|header| {
-            matches!(header.0, b"Event" | b"ActionID" | b"EventList" | b"ListItems")
-        })
+        && headers
+            .iter()
+            .all(|header| matches!(header.0, b"Event" | b"ActionID" | b"EventList" | b"ListItems"))
 }
 
 #[cfg(test)]

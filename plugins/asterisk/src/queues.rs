@@ -345,7 +345,8 @@ impl Queues {
                 FarEnd::Member => service.leg == leg,
             }
         };
-        let (over, kept) = std::mem::take(&mut self.services).into_iter().partition::<Vec<_>, _>(is_over);
+        let (over, kept) =
+            std::mem::take(&mut self.services).into_iter().partition::<Vec<_>, _>(is_over);
         self.services = kept;
         for service in over {
             let end = service.broken.map_or(now, |(since, _)| since);

@@ -143,7 +143,9 @@ impl Resync {
             (List::Queues, b"QueueEntry") if !forgery::entry_is_whole(headers) => {
                 return Err("a list item in it is cut");
             }
-            (List::Queues, name) if name != b"QueueEntry" && forgery::has_an_entrys_key(headers) => {
+            (List::Queues, name)
+                if name != b"QueueEntry" && forgery::has_an_entrys_key(headers) =>
+            {
                 return Err("it is the rest of a cut list item");
             }
             (List::Queues, name) => self.queues.item(name, headers),

@@ -27,5 +27,8 @@ fn the_longest_argument_the_host_takes_is_sent() {
     lab.answer();
     let told = lab.told();
     assert!(told.contains(&"command 1 done".to_owned()), "{told:?}");
-    assert!(told.iter().any(|line| line.starts_with("command 2 rejected bad-argument")), "{told:?}");
+    assert!(
+        told.iter().any(|line| line.starts_with("command 2 rejected bad-argument")),
+        "{told:?}"
+    );
 }

@@ -309,7 +309,9 @@ impl Switchboard {
         // A part of the PBX is not the PBX.
         session.resynced |= scope == "all";
         session.wishes_wait |= queues;
-        self.connect(&connector);
+        if session.resynced {
+            self.connect(&connector);
+        }
         self.know(Some(&connector), About::default(), Body::Resynced { scope, corrections });
         if queues {
             self.tell_all_unmapped(Some(&connector));
