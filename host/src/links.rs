@@ -8,6 +8,7 @@ pub mod tls;
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -32,6 +33,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_BYTES: usize = 64 * 1024;
 /// For one write without any progress.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For what the PBX said before writing to it failed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What may wait to be written.
 const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
 const MAX_QUEUED_SENDS: usize = 4096;
@@ -95,7 +98,7 @@ impl Target {
                 fix: "check the name in the link, or write the address itself".to_owned(),
             })?
             .collect();
-        let stream = TcpStream::connect(addresses.as_slice())
+        let stream = first_that_answers(&addresses, DIAL_TIMEOUT)
             .await
             .map_err(|error| explain(&error, peer))?;
         prepare(&stream).map_err(|error| explain(&error, peer))?;
@@ -114,6 +117,25 @@ impl Target {
         let (reader, writer) = tokio::io::split(stream);
         Ok(Connection { reader: Box::new(reader), writer: Box::new(writer) })
     }
+}
+
+/// Each address but the last gets a share of the time only: one that swallows everything, e.g. the IPv6 one of a
+/// name with both, does not keep us from the others.
+async fn first_that_answers(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
+    let Some((last, earlier)) = addresses.split_last() else {
+        return Err(io::Error::other("the name has no address"));
+    };
+    let share = within / u32::try_from(addresses.len() + 1).unwrap_or(u32::MAX);
+    for address in earlier {
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%address, %error, "no connection; trying the next address")
+            }
+            Err(_) => tracing::debug!(%address, "no answer; trying the next address"),
+        }
+    }
+    TcpStream::connect(last).await
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -259,15 +281,24 @@ async fn converse(
             let written = write(&mut writer, &bytes).await;
             queued.fetch_sub(bytes.len(), Ordering::Relaxed);
             if let Err(reason) = written {
-                return reason;
+                return Err(reason);
             }
         }
         let _ = tokio::time::timeout(WRITE_TIMEOUT, writer.shutdown()).await;
-        "closed by this host".to_owned()
+        Ok("closed by this host".to_owned())
     };
-    tokio::select! {
-        reason = reading => reason,
-        reason = writing => reason,
+    tokio::pin!(reading);
+    let written = tokio::select! {
+        reason = &mut reading => return reason,
+        written = writing => written,
+    };
+    match written {
+        Ok(reason) => reason,
+        Err(reason) => {
+            // A PBX that refuses a login says so and hangs up, perhaps while we are still writing.
+            let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+            reason
+        }
     }
 }
 
@@ -282,4 +313,55 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> Resu
         }
     }
     tokio::time::timeout(WRITE_TIMEOUT, writer.flush()).await.map_err(stuck)?.map_err(broke)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn last_words_are_heard_when_writing_fails_first() {
+        // The order in which both sides are looked at is random.
+        for _ in 0..32 {
+            let (gone, _) = tokio::io::duplex(8);
+            let connection =
+                Connection { reader: Box::new(&b"Response: Error"[..]), writer: Box::new(gone) };
+            let (outbound, waiting) = mpsc::channel(1);
+            outbound.send(b"Action: Login".to_vec()).await.expect("room");
+            let (reports_in, mut reports) = mpsc::channel(8);
+            let reporter = Reporter { link: 0, attempt: 1, reports: reports_in };
+            converse(connection, waiting, &AtomicUsize::new(13), &reporter).await;
+            let report = reports.try_recv().expect("what the PBX said");
+            assert!(
+                matches!(report.event, LinkEvent::Received(data) if data == b"Response: Error")
+            );
+        }
+    }
+
+    /// A listener whose queue is full: the kernel drops whoever else knocks.
+    fn black_hole() -> (SocketAddr, impl Sized) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("a free port");
+        socket.listen(0).expect("a listener");
+        let address = socket.local_addr().expect("bound").as_socket().expect("IPv4");
+        let knock = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100));
+        let inside: Vec<_> = std::iter::from_fn(|| knock().ok()).collect();
+        (address, (socket, inside))
+    }
+
+    #[tokio::test]
+    async fn an_address_that_answers_is_found_behind_those_that_do_not() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let good = listener.local_addr().expect("bound");
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let refuses = closed.local_addr().expect("bound");
+        drop(closed);
+        let (swallows, _full) = black_hole();
+        let stream =
+            first_that_answers(&[refuses, swallows, good], Duration::from_millis(400)).await;
+        assert_eq!(stream.expect("the last one answers").peer_addr().expect("connected"), good);
+        assert!(first_that_answers(&[], DIAL_TIMEOUT).await.is_err());
+    }
 }

@@ -96,13 +96,6 @@ impl Redial {
         };
         self.state = State::Waiting { until: now + jittered(gap, dice) };
     }
-
-    /// Somebody asked for it: dial now, however long the wait would be.
-    pub fn hurry(&mut self, now: Duration) {
-        if let State::Waiting { .. } | State::Halted = self.state {
-            self.state = State::Waiting { until: now };
-        }
-    }
 }
 
 impl Gaps {
@@ -196,7 +189,5 @@ mod tests {
         redial.handle_down(Retry::NeverUntilConfigChange, 0, Duration::ZERO);
         assert_eq!(redial.poll_timeout(), None);
         assert!(!redial.handle_timeout(Duration::from_secs(1 << 40)));
-        redial.hurry(Duration::from_secs(7));
-        assert!(redial.handle_timeout(Duration::from_secs(7)));
     }
 }
