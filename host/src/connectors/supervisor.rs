@@ -47,6 +47,8 @@ struct Supervisor {
     instance: Instance,
     /// What the next step gets, besides what comes from outside.
     pending: VecDeque<Input>,
+    /// Answers the host gives by itself. They wait a nap, so that a plugin that asks again at once gets no core.
+    answers: VecDeque<Input>,
     /// The end of a connection, until the plugin has heard the last words before it.
     ending: Option<Report>,
     sight: Sight,
@@ -116,6 +118,7 @@ impl Supervisor {
             links,
             instance: Instance::Stopped(Redial::new(now)),
             pending: VecDeque::new(),
+            answers: VecDeque::new(),
             ending: None,
             sight: Sight::default(),
             stepped: Duration::ZERO,
@@ -135,6 +138,9 @@ impl Supervisor {
             let due = self.due().map(|at| self.around.clock.instant(at));
             let mut batch = Batch::default();
             batch.inputs.extend(self.pending.drain(..));
+            if self.now().monotonic >= self.stepped + SHORTEST_NAP {
+                batch.inputs.extend(self.answers.drain(..));
+            }
             if batch.inputs.is_empty()
                 && let Some(end) = self.ending.take()
             {
@@ -196,7 +202,9 @@ impl Supervisor {
                 connector.wake_at().map(|at| at.max(self.stepped + SHORTEST_NAP))
             }
         };
-        self.links.iter().filter_map(|link| link.redial.poll_timeout()).chain(instance).min()
+        let answers = (!self.answers.is_empty()).then_some(self.stepped + SHORTEST_NAP);
+        let links = self.links.iter().filter_map(|link| link.redial.poll_timeout());
+        links.chain(instance).chain(answers).min()
     }
 
     async fn start_instance(&mut self) {
@@ -413,7 +421,7 @@ impl Supervisor {
                         message: format!("no request to {url}: {error}"),
                         fix: "use a later version of jackfield".to_owned(),
                     }));
-                    self.pending.push_back(Input::HttpResponse {
+                    self.answers.push_back(Input::HttpResponse {
                         id,
                         status: 0,
                         headers: Vec::new(),
@@ -447,6 +455,7 @@ impl Supervisor {
                 redial.handle_down(Retry::Slow, dice(), now.monotonic);
                 self.instance = Instance::Stopped(redial);
                 self.pending.clear();
+                self.answers.clear();
                 self.show(|status, now| status.set(StatusWord::Failed, reason.clone(), now));
             }
             told.push(self.notice(notice));
