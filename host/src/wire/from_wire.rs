@@ -213,7 +213,7 @@ impl From<Party> for event::Party {
 
 impl From<Cause> for event::Cause {
     fn from(cause: Cause) -> Self {
-        let Cause { code, q850, sip, text } = cause;
+        let Cause { code, q850, sip, text, sip_equivalent: _ } = cause;
         Self { code: code.as_str().into(), raw: fact::RawCause { q850, sip, text } }
     }
 }

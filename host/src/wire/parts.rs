@@ -59,6 +59,11 @@ pub struct Cause {
     #[serde(default)]
     #[schema(example = "Normal Clearing")]
     pub text: String,
+    /// The SIP status that says the same as the Q.850 value (RFC 3398 §8.2.6.1); absent when the PBX gave a SIP
+    /// status, or when no status says it. Only told, never read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, read_only, example = 486)]
+    pub sip_equivalent: Option<u16>,
 }
 
 /// The PBX behind a connector.

@@ -248,3 +248,18 @@ pub(crate) fn samples() -> Vec<B> {
         B::Other { kind: "k".into(), facts: vec![("a".into(), "b".into())] },
     ]
 }
+
+#[test]
+fn a_cause_without_a_sip_status_tells_the_one_that_says_the_same() {
+    let rows = [((17, 0), Some(486)), ((17, 603), None), ((16, 0), None), ((0, 0), None)];
+    for ((q850, sip), equivalent) in rows {
+        let raw = fact::RawCause { q850, sip, text: String::new() };
+        let cause = event::Cause { code: event::CauseCode::Unknown, raw };
+        let mut json = serde_json::to_value(super::Cause::from(&cause)).unwrap();
+        assert_eq!(json.get("sip_equivalent").and_then(|it| it.as_u64()), equivalent);
+        // Whatever stands there when it is read back.
+        json["sip_equivalent"] = "nonsense".into();
+        let read: super::Cause = serde_json::from_value(json).unwrap();
+        assert_eq!(event::Cause::from(read), cause);
+    }
+}

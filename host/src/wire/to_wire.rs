@@ -216,6 +216,13 @@ impl From<&event::Party> for Party {
     }
 }
 
+fn sip_equivalent(raw: &calls::fact::RawCause) -> Option<u16> {
+    if raw.sip != 0 {
+        return None;
+    }
+    sip::cause::status_for_q850(raw.q850).map(|status| status.code())
+}
+
 impl From<&event::Cause> for Cause {
     fn from(cause: &event::Cause) -> Self {
         Self {
@@ -223,6 +230,7 @@ impl From<&event::Cause> for Cause {
             q850: cause.raw.q850,
             sip: cause.raw.sip,
             text: cause.raw.text.clone(),
+            sip_equivalent: sip_equivalent(&cause.raw),
         }
     }
 }
