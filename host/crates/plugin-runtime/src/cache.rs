@@ -95,10 +95,20 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(unix)]
 fn make_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mode = fs::metadata(folder)?.permissions().mode();
+    let metadata = fs::metadata(folder)?;
+    let user = rustix::process::geteuid().as_raw();
+    // Whoever owns it can give themselves the right to write.
+    if metadata.uid() != user {
+        return Err(io::Error::other(format!(
+            "{} belongs to user {}, not to this one ({user}); name a folder of this user, e.g. in JACKFIELD_CACHE_DIR",
+            folder.display(),
+            metadata.uid()
+        )));
+    }
+    let mode = metadata.permissions().mode();
     if mode & 0o022 == 0 {
         return Ok(());
     }
@@ -112,4 +122,33 @@ fn make_private(folder: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_of_somebody_else_is_not_used() {
+        let own = tempfile::tempdir().unwrap();
+        make_private(own.path()).unwrap();
+        let foreign = if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(own.path(), Some(1), None).unwrap();
+            own.path()
+        } else {
+            Path::new("/")
+        };
+        let error = make_private(foreign).unwrap_err().to_string();
+        assert!(error.contains("belongs to user"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_others_can_write_to_is_not_used() {
+        let own = tempfile::tempdir().unwrap();
+        fs::set_permissions(own.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = make_private(own.path()).unwrap_err().to_string();
+        assert!(error.contains("others can write"), "{error}");
+    }
 }
