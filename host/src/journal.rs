@@ -23,8 +23,8 @@ use crate::{
     figures::{Figures, Zones},
     publish::Publisher,
 };
-pub(crate) use database::private_file;
 use database::Database;
+pub(crate) use database::{private_file, warn_if_open_to_all};
 
 /// An open journal. Dropping it writes what is queued.
 pub struct Journal {

@@ -1,4 +1,5 @@
-//! A client that does not read is dropped: a write that waits this long ends the connection.
+//! Connections of clients end when they do not get on: a client that does not read what is written to it, and one
+//! that asks nothing, or asks so slowly that nothing can be answered.
 
 use std::{
     io,
@@ -15,11 +16,17 @@ use tokio::{
 /// How long the socket of a client may stay full.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection whose writes must get on.
+/// How long a connection may be without an answer. A stream has its heartbeats, and no answer takes that long.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// A connection whose writes must get on, and whose reads must lead to some.
 pub struct WriteDeadline<S> {
     inner: S,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Since the connection began, or something was last written.
+    answered: Instant,
+    unanswered: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteDeadline<S> {
@@ -30,7 +37,7 @@ impl<S> WriteDeadline<S> {
 
     /// Ends writes that wait longer than `limit`.
     pub fn with_limit(inner: S, limit: Duration) -> Self {
-        Self { inner, limit, waiting: None }
+        Self { inner, limit, waiting: None, answered: Instant::now(), unanswered: None }
     }
 
     fn watch<T>(
@@ -40,6 +47,7 @@ impl<S> WriteDeadline<S> {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;
+            self.answered = Instant::now();
             return written;
         }
         let limit = self.limit;
@@ -57,7 +65,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteDeadline<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        if read.is_ready() {
+            return read;
+        }
+        let until = self.answered + ANSWER_TIMEOUT;
+        let sleep =
+            self.unanswered.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        while sleep.as_mut().poll(context).is_ready() {
+            if Instant::now() >= until {
+                let error = "nothing was asked and answered for too long";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)));
+            }
+            sleep.as_mut().reset(until);
+        }
+        Poll::Pending
     }
 }
 

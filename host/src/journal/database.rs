@@ -55,8 +55,11 @@ pub enum JournalError {
     /// Made by a newer version.
     #[error("journal {}: made by a newer jackfield (layout {found}, this one knows {known}); fix: run the newer jackfield", path.display())]
     NewerLayout { path: PathBuf, found: u32, known: u32 },
+    /// A database of something else.
+    #[error("journal {}: this is a database of something else; fix: set another `journal.path`", path.display())]
+    NotAJournal { path: PathBuf },
     /// A row that cannot be read.
-    #[error("journal {}: event {seq}: {source}", path.display())]
+    #[error("journal {}: event {seq}: {source}; fix: restore a backup of the file", path.display())]
     Event { path: PathBuf, seq: u64, source: NotAnEvent },
     /// A number is missing.
     #[error("journal {}: event {expected} is missing, {found} follows; fix: restore a backup of the file", path.display())]
@@ -100,7 +103,7 @@ pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = private_file(Path::new(&name)).map_err(failed)?;
-    private_file(path).map_err(failed)?;
+    warn_if_open_to_all(path, &private_file(path).map_err(failed)?, "it holds phone numbers");
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.to_owned() }),
@@ -117,6 +120,25 @@ pub(crate) fn private_file(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
+/// For files that somebody else has made, or has opened up.
+pub(crate) fn warn_if_open_to_all(path: &Path, file: &File, why: &str) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = file.metadata().map(|metadata| metadata.permissions().mode()).unwrap_or(0);
+        if mode & 0o007 != 0 {
+            tracing::warn!(
+                file = %path.display(),
+                "every user of this machine can open it (mode {:o}), and {why}; fix: chmod o= {}",
+                mode & 0o777,
+                path.display()
+            );
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (path, file, why);
+}
+
 impl Database {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let failed = |source| JournalError::Database { path: path.to_owned(), source };
@@ -130,7 +152,11 @@ impl Database {
         let found: u32 = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(failed)?;
+        let tables: u32 = connection
+            .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
+            .map_err(failed)?;
         match found {
+            0 if tables > 0 => return Err(JournalError::NotAJournal { path: path.to_owned() }),
             0 => connection.execute_batch(&format!("BEGIN; {TABLES} COMMIT;")).map_err(failed)?,
             LAYOUT => {}
             _ => {

@@ -161,6 +161,20 @@ fn publisher_first(folder: &std::path::Path) -> u64 {
     Store::new(folder.join("journal.db")).first().unwrap().unwrap()
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_journal_is_for_its_user_only() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = open(folder.path());
+    write(&journal, traffic(1).0).await;
+    for name in ["journal.db", "journal.db-wal"] {
+        let mode = folder.path().join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn two_hosts_cannot_write_one_journal() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,9 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{api::serve::WriteDeadline, config::TlsFiles, links::tls};
+use crate::{
+    api::serve::WriteDeadline, config::TlsFiles, journal::warn_if_open_to_all, links::tls,
+};
 
 /// A client that needs longer is none.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +66,9 @@ pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsFilesErro
         return Err(chain_error(&"it holds no certificate"));
     }
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| key_error(&error))?;
+    if let Ok(file) = std::fs::File::open(&files.key) {
+        warn_if_open_to_all(&files.key, &file, "it is the API's private key");
+    }
     let mut config = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| chain_error(&error))?

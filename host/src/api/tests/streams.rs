@@ -168,6 +168,30 @@ async fn a_write_that_waits_too_long_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_asks_nothing_or_too_slowly_is_hung_up_on() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let mut near = WriteDeadline::new(near);
+    let started = tokio::time::Instant::now();
+    let dribble = tokio::spawn(async move {
+        while far.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        }
+    });
+    let mut byte = [0];
+    let error = loop {
+        if let Err(error) = tokio::io::AsyncReadExt::read_exact(&mut near, &mut byte).await {
+            break error;
+        }
+        if started.elapsed().as_secs() == 40 {
+            near.write_all(b"answer").await.unwrap();
+        }
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(started.elapsed().as_secs(), 40 + 75);
+    dribble.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quiet_stream_beats_with_the_last_event_looked_at() {
     let world = World::new();
     let token = world.token(Scope::Read);
