@@ -10,8 +10,9 @@ cursor=${1:-jackfield.cursor}
 [ -s "$cursor" ] || echo 0 > "$cursor"
 
 while :; do
-    curl --silent --show-error --no-buffer --fail --max-time "${MAX_SECONDS:-0}" \
-        -H "Authorization: Bearer $TOKEN" -H "Last-Event-ID: $(cat "$cursor")" \
+    # The token comes by standard input: every user of the machine can see arguments (`ps`).
+    printf 'Authorization: Bearer %s\n' "$TOKEN" | curl --silent --show-error --no-buffer --fail --max-time "${MAX_SECONDS:-0}" \
+        -H @- -H "Last-Event-ID: $(cat "$cursor")" \
         "$JACKFIELD/v1/events" |
         while IFS= read -r line; do
             case $line in
