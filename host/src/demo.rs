@@ -53,7 +53,7 @@ pub async fn run(args: DemoArgs, color: Color) -> anyhow::Result<u8> {
         tokio::select! {
             ended = stage.play(folder.path()) => ended,
             ended = shown => ended,
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = asked_to_stop() => Ok(()),
             () = after(args.seconds) => Ok(()),
         }
     }
@@ -80,7 +80,7 @@ impl Stage {
     /// `None`: the user does not want one unpacked.
     async fn real(args: &DemoArgs, folder: &Path) -> anyhow::Result<Option<Self>> {
         let Some(tree) = tree(args).await? else { return Ok(None) };
-        complain("starting Asterisk");
+        complain(&format!("starting Asterisk of {}", tree.root().display()));
         let pbx = Pbx::start(
             &tree,
             &folder.join("pbx"),
@@ -115,8 +115,18 @@ impl Stage {
         // The first picture is of an idle house.
         tokio::time::sleep(Duration::from_secs(2)).await;
         loop {
-            scene::round(pbx, &agents).await?;
-            scene::crowd(pbx, &agents, tree, folder, 3).await?;
+            // Whoever tries the API meanwhile may pause an agent or take a seat away: the show goes on.
+            let played = async {
+                scene::round(pbx, &agents).await?;
+                scene::crowd(pbx, &agents, tree, folder, 3).await
+            };
+            if let Err(error) = played.await {
+                tracing::debug!(%error, "the scene went another way");
+                complain(
+                    "The scene did not go as written (is an agent paused, or a seat gone?); it begins again.",
+                );
+                scene::tidy(pbx, &agents).await;
+            }
         }
     }
 }
@@ -256,6 +266,17 @@ async fn show(publisher: &Arc<Publisher>, color: Color) -> anyhow::Result<()> {
                 bail!("the journal of the demo was changed by somebody else")
             }
         }
+    }
+}
+
+/// Ctrl-C, or SIGTERM: the temporary folder must go either way.
+async fn asked_to_stop() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminated) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
     }
 }
 

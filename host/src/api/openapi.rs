@@ -10,8 +10,8 @@ use axum::{
 use utoipa::{
     OpenApi,
     openapi::{
-        self, ComponentsBuilder, Content, Ref, RefOr,
-        path::{Operation, PathItem},
+        self, ComponentsBuilder, Content, Ref, RefOr, Required,
+        path::{Operation, ParameterIn, PathItem},
         response::ResponseBuilder,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
@@ -91,6 +91,7 @@ pub(super) fn finished(mut document: openapi::OpenApi) -> openapi::OpenApi {
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             add_problems(path, operation);
+            complete(operation);
         }
     }
     document
@@ -129,6 +130,32 @@ fn add_problems(path: &str, operation: &mut Operation) {
             .content("application/problem+json", content)
             .build();
         operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));
+    }
+}
+
+/// What the specification wants of every operation and a handler does not say.
+fn complete(operation: &mut Operation) {
+    // Handlers are named within their module; ids are of the whole document.
+    if let (Some(id), Some([tag, ..])) = (&operation.operation_id, operation.tags.as_deref()) {
+        operation.operation_id = Some(format!("{tag}_{id}"));
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = match status.as_str() {
+                "202" => "Accepted, and on disk".to_owned(),
+                _ => "As asked".to_owned(),
+            };
+        }
+    }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && parameter.parameter_in == ParameterIn::Query
+            && parameter.name != "interface"
+        {
+            parameter.required = Required::False;
+        }
     }
 }
 

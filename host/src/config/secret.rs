@@ -65,14 +65,15 @@ pub(super) fn from_file(path: &Path) -> Result<SecretText, Unusable> {
             .to_owned(),
     }
     };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(Unusable {
             message: format!("{shown} is not a file"),
             fix: "name a file whose only line is the secret".to_owned(),
         });
     }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -201,6 +201,17 @@ impl Planning<'_> {
                 );
             }
         }
+        for request in manifest.links.iter().filter(|request| !request.secrets.is_empty()) {
+            let name = &request.name;
+            if self.connector.links.contains_key(name) && !self.connector.secrets.contains_key(name)
+            {
+                self.complain(
+                    &format!("secrets.{name}"),
+                    format!("is missing: the plugin logs in on the link {name} with it"),
+                    format!("add secrets.{name} = {{ env = \"NAME\" }} or {{ file = \"path\" }}"),
+                );
+            }
+        }
         self.complaints.is_empty().then(|| Plan {
             id: self.connector.id.clone(),
             instance: InstanceConfig {

@@ -90,6 +90,24 @@ pub async fn round(pbx: &Pbx, agents: &Agents) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As at the beginning of a round: calls over, nobody paused, the extra seat gone.
+pub async fn tidy(pbx: &Pbx, agents: &Agents) {
+    let commands = [
+        "channel request hangup all",
+        "queue unpause member PJSIP/1001",
+        "queue unpause member PJSIP/1002",
+        "queue remove member PJSIP/1003 from sales",
+    ];
+    for command in commands {
+        // What is so already is refused.
+        let _ = pbx.cli(command).await;
+    }
+    for phone in [&agents.first, &agents.second, &agents.third] {
+        while phone.next_call(Duration::from_millis(10)).await.is_ok() {}
+    }
+    agents.first.set_answering(Answering::After(Duration::from_millis(1500)));
+}
+
 /// A crowd, by sipp: callers of `support` who talk for two seconds each.
 pub async fn crowd(
     pbx: &Pbx,

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasmtime::{ResourceLimiter, Store, Trap, component::HasData};
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline, component::HasData};
 
 use crate::{
     FailureKind, Limits, LoadError, Plugin, SettingsProblem,
@@ -18,7 +19,6 @@ use crate::{
         types::{Action, Config, Input, Now, Snapshot},
     },
     convert::{MAX_TEXT, cut},
-    engine::TICK,
 };
 
 /// Deadline of `init` (also from a snapshot), of `snapshot`, and of replayed steps: none of them may fail
@@ -197,9 +197,12 @@ pub(crate) fn validate_settings(
 fn new_store(plugin: &Plugin, limits: &Limits, log: Arc<LogGate>) -> Store<GuestState> {
     let most = limits.memory_mib as usize * (1 << 20);
     let limiter = Limiter { most, memory: 0, denied: false };
-    let mut store =
-        Store::new(&plugin.inner().shared.engine, GuestState { limiter, log, quiet: false });
+    let mut store = Store::new(
+        &plugin.inner().shared.engine,
+        GuestState { limiter, log, quiet: false, timer: Timer::default() },
+    );
     store.limiter(|state| &mut state.limiter);
+    store.epoch_deadline_callback(Timer::tick);
     store
 }
 
@@ -210,9 +213,8 @@ fn guarded<T>(
     bytes: usize,
     call: impl FnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
 ) -> Result<T, Failure> {
-    // One more, because the present tick is partly over.
-    let ticks = (deadline.as_millis() / TICK.as_millis()) as u64 + 1;
-    store.set_epoch_deadline(ticks);
+    store.set_epoch_deadline(1);
+    store.data_mut().timer = Timer { deadline, began: None };
     store.set_hostcall_fuel(bytes);
     store.data_mut().limiter.denied = false;
     match catch_unwind(AssertUnwindSafe(|| call(store))) {
@@ -255,6 +257,34 @@ pub(crate) struct GuestState {
     limiter: Limiter,
     log: Arc<LogGate>,
     quiet: bool,
+    timer: Timer,
+}
+
+/// Bounds a call by the time its thread computes: a guest that only waits for a processor is not late.
+#[derive(Default)]
+struct Timer {
+    deadline: Duration,
+    /// Set at the first tick, so that the many calls that end before it read no clock.
+    began: Option<(Duration, Instant)>,
+}
+
+/// How many times its deadline a call may take by the wall clock, however little it computes.
+const WALL_FACTOR: u32 = 20;
+
+impl Timer {
+    fn tick(mut context: StoreContextMut<'_, GuestState>) -> wasmtime::Result<UpdateDeadline> {
+        let timer = &mut context.data_mut().timer;
+        let computed = computed();
+        let (from, began) = *timer.began.get_or_insert((computed, Instant::now()));
+        let late = computed.saturating_sub(from) >= timer.deadline
+            || began.elapsed() >= timer.deadline * WALL_FACTOR;
+        if late { Err(Trap::Interrupt.into()) } else { Ok(UpdateDeadline::Continue(1)) }
+    }
+}
+
+/// How long this thread has computed.
+fn computed() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 /// Tells the generated glue where `log` finds its state.
@@ -345,7 +375,7 @@ impl LogGate {
         if !self.take_a_place(Instant::now()) {
             return;
         }
-        let (connector, message) = (self.connector.as_str(), cut(message));
+        let (connector, message) = (self.connector.as_str(), plain(cut(message)));
         debug_assert!(message.len() <= MAX_TEXT);
         match level {
             0 => tracing::error!(target: "plugin", connector, "{message}"),
@@ -369,9 +399,23 @@ impl LogGate {
     }
 }
 
+/// Without control characters: a guest writes one line, and does not steer anybody's terminal.
+fn plain(message: String) -> String {
+    if !message.contains(char::is_control) {
+        return message;
+    }
+    message.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_line_is_one_line_and_steers_no_terminal() {
+        assert_eq!(plain("a\r\nERROR \u{1b}[2Jb\u{9b}c".to_owned()), "a  ERROR  [2Jb c");
+        assert_eq!(plain("Zoë \u{1F4DE}".to_owned()), "Zoë \u{1F4DE}");
+    }
 
     #[test]
     fn log_lines_beyond_the_rate_are_counted_not_written() {
