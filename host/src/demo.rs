@@ -66,7 +66,7 @@ pub async fn run(args: DemoArgs, color: Color) -> anyhow::Result<u8> {
 /// Where the calls happen.
 enum Stage {
     Recorded(Peer),
-    Real { pbx: Pbx, tree: Tree, ami: SocketAddr },
+    Real { pbx: Pbx, tree: Box<Tree>, ami: SocketAddr },
 }
 
 impl Stage {
@@ -91,7 +91,7 @@ impl Stage {
             Some(file) => tap::start(pbx.ami(), file.clone()).await?,
             None => pbx.ami(),
         };
-        Ok(Some(Self::Real { pbx, tree, ami }))
+        Ok(Some(Self::Real { pbx, tree: Box::new(tree), ami }))
     }
 
     fn ami(&self) -> SocketAddr {

@@ -280,9 +280,7 @@ async fn converse(
         while let Some(bytes) = waiting.recv().await {
             let written = write(&mut writer, &bytes).await;
             queued.fetch_sub(bytes.len(), Ordering::Relaxed);
-            if let Err(reason) = written {
-                return Err(reason);
-            }
+            written?;
         }
         let _ = tokio::time::timeout(WRITE_TIMEOUT, writer.shutdown()).await;
         Ok("closed by this host".to_owned())
