@@ -283,7 +283,7 @@ async fn converse(
             written?;
         }
         let _ = tokio::time::timeout(WRITE_TIMEOUT, writer.shutdown()).await;
-        Ok("closed by this host".to_owned())
+        Ok::<_, String>("closed by this host".to_owned())
     };
     tokio::pin!(reading);
     let written = tokio::select! {
