@@ -381,8 +381,13 @@ impl Ledger {
 
 /// Notices that tell of bytes nobody has understood.
 fn is_loss(code: &str) -> bool {
-    const LOSSES: [&str; 5] =
-        ["input-quarantined", "input-skipped", "frame-too-long", "plugin-cold-start", "plugin-given-up"];
+    const LOSSES: [&str; 5] = [
+        "input-quarantined",
+        "input-skipped",
+        "frame-too-long",
+        "plugin-cold-start",
+        "plugin-given-up",
+    ];
     LOSSES.contains(&code)
 }
 

@@ -26,7 +26,8 @@ use jackfield_tests::{docs, world::plugins};
 #[test]
 fn the_configuration_to_start_from_is_good() -> Result<()> {
     let text = std::fs::read_to_string(examples().join("jackfield.toml"))?;
-    let read = Config::parse(&text, &examples().join("jackfield.toml"), &|_| Some("secret".to_owned()))?;
+    let read =
+        Config::parse(&text, &examples().join("jackfield.toml"), &|_| Some("secret".to_owned()))?;
     ensure!(read.warnings.is_empty(), "{:?}", read.warnings);
     ensure!(read.connectors.len() == 1 && read.agents.len() == 2);
     Ok(())
@@ -75,7 +76,8 @@ async fn the_follower_misses_nothing_when_it_is_killed_and_started_again() -> Re
         follower.wait()?;
         numbers
     };
-    let (first, second) = tokio::task::spawn_blocking(move || anyhow::Ok((follow(40)?, follow(40)?))).await??;
+    let (first, second) =
+        tokio::task::spawn_blocking(move || anyhow::Ok((follow(40)?, follow(40)?))).await??;
     host.stop().await;
     ensure!(first.iter().copied().eq(1..=40), "{first:?}");
     // It was killed with an event in hand: some may come again, none is missing.

@@ -39,19 +39,18 @@ async fn a_client_misses_no_number_when_the_host_is_killed() -> Result<()> {
     }
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let pbx = &site.pbx;
-    let traffic =
-        try_join_all(lanes.into_iter().map(|(mut lane, mut dice)| {
-            let stopped = stopped.clone();
-            async move {
-                let mut calls = 0;
-                while !*stopped.borrow() {
-                    let index = usize::try_from(dice.below(Kind::ALL.len() as u64))?;
-                    lane.play(pbx, Kind::ALL[index], &mut dice).await?;
-                    calls += 1;
-                }
-                anyhow::Ok(calls)
+    let traffic = try_join_all(lanes.into_iter().map(|(mut lane, mut dice)| {
+        let stopped = stopped.clone();
+        async move {
+            let mut calls = 0;
+            while !*stopped.borrow() {
+                let index = usize::try_from(dice.below(Kind::ALL.len() as u64))?;
+                lane.play(pbx, Kind::ALL[index], &mut dice).await?;
+                calls += 1;
             }
-        }));
+            anyhow::Ok(calls)
+        }
+    }));
     let deaths = scaled(DEATHS);
     let killing = async {
         // What the client has, over all connections.
@@ -144,7 +143,10 @@ async fn a_connector_that_traps_in_the_middle_of_traffic_misses_nothing() -> Res
     for seen in events.all().iter().filter(|seen| seen.kind == "notice") {
         println!("{}", seen.data["data"]["message"]);
     }
-    ensure!(counters["traps"].as_u64().is_some_and(|traps| traps > 0), "nothing trapped: {counters}");
+    ensure!(
+        counters["traps"].as_u64().is_some_and(|traps| traps > 0),
+        "nothing trapped: {counters}"
+    );
     ensure!(connector["status"] == "connected", "{connector}");
 
     let (visits, partly) = (ledger.visits(), ledger.seen_partly());
