@@ -1,10 +1,7 @@
 //! A host that is killed with -9 in the middle of traffic goes on where it stopped, and so does a connector
 //! that is stopped in the middle of a step.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
@@ -104,8 +101,8 @@ fn keep(had: &mut Vec<Arc<Seen>>, events: &Events) -> u64 {
 /// Calls in full while the connector traps.
 const TRAPPED_CALLS: usize = 200;
 
-/// The real component on a real Asterisk with a millisecond for a step: on a busy machine every so many steps is
-/// stopped wherever it is, bytes half read. What was not lost aloud must be as true as ever.
+/// The real component on a real Asterisk with a millisecond for a step: whatever step the clock ticks in is stopped
+/// where it is, bytes half read. What was not lost aloud must be as true as ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connector_that_traps_in_the_middle_of_traffic_misses_nothing() -> Result<()> {
     let Some(tree) = tree(Release::Asterisk22) else { return Ok(()) };
@@ -116,7 +113,6 @@ async fn a_connector_that_traps_in_the_middle_of_traffic_misses_nothing() -> Res
     jackfield.connected("hq").await?;
     let events = jackfield.events().await?;
     desk::seat_dynamic_agents(&jackfield.client, "hq").await?;
-    let hurry = Hurry::start();
     let mut lanes = Vec::new();
     for lane in 0..LANES {
         let lane = Lane::start(&site.pbx, lane, &format!("0302{lane}")).await?;
@@ -134,7 +130,6 @@ async fn a_connector_that_traps_in_the_middle_of_traffic_misses_nothing() -> Res
     }))
     .await?
     .concat();
-    drop(hurry);
     let ledger = Ledger::quiet(&[], &events, SOON).await?;
     ensure!(ledger.broken.is_empty(), "{}", ledger.broken.join("\n"));
     let connector = jackfield.client.get("/v1/connectors/hq").await?;
@@ -170,31 +165,4 @@ async fn a_connector_that_traps_in_the_middle_of_traffic_misses_nothing() -> Res
     let seats = desk::seats(&desk::queues(&jackfield.client, "hq").await?);
     ensure!(seats == picture.members, "REST {seats:?}\nPBX {:?}", picture.members);
     Ok(())
-}
-
-/// For each processor.
-const HURRIED: usize = 8;
-
-/// Threads that want the processors too, so that steps are interrupted.
-struct Hurry(Arc<AtomicBool>);
-
-impl Hurry {
-    fn start() -> Hurry {
-        let stop = Arc::new(AtomicBool::new(false));
-        for _ in 0..HURRIED * std::thread::available_parallelism().map_or(2, usize::from) {
-            let stop = stop.clone();
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
-        }
-        Hurry(stop)
-    }
-}
-
-impl Drop for Hurry {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often guests are looked at; deadlines are counted in these.
-const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Deep enough for any parser we know, shallow enough for a thread's stack.
 const MAX_WASM_STACK: usize = 512 << 10;

@@ -19,6 +19,7 @@ use crate::{
         types::{Action, Config, Input, Now, Snapshot},
     },
     convert::{MAX_TEXT, cut},
+    engine::TICK,
 };
 
 /// Deadline of `init` (also from a snapshot), of `snapshot`, and of replayed steps: none of them may fail
@@ -275,7 +276,9 @@ impl Timer {
     fn tick(mut context: StoreContextMut<'_, GuestState>) -> wasmtime::Result<UpdateDeadline> {
         let timer = &mut context.data_mut().timer;
         let computed = computed();
-        let (from, began) = *timer.began.get_or_insert((computed, Instant::now()));
+        // What came before the first tick counts as a whole one.
+        let (from, began) =
+            *timer.began.get_or_insert((computed.saturating_sub(TICK), Instant::now()));
         let late = computed.saturating_sub(from) >= timer.deadline
             || began.elapsed() >= timer.deadline * WALL_FACTOR;
         if late { Err(Trap::Interrupt.into()) } else { Ok(UpdateDeadline::Continue(1)) }
