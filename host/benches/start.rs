@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask bench -- --bench start`
 
+#![allow(clippy::print_stdout, reason = "a bench shows its figures")]
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},

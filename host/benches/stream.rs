@@ -4,6 +4,8 @@
 //! The yardstick is measured in the same run on the same disk: one-row commits of SQLite with WAL and
 //! `synchronous=FULL`, the least that "written before told" can cost. `cargo xtask bench -- --bench stream`
 
+#![allow(clippy::print_stdout, reason = "a bench shows its figures")]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
