@@ -340,7 +340,8 @@ impl Ledger {
                 self.waiting.remove(&entry);
             }
             "offer.started" => {
-                if !stay.offers.insert(interface) {
+                let is_first = stay.offers.insert(interface);
+                if !is_first {
                     broken.push("offered twice at once to one seat");
                 }
             }

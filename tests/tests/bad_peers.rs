@@ -1,6 +1,8 @@
 //! PBXs that misbehave, that refuse us, and that are none: each is told with its fix, is not hammered, and
 //! costs a good neighbour nothing.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
+
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result, ensure};

@@ -1,6 +1,8 @@
 //! What REST asks for happens at the PBX: on Asterisk 22 and 16, with the account of the README and with a
 //! careless one.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
+
 use anyhow::{Context, Result, ensure};
 use jackfield_tests::{
     ami::{self, Picture, Seat},
@@ -111,11 +113,17 @@ async fn seats(scene: &Scene) -> Result<()> {
     scene.told(place, "member.added", "sales", INTERFACE).await?;
     let seat = scene.seat("sales", INTERFACE).await?.context("the PBX has no such member")?;
     ensure!(seat.dynamic && !seat.paused && seat.name == "Agent Five", "{seat:?}");
+    // The registration reaches the hint, and through it the seat, in Asterisk's own time.
+    let is_idle = |seen: &Seen| {
+        let member = &seen.data["data"];
+        member["interface"] == INTERFACE && member["state"] == "idle"
+    };
+    scene.events.next(place, "the phone is registered", SOON, is_idle).await?;
     let queue = scene.client.get("/v1/queues/sales").await?;
     let member = &queue["members"][0];
     ensure!(member["penalty"] == 3 && member["agent"] == "five", "{member}");
     ensure!(member["state_interface"] == "hint:1005@ext-local", "{member}");
-    ensure!(member["state"] == "idle", "the phone is registered: {member}");
+    ensure!(member["state"] == "idle", "{member}");
 
     let place = scene.events.place();
     let pause = json!({ "interface": INTERFACE, "reason": "coffee" });

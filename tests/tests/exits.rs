@@ -1,6 +1,8 @@
 //! Every way into and out of a queue, on two real Asterisks at once: what Jackfield says equals queue_log and
 //! what the phones heard, call by call.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -3,6 +3,8 @@
 //!
 //! The INVITE is not authenticated: the PBX takes it as coming from its trunk, as a provider's would be.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};

@@ -1,5 +1,7 @@
 //! Cut wires, restarted and killed PBXs, in the middle of traffic: nothing hangs in a state the PBX does not have.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
+
 use std::time::Duration;
 
 use anyhow::{Result, ensure};

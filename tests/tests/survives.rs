@@ -1,6 +1,8 @@
 //! A host that is killed with -9 in the middle of traffic goes on where it stopped, and so does a connector
 //! that is stopped in the middle of a step.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
+
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
