@@ -6,6 +6,8 @@
 //!
 //! Rounds alternate, the median counts. `cargo xtask bench -- --bench connector`
 
+#![expect(clippy::print_stdout, reason = "figures are its purpose")]
+
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
