@@ -120,7 +120,7 @@ impl Jackfield {
         Ok(jackfield)
     }
 
-    /// Starts it again after [`Jackfield::kill`] or [`Jackfield::stop`], at the same address.
+    /// Starts it again after [`Jackfield::kill`], at the same address.
     pub async fn boot(&mut self) -> Result<()> {
         let log = fs::File::options().create(true).append(true).open(self.log_file())?;
         let process = command(self.folder.path())
