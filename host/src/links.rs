@@ -272,7 +272,7 @@ async fn converse(
                     let data = buffer[..length].to_vec();
                     reporter.tell(LinkEvent::Received(data)).await;
                 }
-                Err(error) => return format!("the connection broke: {error}"),
+                Err(error) => return broke(&error),
             }
         }
     };
@@ -302,15 +302,29 @@ async fn converse(
 
 async fn write(writer: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> Result<(), String> {
     let stuck = |_| format!("the PBX reads nothing for {} s", WRITE_TIMEOUT.as_secs());
-    let broke = |error: io::Error| format!("the connection broke: {error}");
     while !bytes.is_empty() {
         match tokio::time::timeout(WRITE_TIMEOUT, writer.write(bytes)).await.map_err(stuck)? {
             Ok(0) => return Err("the PBX closed the connection".to_owned()),
             Ok(written) => bytes = &bytes[written..],
-            Err(error) => return Err(broke(error)),
+            Err(error) => return Err(broke(&error)),
         }
     }
-    tokio::time::timeout(WRITE_TIMEOUT, writer.flush()).await.map_err(stuck)?.map_err(broke)
+    tokio::time::timeout(WRITE_TIMEOUT, writer.flush())
+        .await
+        .map_err(stuck)?
+        .map_err(|error| broke(&error))
+}
+
+/// The end of a connection in words. A peer that hung up shows as any of these kinds, depending on what
+/// this side was doing just then.
+fn broke(error: &io::Error) -> String {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => {
+            format!("the PBX closed the connection ({error})")
+        }
+        _ => format!("the connection broke: {error}"),
+    }
 }
 
 #[cfg(test)]

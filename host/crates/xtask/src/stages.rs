@@ -15,7 +15,7 @@ const PLUGINS_DIR: &str = "JACKFIELD_PLUGINS_DIR";
 pub fn test(workspace: &Workspace, args: &[String]) -> anyhow::Result<()> {
     say_what_is_skipped();
     stage("guests", || guests::build(workspace, &[]))?;
-    stage("tests", || run(workspace, &["test", "--workspace"], args))
+    stage("tests", || run(workspace, &["test", "--workspace", "--no-fail-fast"], args))
 }
 
 pub fn demo(workspace: &Workspace, args: &[String]) -> anyhow::Result<()> {
