@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 use jackfield_sdk::{
     Action, Bytes, Command, Config, Connector, Error, Fact, Input, LinkClosed, Now, Pbx, Problem,
-    Snapshot, log, register_connector,
+    Snapshot, log,
 };
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,8 @@ pub struct Asterisk {
     state: State,
 }
 
-register_connector!(Asterisk, manifest = include_bytes!("../manifest.json"));
+#[cfg(feature = "plugin")]
+jackfield_sdk::register_connector!(Asterisk, manifest = include_bytes!("../manifest.json"));
 
 /// Everything a snapshot holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
