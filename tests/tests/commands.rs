@@ -168,7 +168,6 @@ async fn people(scene: &Scene) -> Result<()> {
     let place = scene.events.place();
     scene.done("POST", "/v1/agents/three/logout", json!({})).await?;
     ensure!(scene.seat("sales", "PJSIP/1003").await?.is_none(), "still in sales");
-    // The PBX answers before it tells.
     let is_out = |seen: &Seen| {
         seen.kind == "agent.status"
             && seen.data["agent"] == "three"

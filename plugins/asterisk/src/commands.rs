@@ -8,10 +8,16 @@ use serde::{Deserialize, Serialize};
 use crate::{
     frame::{Header, get, get_text},
     out::Out,
+    queues::Queues,
     session::{Asked, LONGEST_VALUE, Phase, Session, is_one_line},
 };
 
-/// Commands that wait for their answer.
+/// How long after the answer its event may come. Asterisk sends it from another thread, and a command whose
+/// event never comes (the account may not see it) is done all the same.
+const SEEN_WITHIN_NS: u64 = 2_000_000_000;
+
+/// Commands that wait for their answer, or for the PBX's own event about what they did: whoever hears "done"
+/// can act on it at once.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Commands {
     running: BTreeMap<u64, Running>,
@@ -22,6 +28,8 @@ struct Running {
     kind: Kind,
     queue: String,
     interface: String,
+    /// The PBX said yes: until this monotonic time its event is waited for.
+    confirmed_until: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,14 +113,15 @@ impl Commands {
             Kind::Pause | Kind::Unpause => "QueuePause",
         };
         session.ask(Asked::Command(command.id), action, &headers, out);
-        let running = Running { kind, queue: queue.into(), interface: interface.into() };
+        let (queue, interface) = (queue.into(), interface.into());
+        let running = Running { kind, queue, interface, confirmed_until: None };
         self.running.insert(command.id, running);
         Ok(())
     }
 
     /// The PBX answered.
     pub fn answered(&mut self, id: u64, headers: &[Header<'_>], out: &mut Out<'_>) {
-        let Some(running) = self.running.remove(&id) else { return };
+        let Some(mut running) = self.running.remove(&id) else { return };
         let message = get_text(headers, b"Message");
         let success = get(headers, b"Response") == Some(b"Success");
         let already = match running.kind {
@@ -120,16 +129,40 @@ impl Commands {
             Kind::MemberRemove => message.contains("Not there"),
             Kind::Pause | Kind::Unpause => false,
         };
-        if success || already {
+        if already {
             out.push(Action::done(id, ""));
+        } else if success {
+            running.confirmed_until = Some(out.mono() + SEEN_WITHIN_NS);
+            self.running.insert(id, running);
         } else {
             out.push(Action::failed(id, running.refusal(&message)));
         }
     }
 
+    /// Ends what the PBX has confirmed and what is seen to be so, or was waited for long enough.
+    pub fn settle(&mut self, queues: &Queues, out: &mut Out<'_>) {
+        self.running.retain(|id, running| {
+            let Some(until) = running.confirmed_until else { return true };
+            let over = until <= out.mono() || running.is_seen(queues);
+            if over {
+                out.push(Action::done(*id, ""));
+            }
+            !over
+        });
+    }
+
+    /// When [`Commands::settle`] ends the next one in any case.
+    pub fn deadline(&self) -> Option<u64> {
+        self.running.values().filter_map(|running| running.confirmed_until).min()
+    }
+
     /// The link is lost: nobody knows what became of what was sent.
     pub fn lost(&mut self, out: &mut Out<'_>) {
-        for (id, _) in std::mem::take(&mut self.running) {
+        for (id, running) in std::mem::take(&mut self.running) {
+            if running.confirmed_until.is_some() {
+                out.push(Action::done(id, ""));
+                continue;
+            }
             let error =
                 Error::retryable("link-lost", "the link to the PBX broke before it answered");
             out.push(Action::unknown(id, error));
@@ -138,6 +171,19 @@ impl Commands {
 }
 
 impl Running {
+    /// Are the queues as the command wants them?
+    fn is_seen(&self, queues: &Queues) -> bool {
+        let mut seats = queues.members().filter(|((queue, interface), _)| {
+            *interface == self.interface && (self.queue.is_empty() || *queue == self.queue)
+        });
+        match self.kind {
+            Kind::MemberAdd => seats.next().is_some(),
+            Kind::MemberRemove => seats.next().is_none(),
+            Kind::Pause => seats.all(|(_, seat)| seat.is_paused()),
+            Kind::Unpause => seats.all(|(_, seat)| !seat.is_paused()),
+        }
+    }
+
     fn refusal(&self, message: &str) -> Error {
         let Self { queue, interface, .. } = self;
         if message.contains("not dynamic") {

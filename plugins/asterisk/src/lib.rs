@@ -555,6 +555,7 @@ impl Asterisk {
         out.at_pbx = None;
         let now = out.mono();
         self.state.session.timed_out(out);
+        self.state.commands.settle(&self.state.queues, out);
         if self.state.queues.deadline().is_some_and(|at| at <= now) {
             self.state.queues.timed_out(&self.state.calls, out);
         }
@@ -585,7 +586,7 @@ impl Asterisk {
             }
             None => None,
         };
-        [state.session.wake_at(), state.queues.deadline(), resync]
+        [state.session.wake_at(), state.queues.deadline(), state.commands.deadline(), resync]
             .into_iter()
             .flatten()
             .min()

@@ -731,6 +731,11 @@ impl Queues {
 }
 
 impl Seat {
+    /// Gets no calls from this queue now.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     fn fact(&self, key: &(String, String), rules: &Rules) -> Member {
         Member {
             queue: key.0.clone(),

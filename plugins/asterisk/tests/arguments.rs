@@ -25,6 +25,7 @@ fn the_longest_argument_the_host_takes_is_sent() {
     lab.host.command("pause", &[("interface", "PJSIP/1001"), ("reason", &"x".repeat(900))]);
     lab.host.command("pause", &[("interface", "PJSIP/1001"), ("reason", &"x".repeat(901))]);
     lab.answer();
+    lab.advance(2_000);
     let told = lab.told();
     assert!(told.contains(&"command 1 done".to_owned()), "{told:?}");
     assert!(

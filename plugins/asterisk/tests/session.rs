@@ -122,6 +122,8 @@ fn commands_end_by_the_pbxs_answer() {
     lab.host.command("pause", &[("interface", "PJSIP/1001"), ("reason", "lunch")]);
     lab.host.command("unpause", &[("interface", "PJSIP/1001"), ("queue", "support")]);
     lab.answer();
+    // This PBX does as it is told, but tells of none of it.
+    lab.advance(2_000);
     lab.fake
         .answers
         .push(("QueueRemove", "Response: Error\nMessage: Unable to remove interface: Not there\n"));
@@ -133,7 +135,7 @@ fn commands_end_by_the_pbxs_answer() {
     lab.answer();
     assert_eq!(
         lab.told(),
-        ["command 1 done", "command 2 done", "command 3 done", "command 4 done", "command 5 done"]
+        ["command 3 done", "command 1 done", "command 2 done", "command 4 done", "command 5 done"]
     );
     for line in [
         "Penalty: 2\r\nMemberName: Three\r\nPaused: true\r\nReason: lunch",
@@ -149,6 +151,36 @@ fn commands_end_by_the_pbxs_answer() {
     assert!(lab.told()[0].starts_with(
         "command 6 failed member-not-dynamic: PJSIP/1003 is a member of support by queues.conf"
     ));
+}
+
+#[test]
+fn a_command_is_done_when_what_it_did_is_seen() {
+    let mut lab = Lab::ready(SETTINGS, Fake::default());
+    lab.told();
+    let seat = [("queue", "support"), ("interface", "PJSIP/1003")];
+    let member = |event: &str, paused: u8| {
+        format!(
+            "Event: {event}\nPrivilege: agent,all\nQueue: support\nMemberName: Agent Three\nInterface: PJSIP/1003\nStateInterface: PJSIP/1003\nMembership: dynamic\nPenalty: 0\nCallsTaken: 0\nLastCall: 0\nLastPause: 0\nLoginTime: 1795288925\nInCall: 0\nStatus: 1\nPaused: {paused}\nPausedReason: \nRinginuse: 0\nWrapuptime: 0\n\n"
+        )
+    };
+    for (number, kind, event) in [
+        (1, "member-add", member("QueueMemberAdded", 0)),
+        (2, "pause", member("QueueMemberPause", 1)),
+        (3, "unpause", member("QueueMemberPause", 0)),
+        (4, "member-remove", member("QueueMemberRemoved", 0)),
+    ] {
+        lab.host.command(kind, &seat);
+        lab.answer();
+        assert_eq!(lab.told(), [""; 0], "{kind}: the PBX said yes, and nothing is seen");
+        lab.receive(&event);
+        let told = lab.told();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[1], format!("command {number} done"), "after the fact: {told:?}");
+    }
+    // What is so already is done at once.
+    lab.host.command("unpause", &[("queue", "support"), ("interface", "PJSIP/1001")]);
+    lab.answer();
+    assert_eq!(lab.told(), ["command 5 done"]);
 }
 
 #[test]
