@@ -27,6 +27,7 @@ pub use problem::Problem;
 
 use crate::{
     journal::JournalWriter,
+    plugins::Keeper,
     publish::Publisher,
     status::StatusBoard,
     switch::{RequestError, SwitchHandle},
@@ -50,6 +51,8 @@ pub struct Parts {
     pub switch: Ask,
     /// How the connectors are.
     pub status: StatusBoard,
+    /// Which plugins there are, and how that is changed.
+    pub keeper: Keeper,
     /// Who may.
     pub tokens: Tokens,
     /// Origins of browsers that may call.

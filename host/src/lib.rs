@@ -15,6 +15,7 @@ pub mod figures;
 pub mod journal;
 pub mod links;
 pub mod parties;
+pub mod plugins;
 pub mod publish;
 pub mod serve;
 pub mod status;
