@@ -7,6 +7,7 @@
 //! | [`pbx`] | one running Asterisk: start, stop, kill, its CLI and its queue log |
 //! | [`phone`] | a small SIP phone that a test drives call by call and that writes down what it hears |
 //! | [`sipp`] | many simple calls at once, by the sipp program |
+//! | [`until`] | waiting for what does not tell by itself |
 //!
 //! Nothing here listens or calls beyond 127.0.0.0/8, needs a chroot, or leaves a process behind.
 //! (PJSIP's DNS client has a socket of its own, and Asterisk asks the system's resolver for the
@@ -19,12 +20,14 @@ pub mod pbx;
 pub mod phone;
 pub mod release;
 pub mod sipp;
+mod until;
 
 pub use config::{ManagerUser, PbxConfig, Ports};
 pub use pbx::{Pbx, QueueLogLine};
 pub use phone::{Answering, Call, Heard, Phone, PhoneConfig, Sound};
 pub use release::{Release, Tree};
 pub use sipp::{RunningSipp, Scenario, Sipp, SippReport};
+pub use until::{Late, until};
 
 /// Random bits for ports, tags and branches; not fit for secrets.
 fn random() -> u64 {

@@ -13,7 +13,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -21,6 +21,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::{
     config::{self, Instance, PbxConfig, Ports},
     release::Tree,
+    until::{Late, until},
 };
 
 /// A running Asterisk. Dropping it kills it.
@@ -72,8 +73,10 @@ pub enum PbxError {
         log: String,
     },
     /// Asterisk runs but does not become ready.
-    #[error("Asterisk was not ready after {} s; the end of its log:\n{log}", BOOT_DEADLINE.as_secs())]
+    #[error("Asterisk was not ready: {late}; the end of its log:\n{log}")]
     NotReady {
+        /// How long was waited, and what its CLI said last.
+        late: Late,
         /// The last lines it wrote.
         log: String,
     },
@@ -98,8 +101,6 @@ pub enum PbxError {
 /// Far above the usual second: test machines are busy.
 const BOOT_DEADLINE: Duration = Duration::from_secs(90);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
-/// Between two looks at something that does not tell by itself.
-const POLL: Duration = Duration::from_millis(50);
 const PORT_ATTEMPTS: usize = 5;
 
 impl Pbx {
@@ -137,21 +138,24 @@ impl Pbx {
         let launcher = self.launcher();
         let mut server = Server::spawn(&launcher, &self.folder.join("log/console"))
             .map_err(|source| PbxError::Run { program: launcher.display().to_string(), source })?;
-        let deadline = Instant::now() + BOOT_DEADLINE;
-        loop {
+        // An Asterisk that ended is no reason to look again.
+        let booted = until(BOOT_DEADLINE, "Asterisk to boot", async || {
             if let Ok(Some(status)) = server.asterisk.try_wait() {
-                return Err(PbxError::Died { status, log: self.log_end() });
+                return Ok(Err(status));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let answer = tokio::time::timeout(left, self.cli("core waitfullybooted")).await;
-            if matches!(answer, Ok(Ok(answer)) if answer.contains("fully booted")) {
+            match self.cli("core waitfullybooted").await {
+                Ok(answer) if answer.contains("fully booted") => Ok(Ok(())),
+                Ok(answer) | Err(PbxError::Cli { answer, .. }) => Err(answer),
+                Err(other) => Err(other.to_string()),
+            }
+        });
+        match booted.await {
+            Ok(Ok(())) => {
                 self.server = Some(server);
-                return Ok(());
+                Ok(())
             }
-            if Instant::now() > deadline {
-                return Err(PbxError::NotReady { log: self.log_end() });
-            }
-            tokio::time::sleep(POLL).await;
+            Ok(Err(status)) => Err(PbxError::Died { status, log: self.log_end() }),
+            Err(late) => Err(PbxError::NotReady { late, log: self.log_end() }),
         }
     }
 
@@ -160,10 +164,13 @@ impl Pbx {
         let Some(mut server) = self.server.take() else { return };
         // The answer is lost with the server.
         let _ = self.cli("core stop now").await;
-        let deadline = Instant::now() + STOP_DEADLINE;
-        while Instant::now() < deadline && matches!(server.asterisk.try_wait(), Ok(None)) {
-            tokio::time::sleep(POLL).await;
-        }
+        // One that does not end is killed when `server` is dropped.
+        let _ =
+            until(STOP_DEADLINE, "Asterisk to end", async || match server.asterisk.try_wait() {
+                Ok(None) => Err("it runs"),
+                _ => Ok(()),
+            })
+            .await;
     }
 
     /// Ends it as a power cut would: nobody is told anything.
@@ -246,17 +253,13 @@ impl Pbx {
         within: Duration,
         wanted: impl Fn(&QueueLogLine) -> bool,
     ) -> Result<QueueLogLine, PbxError> {
-        let deadline = Instant::now() + within;
-        loop {
-            if let Some(line) = self.queue_log().into_iter().find(|line| wanted(line)) {
-                return Ok(line);
-            }
-            if Instant::now() > deadline {
-                let log = last_lines(&self.folder.join("log/queue_log"), 20);
-                return Err(PbxError::NotLogged { within, log });
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        let found = until(within, "a line of queue_log", async || {
+            self.queue_log().into_iter().find(|line| wanted(line)).ok_or("no such line")
+        });
+        found.await.map_err(|_| {
+            let log = last_lines(&self.folder.join("log/queue_log"), 20);
+            PbxError::NotLogged { within, log }
+        })
     }
 
     /// The last lines of Asterisk's own log, for the message of a failed test.

@@ -6,6 +6,7 @@ use lab::{
     Answering, Heard, ManagerUser, Pbx, PbxConfig, Phone, PhoneConfig, Release, Scenario, Sipp,
     Sound, Tree,
     phone::{PhoneError, Side},
+    until,
 };
 
 /// Generous: a test machine may be busy with other tests.
@@ -114,6 +115,7 @@ async fn an_agent_holds_transfers_and_consults() -> Outcome {
 
     // Hold, then a blind transfer.
     let call = caller.call("800")?;
+    call.answered(SOON).await?;
     let offered = first.next_call(SOON).await?;
     offered.answered(SOON).await?;
     pbx.wait_for_queue_log(SOON, |line| line.event == "CONNECT").await?;
@@ -130,6 +132,7 @@ async fn an_agent_holds_transfers_and_consults() -> Outcome {
 
     // A consultation, then an attended transfer.
     let call = caller.call("800")?;
+    call.answered(SOON).await?;
     let offered = first.next_call(SOON).await?;
     offered.answered(SOON).await?;
     offered.hold().await?;
@@ -160,11 +163,11 @@ async fn every_way_out_of_a_queue_is_there() -> Outcome {
         ended.map_err(|error| format!("{number}: {error}\n{}", pbx.log_end()))?;
         // Asterisk's log is written behind its back, after the BYE.
         let log = pbx.folder().join("log/full");
-        let is_logged = || {
-            let log = std::fs::read_to_string(&log).ok()?;
-            log.contains(&format!("QUEUESTATUS={status}")).then_some(())
-        };
-        eventually(status, is_logged).await?;
+        until(SOON, status, async || {
+            let logged = std::fs::read_to_string(&log)?.contains(&format!("QUEUESTATUS={status}"));
+            logged.then_some(()).ok_or(std::io::Error::other("no word of it in Asterisk's log"))
+        })
+        .await?;
     }
     let call = caller.call("800")?;
     call.answered(SOON).await?;
@@ -184,9 +187,14 @@ async fn every_way_out_of_a_queue_is_there() -> Outcome {
 #[tokio::test]
 async fn members_as_freepbx_makes_them_follow_their_phones() -> Outcome {
     let (_tree, _folder, pbx) = pbx_or_skip!(Release::Asterisk22);
-    let members = pbx.cli("queue show local").await?;
-    assert!(members.contains("Local/1005@from-queue/n from hint:1005@ext-local"), "{members}");
-    assert!(members.contains("(Unavailable)"), "{members}");
+    // A hint learns of its phone in Asterisk's own time.
+    until(SOON, "the member whose phone is away", async || {
+        let members = pbx.cli("queue show local").await.map_err(|error| error.to_string())?;
+        let is_there = members.contains("Local/1005@from-queue/n from hint:1005@ext-local")
+            && members.contains("(Unavailable)");
+        if is_there { Ok(()) } else { Err(members) }
+    })
+    .await?;
     let agent = agent(&pbx, "1005").await?;
     let caller = caller(&pbx).await?;
     let call = caller.call("804")?;
@@ -240,7 +248,11 @@ async fn sipp_calls_agents_without_a_failure(release: Release) -> Outcome {
     assert_eq!((report.successful, report.failed), (5, 0), "{}", report.errors);
     assert!(report.messages.is_some_and(|messages| messages.contains("INVITE sip:803@")));
     let talked = || pbx.queue_log().iter().filter(|line| line.event == "COMPLETECALLER").count();
-    eventually("five conversations", || (talked() == 5).then_some(())).await?;
+    until(SOON, "five conversations", async || match talked() {
+        5 => Ok(()),
+        other => Err(other),
+    })
+    .await?;
     let answered = agents.stop().await?;
     assert_eq!(answered.failed, 0, "{}", answered.errors);
 
@@ -330,25 +342,13 @@ async fn no_asterisk_outlives_a_process_that_is_killed() -> Outcome {
         .kill_on_drop(true)
         .spawn()?;
     let pid_file = folder.path().join("pid");
-    let pid =
-        eventually("the child's Asterisk", || std::fs::read_to_string(&pid_file).ok()).await?;
-    let is_gone = || (!Path::new("/proc").join(&pid).join("exe").exists()).then_some(());
-    assert!(is_gone().is_none());
+    let pid = until(3 * SOON, "the child's Asterisk", async || {
+        std::fs::read_to_string(&pid_file)?.parse::<u32>().map_err(std::io::Error::other)
+    });
+    let process = Path::new("/proc").join(pid.await?.to_string()).join("exe");
+    let is_gone = || if process.exists() { Err("it runs") } else { Ok(()) };
+    assert!(is_gone().is_err());
     child.kill().await?;
-    eventually("the end of Asterisk", is_gone).await
-}
-
-/// Looks until there is something to see.
-async fn eventually<T>(
-    what: &str,
-    look: impl Fn() -> Option<T>,
-) -> Result<T, Box<dyn std::error::Error>> {
-    let deadline = tokio::time::Instant::now() + 3 * SOON;
-    loop {
-        match look() {
-            Some(found) => return Ok(found),
-            None if tokio::time::Instant::now() > deadline => return Err(what.into()),
-            None => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
+    until(SOON, "the end of Asterisk", async || is_gone()).await?;
+    Ok(())
 }
