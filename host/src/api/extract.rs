@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header, request},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -110,20 +111,43 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Json::<T>::from_request(request, state).await {
+        let read = match whole(request, state).await {
+            // What is made of fields could be read from a list of their values: nobody means that.
+            Ok((_, body)) if body.trim_ascii_start().starts_with(b"[") => {
+                let fix = "Send a JSON object: see /openapi.json for its fields.";
+                return Err(Problem::bad_request("The body is a JSON array.", fix));
+            }
+            Ok((parts, body)) => {
+                let request = Request::from_parts(parts, body.into());
+                let read = axum::Json::<T>::from_request(request, state).await;
+                read.map_err(|rejection| (rejection.status(), rejection.body_text()))
+            }
+            Err(rejection) => Err((rejection.status(), rejection.body_text())),
+        };
+        match read {
             Ok(axum::Json(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                let fix = match rejection.status() {
+            Err((status, text)) => {
+                let fix = match status {
                     StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                         "Send JSON with the header `Content-Type: application/json`."
                     }
                     StatusCode::PAYLOAD_TOO_LARGE => "Send at most 256 KiB.",
                     _ => "See /openapi.json for the fields of this body.",
                 };
-                Err(Problem::with_status(rejection.status(), rejection.body_text(), fix))
+                Err(Problem::with_status(status, text, fix))
             }
         }
     }
+}
+
+async fn whole<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<(request::Parts, Bytes), BytesRejection> {
+    let (parts, body) = request.into_parts();
+    // The limit of bodies travels in the extensions.
+    let again = Request::from_parts(parts.clone(), body);
+    Ok((parts, Bytes::from_request(again, state).await?))
 }
 
 /// How a client wants its command handled, from the headers.

@@ -147,6 +147,8 @@ async fn errors_are_problems_that_name_the_part_and_the_fix() {
         ),
         ("PUT", agent, Some(r#"{"name":"A","colour":1}"#), 422, "colour"),
         ("PUT", agent, Some(r#"{"name":"#), 400, ""),
+        ("PUT", agent, Some(r#" ["A",{},[]]"#), 400, "array"),
+        ("POST", "/v1/agents/a/pause", Some(r#"[null,"lunch"]"#), 400, "array"),
         ("PUT", agent, Some(&huge), 413, ""),
         ("PUT", "/v1/agents/a%20b", Some(r#"{"name":"A"}"#), 422, "id"),
         ("PUT", agent, None, 415, ""),

@@ -166,6 +166,7 @@ impl Switchboard {
         self.known_queues(queues)?;
         let seats = self.seats_for(agent, queues);
         if seats.is_empty() {
+            self.sight_of_lines(agent)?;
             let place = if queues.is_empty() { "any queue" } else { "that queue" };
             return Err(Refusal::Conflict {
                 message: format!("agent `{agent}` is not a member of {place}"),
@@ -173,6 +174,12 @@ impl Switchboard {
             });
         }
         Ok(seats)
+    }
+
+    /// Whoever has no seat may still have one at a PBX nobody has looked at.
+    fn sight_of_lines(&self, agent: &AgentId) -> Result<(), Refusal> {
+        let devices = self.state.agent(agent).map_or(&[][..], |person| &person.agent.devices);
+        devices.iter().try_for_each(|device| self.connected(&device.connector))
     }
 
     fn pause_drafts(
@@ -306,14 +313,17 @@ impl Switchboard {
             return Err(Refusal::NotFound { what: format!("connector `{connector}`") });
         }
         check_arguments(&draft.kind, &draft.arguments)?;
-        let connected = self.state.connector(connector).is_some_and(|known| known.connected);
-        if !connected && !matches!(&*draft.kind, "probe" | "resync") {
-            return Err(Refusal::Unavailable {
-                message: format!("connector `{connector}` is not connected to its PBX"),
-                fix: format!("try again when GET /v1/connectors/{connector} says so"),
-            });
+        if matches!(&*draft.kind, "probe" | "resync") { Ok(()) } else { self.connected(connector) }
+    }
+
+    fn connected(&self, connector: &ConnectorId) -> Result<(), Refusal> {
+        if self.state.connector(connector).is_some_and(|known| known.connected) {
+            return Ok(());
         }
-        Ok(())
+        Err(Refusal::Unavailable {
+            message: format!("connector `{connector}` is not connected to its PBX"),
+            fix: format!("try again when GET /v1/connectors/{connector} says so"),
+        })
     }
 
     fn accept(&mut self, draft: Draft, actor: Actor, asked: &Asked) -> CommandId {
