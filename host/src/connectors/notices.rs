@@ -57,6 +57,18 @@ pub(super) fn of(incident: &Incident, plugin: &str) -> Notice {
             format!("{plugin} lost its state and begins anew: {reason}"),
             "its links are dialled again and a resync follows by itself",
         ),
+        Incident::RolledBack { from, to, reason, .. } => notice(
+            "plugin-rolled-back",
+            Severity::Error,
+            format!("{plugin}: version {from} was rolled back to {to}: {reason}"),
+            "a resync follows by itself; report it to the plugin's author, and stay with the version that runs",
+        ),
+        Incident::ProbationPassed { version } => notice(
+            "plugin-probation-passed",
+            Severity::Info,
+            format!("{plugin}: version {version} has proved itself"),
+            "",
+        ),
         Incident::GivenUp { reason } => notice(
             "plugin-given-up",
             Severity::Error,

@@ -13,7 +13,10 @@
 mod apply;
 mod history;
 mod links;
+mod probation;
 mod recovery;
+mod shadow;
+mod swap;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -27,6 +30,11 @@ use calls::{
 };
 
 use self::{history::History, links::Link, recovery::Breaker};
+pub use self::{
+    probation::ProbationView,
+    shadow::{Difference, ShadowReport},
+    swap::{OnRefusal, Successor, SwapError, Swapped, Version},
+};
 use crate::{
     Effect, FailureKind, Incident, Input, Limits, Outcome, Plugin, Usage,
     bindings::types::{self, Action},
@@ -124,6 +132,8 @@ pub struct Connector {
     http_open: BTreeSet<u64>,
     wake_at: Option<Duration>,
     usage: Usage,
+    /// What came about in a call that could not return it.
+    owed: Outcome,
 }
 
 /// Waits for its step.
@@ -144,14 +154,9 @@ impl Connector {
         now: Now,
     ) -> Result<(Self, Outcome), StartError> {
         let links = config.check(plugin)?;
-        let granted = |host: &&String| config.grants.contains(&format!("http:{host}"));
-        let http_hosts = plugin.manifest().http.iter().filter(granted).cloned().collect();
-        let seed = Seed {
-            plugin: plugin.clone(),
-            log: Arc::new(LogGate::new(&config.id, config.limits.log_lines_per_sec)),
-            limits: config.limits,
-            config: types::Config { id: config.id, settings: config.settings, links: config.links },
-        };
+        let log = Arc::new(LogGate::new(&config.id, config.limits.log_lines_per_sec));
+        let seed = Seed::new(plugin, config, log);
+        let http_hosts = seed.http_hosts();
         let began = convert::now(now);
         let (guest, actions) =
             Guest::start(&seed, None, began).map_err(|failure| StartError::Failed {
@@ -172,6 +177,7 @@ impl Connector {
             http_open: BTreeSet::new(),
             wake_at: None,
             usage: Usage::default(),
+            owed: Outcome::default(),
         };
         let mut out = Outcome::default();
         connector.apply(actions, &mut out);
@@ -180,7 +186,7 @@ impl Connector {
 
     /// Takes inputs in order. Call it without inputs at [`wake_at`](Self::wake_at).
     pub fn handle(&mut self, inputs: Vec<Input>, now: Now) -> Outcome {
-        let mut out = Outcome::default();
+        let mut out = std::mem::take(&mut self.owed);
         self.commands.retain(|_, deadline| now.monotonic <= deadline.saturating_add(COMMAND_GRACE));
         if self.guest.is_some() && self.wake_at.is_some_and(|at| at <= now.monotonic) {
             self.wake_at = None;
@@ -200,7 +206,8 @@ impl Connector {
 
     /// Monotonic time at which the connector wants to be called without inputs.
     pub fn wake_at(&self) -> Option<Duration> {
-        self.wake_at
+        let owes = self.owed != Outcome::default();
+        if owes { Some(Duration::ZERO) } else { self.wake_at }
     }
 
     /// What it has done and uses.

@@ -7,7 +7,7 @@ use calls::{
     event::{CommandEnd, Problem},
 };
 
-use crate::secret::Part;
+use crate::{connector::Version, secret::Part};
 
 /// Something that happened outside of the connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,14 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
     /// To be reported; [`Incident::ColdStart`] and [`Incident::GivenUp`] also to be acted upon.
     pub incidents: Vec<Incident>,
+}
+
+impl Outcome {
+    /// What came about later.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.effects.extend(later.effects);
+        self.incidents.extend(later.incidents);
+    }
 }
 
 /// Something the connector wants done, already checked against manifest and grants.
@@ -255,6 +263,24 @@ pub enum Incident {
     ColdStart {
         /// Why the state could not be kept.
         reason: String,
+    },
+    /// The version on probation failed or broke a law, so the one before it runs again, with its state and
+    /// the same connections. A resync follows. If its state could not be kept, a [`Incident::ColdStart`]
+    /// comes after this.
+    RolledBack {
+        /// The version that failed.
+        from: Version,
+        /// The version that runs again.
+        to: Version,
+        /// What was wrong.
+        reason: String,
+        /// Steps since the swap that it caught up with.
+        replayed: usize,
+    },
+    /// A version has proved itself; the one before it is let go.
+    ProbationPassed {
+        /// The version that goes on.
+        version: Version,
     },
     /// The plugin fails too often, or cannot start at all. The connector does nothing any more; start a
     /// new one after a back-off. All its links count as closed.

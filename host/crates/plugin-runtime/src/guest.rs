@@ -3,7 +3,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline, component::HasData};
 
 use crate::{
-    FailureKind, Limits, LoadError, Plugin, SettingsProblem,
+    FailureKind, InstanceConfig, Limits, LoadError, Plugin, SettingsProblem,
     bindings::{
         connector::{Connector, jackfield::log::log},
         settings::SettingsIndices,
@@ -50,8 +53,28 @@ impl Failure {
 pub(crate) struct Seed {
     pub(crate) plugin: Plugin,
     pub(crate) config: Config,
+    pub(crate) grants: Vec<String>,
     pub(crate) limits: Limits,
     pub(crate) log: Arc<LogGate>,
+}
+
+impl Seed {
+    pub(crate) fn new(plugin: &Plugin, config: InstanceConfig, log: Arc<LogGate>) -> Self {
+        let InstanceConfig { id, settings, links, grants, limits } = config;
+        let config = Config { id, settings, links };
+        Self { plugin: plugin.clone(), config, grants, limits, log }
+    }
+
+    /// Does the admin allow `what:name`?
+    pub(crate) fn is_granted(&self, what: &str, name: &str) -> bool {
+        self.grants.iter().any(|grant| grant.split_once(':') == Some((what, name)))
+    }
+
+    /// Hosts that the manifest asks for and the admin allows.
+    pub(crate) fn http_hosts(&self) -> Vec<String> {
+        let asked = self.plugin.manifest().http.iter();
+        asked.filter(|host| self.is_granted("http", host)).cloned().collect()
+    }
 }
 
 /// An instance after `init`.
@@ -354,7 +377,7 @@ impl ResourceLimiter for Limiter {
 /// Where log lines of a connector go, so many per second. It outlives instances.
 pub(crate) struct LogGate {
     connector: String,
-    per_second: u32,
+    per_second: AtomicU32,
     window: Mutex<Window>,
 }
 
@@ -367,7 +390,13 @@ struct Window {
 impl LogGate {
     pub(crate) fn new(connector: &str, per_second: u32) -> Self {
         let window = Window { began: Instant::now(), lines: 0, dropped: 0 };
-        Self { connector: connector.to_owned(), per_second, window: Mutex::new(window) }
+        let (connector, per_second) = (connector.to_owned(), AtomicU32::new(per_second));
+        Self { connector, per_second, window: Mutex::new(window) }
+    }
+
+    /// Another limit from now on.
+    pub(crate) fn set_rate(&self, per_second: u32) {
+        self.per_second.store(per_second, Relaxed);
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -393,7 +422,7 @@ impl LogGate {
         if now.duration_since(window.began) >= Duration::from_secs(1) {
             (window.began, window.lines) = (now, 0);
         }
-        if window.lines < self.per_second {
+        if window.lines < self.per_second.load(Relaxed) {
             window.lines += 1;
             return true;
         }

@@ -27,7 +27,10 @@ mod load;
 mod manifest;
 pub mod secret;
 
-pub use connector::{Connector, InstanceConfig, StartError};
+pub use connector::{
+    Connector, Difference, InstanceConfig, OnRefusal, ProbationView, ShadowReport, StartError,
+    Successor, SwapError, Swapped, Version,
+};
 pub use engine::{Runtime, RuntimeError};
 pub use exchange::{Effect, FailureKind, Incident, Input, Outcome, Retry};
 pub use limits::{Limits, Usage};

@@ -20,6 +20,12 @@ pub struct Limits {
     pub log_lines_per_sec: u32,
     /// Most failures within a minute; then the connector is given up.
     pub recoveries_per_minute: u32,
+    /// Most HTTP requests within a minute; more are answered with an error.
+    pub http_per_minute: u32,
+    /// How much is always recorded, the oldest forgotten first; 0: nothing.
+    pub recording_kib: u32,
+    /// How far the recording reaches back.
+    pub recording_minutes: u32,
 }
 
 impl Default for Limits {
@@ -32,6 +38,9 @@ impl Default for Limits {
             bytes_per_step: 4 << 20,
             log_lines_per_sec: 50,
             recoveries_per_minute: 600,
+            http_per_minute: 60,
+            recording_kib: 8192,
+            recording_minutes: 10,
         }
     }
 }
@@ -47,6 +56,10 @@ pub struct Usage {
     pub traps: u64,
     /// Times bytes were taken out because the plugin failed on them.
     pub quarantined: u64,
+    /// Times another version or configuration took over.
+    pub swaps: u64,
+    /// Times the version before ran again.
+    pub rollbacks: u64,
     /// Times the state was lost.
     pub cold_starts: u64,
     /// Snapshots taken.

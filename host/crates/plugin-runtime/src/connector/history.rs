@@ -75,6 +75,22 @@ impl History {
         }
     }
 
+    /// Begins where a version took over, from the state of the one before it.
+    pub(super) fn take_over(snapshot: Snapshot, has_snapshot: bool, now: Now) -> Self {
+        let snapshot_bytes = snapshot.data.len();
+        let mut history = Self::begin(has_snapshot, now, &[]);
+        if has_snapshot {
+            history.base = Base::Snapshot { snapshot, now };
+            history.snapshot_bytes = snapshot_bytes;
+        }
+        history
+    }
+
+    /// Another instance goes on from here; what led to the one before it.
+    pub(super) fn succeed(&mut self, next: Self) -> Self {
+        std::mem::replace(self, next)
+    }
+
     /// A step returned.
     pub(super) fn push(&mut self, now: Now, inputs: Vec<Input>, actions: &[Action]) {
         let size = Size { inputs: inputs.len(), bytes: inputs.iter().map(size_of_input).sum() };

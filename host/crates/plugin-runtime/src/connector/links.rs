@@ -12,6 +12,7 @@ const WINDOW: usize = 64 << 10;
 const MAX_PLAIN: u32 = 8;
 
 /// A configured, granted link.
+#[derive(Clone)]
 pub(super) struct Link {
     pub(super) request: LinkRequest,
     /// The admin allows secrets in the clear.
@@ -26,6 +27,7 @@ pub(super) struct Link {
 /// One connection.
 ///
 /// Invariant: `start <= seen <= start + buffer.len()`.
+#[derive(Clone)]
 struct Stream {
     /// Received and not consumed.
     buffer: Vec<u8>,
@@ -50,6 +52,16 @@ pub(super) struct TakenOut {
 impl Link {
     pub(super) fn new(request: LinkRequest, plain: bool) -> Self {
         Self { request, plain, epoch: 0, stream: None, gap: None }
+    }
+
+    /// Another version, or another configuration, takes the link over.
+    pub(super) fn take_terms(&mut self, request: LinkRequest, plain: bool) {
+        (self.request, self.plain) = (request, plain);
+    }
+
+    /// Bytes of a frame that did not end yet.
+    pub(super) fn under_way(&self) -> u64 {
+        self.open().map_or(0, |stream| stream.seen - stream.start)
     }
 
     /// A new connection begins; its epoch.
@@ -149,7 +161,7 @@ impl Link {
 
     /// What the plugin has seen and left is longer than any frame may be.
     pub(super) fn is_frame_too_long(&self) -> bool {
-        self.open().is_some_and(|stream| stream.seen - stream.start > self.request.max_frame.into())
+        self.under_way() > self.request.max_frame.into()
     }
 
     /// Takes the bytes before that offset out; the plugin is to be told by the gap.

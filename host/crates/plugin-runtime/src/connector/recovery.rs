@@ -50,7 +50,7 @@ impl Breaker {
 }
 
 /// The connector does not go on with what it was doing: it started anew, or was given up.
-struct Interrupted;
+pub(super) struct Interrupted;
 
 impl Connector {
     /// The step with these inputs failed.
@@ -105,7 +105,7 @@ impl Connector {
     }
 
     /// A new instance in the state after the last step that returned.
-    fn restore(
+    pub(super) fn restore(
         &mut self,
         kind: FailureKind,
         now: Now,
@@ -279,7 +279,7 @@ impl Connector {
     }
 
     /// Ends what only the lost state knew how to go on with.
-    fn forget(&mut self, code: &str, out: &mut Outcome) {
+    pub(super) fn forget(&mut self, code: &str, out: &mut Outcome) {
         for (id, _) in std::mem::take(&mut self.commands) {
             let message = "the plugin lost its state while the command was under way".to_owned();
             let problem = Problem { code: code.to_owned(), message, retryable: false };

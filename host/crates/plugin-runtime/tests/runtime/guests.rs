@@ -199,6 +199,8 @@ fn word(incident: &Incident) -> Option<String> {
         Incident::FrameTooLong { offset, bytes, .. } => format!("too long {offset}+{bytes}"),
         Incident::Refused { what } => format!("refused {what}"),
         Incident::ColdStart { reason } => format!("cold start: {reason}"),
+        Incident::RolledBack { reason, .. } => format!("rolled back: {reason}"),
+        Incident::ProbationPassed { .. } => "probation passed".to_owned(),
         Incident::GivenUp { reason } => format!("given up: {reason}"),
     })
 }
