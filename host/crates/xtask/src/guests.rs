@@ -1,4 +1,5 @@
-//! `cargo xtask plugins`: every guest from source to `<target>/plugins/<name>.wasm`.
+//! `cargo xtask plugins`: every guest from source to `<target>/plugins/<name>.wasm`, those for tests to
+//! `<target>/plugins/test/<name>.wasm`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,14 +24,16 @@ pub fn build(workspace: &Workspace, only: &[String]) -> anyhow::Result<()> {
     }
     let toolchain = toolchain::find()?;
     println!("guests: {toolchain}");
-    fs::create_dir_all(workspace.plugins())?;
+    fs::create_dir_all(workspace.test_plugins())?;
     for guest in guests {
         let started = Instant::now();
         let core = compile(workspace, &toolchain, guest)
-            .with_context(|| format!("cannot build {}", guest.package))?;
+            .with_context(|| format!("cannot build {}", guest.name()))?;
         let component = component::from_core_module(&fs::read(&core)?)
-            .with_context(|| format!("{} cannot be a plugin", guest.package))?;
-        let path = workspace.plugins().join(guest.name()).with_extension("wasm");
+            .with_context(|| format!("{} cannot be a plugin", guest.name()))?;
+        let folder =
+            if guest.example.is_some() { workspace.test_plugins() } else { workspace.plugins() };
+        let path = folder.join(format!("{}.wasm", guest.name()));
         let news = write(&path, &component)?;
         println!(
             "{:<20} {:>8} bytes  {:>6.2} s  {}{news}",
@@ -59,8 +62,12 @@ fn select<'a>(guests: &'a [Guest], only: &[String]) -> anyhow::Result<Vec<&'a Gu
 /// Runs cargo for one guest; answers where its core module is.
 fn compile(workspace: &Workspace, toolchain: &Toolchain, guest: &Guest) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(cargo());
+    match &guest.example {
+        None => command.args(["build", "--profile=plugin", "--lib"]),
+        Some(example) => command.args(["build", "--profile=test-plugin", "--example", example]),
+    };
     command
-        .args(["build", "--quiet", "--lib", "--profile=plugin", "--target", TARGET])
+        .args(["--quiet", "--target", TARGET])
         .args(["--message-format=json-render-diagnostics", "--package", &guest.package])
         // Ours is the rust-version of the host; guests may be built by an older compiler.
         .arg("--ignore-rust-version")
@@ -82,7 +89,7 @@ fn compile(workspace: &Workspace, toolchain: &Toolchain, guest: &Guest) -> anyho
     }
     let output = command.spawn()?.wait_with_output()?;
     ensure!(output.status.success(), "cargo build failed, see above");
-    core_module(&String::from_utf8(output.stdout)?, &guest.package)
+    core_module(&String::from_utf8(output.stdout)?, guest)
         .with_context(|| format!("cargo made no .wasm of {}: is it a cdylib?", guest.package))
 }
 
@@ -108,7 +115,8 @@ fn cargo_home() -> Option<PathBuf> {
 }
 
 /// Finds the guest's own `.wasm` in cargo's messages.
-fn core_module(messages: &str, package: &str) -> Option<PathBuf> {
+fn core_module(messages: &str, guest: &Guest) -> Option<PathBuf> {
+    let package = guest.package.as_str();
     let of_package = |message: &Value| {
         // `path+file:///repo/plugins/asterisk#jackfield-asterisk@0.1.0`, without the name when it
         // is the folder's.
@@ -116,11 +124,15 @@ fn core_module(messages: &str, package: &str) -> Option<PathBuf> {
         let (path, tail) = id.rsplit_once('#').unwrap_or_default();
         tail.split('@').next() == Some(package) || path.rsplit('/').next() == Some(package)
     };
+    let is_it = |message: &Value| {
+        of_package(message)
+            && guest.example.as_ref().is_none_or(|name| message["target"]["name"] == **name)
+    };
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["reason"] == "compiler-artifact" && is_cdylib(&message["target"]))
-        .filter(of_package)
+        .filter(is_it)
         .filter_map(|message| message["filenames"].as_array().cloned())
         .flatten()
         .filter_map(|file| file.as_str().map(PathBuf::from))
@@ -150,20 +162,28 @@ fn readable_by_all() -> fs::Permissions {
 mod tests {
     use super::*;
 
+    fn guest(package: &str, example: Option<&str>) -> Guest {
+        Guest { package: package.into(), example: example.map(Into::into) }
+    }
+
     #[test]
     fn the_guests_own_module_is_picked_from_cargos_messages() {
         let messages = r#"{"reason":"compiler-artifact","package_id":"registry+x#serde@1.0.0","target":{"crate_types":["lib"]},"filenames":["/t/libserde.rlib"]}
 {"reason":"compiler-artifact","package_id":"path+file:///r/plugins/asterisk#jackfield-asterisk@0.1.0","target":{"crate_types":["cdylib","rlib"]},"filenames":["/t/a.wasm","/t/liba.rlib"]}
 {"reason":"compiler-artifact","package_id":"path+file:///r/examples/hours#0.1.0","target":{"crate_types":["cdylib"]},"filenames":["/t/hours.wasm"]}
+{"reason":"compiler-artifact","package_id":"path+file:///r/tests/guests#0.1.0","target":{"name":"next","crate_types":["cdylib"]},"filenames":["/t/next.wasm"]}
+{"reason":"compiler-artifact","package_id":"path+file:///r/tests/guests#0.1.0","target":{"name":"mad","crate_types":["cdylib"]},"filenames":["/t/mad.wasm"]}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(core_module(messages, "jackfield-asterisk"), Some("/t/a.wasm".into()));
-        assert_eq!(core_module(messages, "hours"), Some("/t/hours.wasm".into()));
-        assert_eq!(core_module(messages, "serde"), None);
+        let module = |package, example| core_module(messages, &guest(package, example));
+        assert_eq!(module("jackfield-asterisk", None), Some("/t/a.wasm".into()));
+        assert_eq!(module("hours", None), Some("/t/hours.wasm".into()));
+        assert_eq!(module("serde", None), None);
+        assert_eq!(module("guests", Some("mad")), Some("/t/mad.wasm".into()));
     }
 
     #[test]
     fn a_plugin_is_named_with_or_without_the_prefix_and_a_typo_lists_them() {
-        let guests = ["jackfield-asterisk", "hours"].map(|name| Guest { package: name.into() });
+        let guests = ["jackfield-asterisk", "hours"].map(|name| guest(name, None));
         let names = |only: &[&str]| {
             let only: Vec<String> = only.iter().map(ToString::to_string).collect();
             select(&guests, &only)

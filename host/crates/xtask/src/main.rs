@@ -39,7 +39,7 @@ enum Command {
     ///
     /// A guest is a workspace package under plugins/ that is a cdylib, or one under examples/ that
     /// declares `kind` in its `package.metadata.jackfield`. Its component may import nothing but
-    /// jackfield:log.
+    /// jackfield:log. The examples of tests/guests land in `<target>/plugins/test`: only tests run them.
     Plugins {
         /// Build only this plugin ("asterisk", or the package name); repeatable
         #[arg(long, value_name = "NAME")]

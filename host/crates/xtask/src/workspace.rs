@@ -14,16 +14,19 @@ pub struct Workspace {
     pub guests: Vec<Guest>,
 }
 
-/// A package that is built into a WebAssembly component.
+/// A package, or one of its examples, that is built into a WebAssembly component.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Guest {
     pub package: String,
+    /// A plugin for tests, never shipped: an example of the package.
+    pub example: Option<String>,
 }
 
 impl Guest {
     /// The plugin's name: `asterisk` for the package `jackfield-asterisk`.
     pub fn name(&self) -> &str {
-        self.package.strip_prefix("jackfield-").unwrap_or(&self.package)
+        let package = self.package.strip_prefix("jackfield-").unwrap_or(&self.package);
+        self.example.as_deref().unwrap_or(package)
     }
 }
 
@@ -51,6 +54,11 @@ impl Workspace {
     pub fn plugins(&self) -> PathBuf {
         self.target.join("plugins")
     }
+
+    /// Where plugins for tests land: where nobody looks who was not told.
+    pub fn test_plugins(&self) -> PathBuf {
+        self.plugins().join("test")
+    }
 }
 
 /// The cargo that started us, else the one on PATH.
@@ -60,14 +68,28 @@ pub fn cargo() -> PathBuf {
 
 fn guests(metadata: &Value, root: &Path) -> Vec<Guest> {
     let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut guests: Vec<Guest> = packages
-        .iter()
-        .filter(|package| is_guest(package, root))
-        .filter_map(|package| package["name"].as_str())
-        .map(|name| Guest { package: name.to_owned() })
-        .collect();
-    guests.sort_by(|a, b| a.package.cmp(&b.package));
+    let mut guests: Vec<Guest> =
+        packages.iter().flat_map(|package| guests_of(package, root)).collect();
+    guests.sort_by(|a, b| (&a.package, &a.example).cmp(&(&b.package, &b.example)));
     guests
+}
+
+fn guests_of(package: &Value, root: &Path) -> Vec<Guest> {
+    let Some(name) = package["name"].as_str() else { return Vec::new() };
+    if is_guest(package, root) {
+        return vec![Guest { package: name.to_owned(), example: None }];
+    }
+    let manifest = package["manifest_path"].as_str().map(Path::new);
+    if !manifest.is_some_and(|manifest| manifest.starts_with(root.join("tests/guests"))) {
+        return Vec::new();
+    }
+    let targets = package["targets"].as_array().map_or(&[][..], Vec::as_slice);
+    let examples = targets.iter().filter(|target| target["kind"][0] == "example");
+    examples
+        .filter(|target| is_cdylib(target))
+        .filter_map(|target| target["name"].as_str())
+        .map(|example| Guest { package: name.to_owned(), example: Some(example.to_owned()) })
+        .collect()
 }
 
 fn is_guest(package: &Value, root: &Path) -> bool {
@@ -104,9 +126,14 @@ mod tests {
             package("office-hours", "/repo/examples/office-hours/Cargo.toml", "cdylib", declared),
             package("tool", "/repo/examples/tool/Cargo.toml", "cdylib", Value::Null),
             package("jackfield", "/repo/host/Cargo.toml", "cdylib", Value::Null),
+            { "name": "bad-ones", "manifest_path": "/repo/tests/guests/Cargo.toml", "targets": [
+                { "kind": ["lib"], "name": "bad_ones", "crate_types": ["lib"] },
+                { "kind": ["example"], "name": "mad", "crate_types": ["cdylib"] },
+                { "kind": ["example"], "name": "tool", "crate_types": ["bin"] },
+            ]},
         ]});
         let found = guests(&metadata, Path::new("/repo"));
         let names: Vec<&str> = found.iter().map(Guest::name).collect();
-        assert_eq!(names, ["asterisk", "office-hours"]);
+        assert_eq!(names, ["mad", "asterisk", "office-hours"]);
     }
 }

@@ -1,0 +1,38 @@
+//! Never comes back from a restore.
+
+use jackfield_asterisk::Asterisk;
+use jackfield_sdk::{Action, Config, Connector, Error, Input, Now, Problem, Snapshot};
+use jackfield_test_guests::register;
+
+/// The connector.
+pub struct Stuck(Asterisk);
+
+impl Connector for Stuck {
+    fn init(
+        config: Config,
+        state: Option<Snapshot>,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) -> Result<Self, Error> {
+        if state.is_some() {
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        Asterisk::init(config, None, now, out).map(Self)
+    }
+
+    fn step(&mut self, now: Now, inputs: Vec<Input>, out: &mut Vec<Action>) -> Result<(), Error> {
+        self.0.step(now, inputs, out)
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Error> {
+        self.0.snapshot()
+    }
+
+    fn validate(settings: &str) -> Vec<Problem> {
+        Asterisk::validate(settings)
+    }
+}
+
+register!(Stuck, "stuck");
