@@ -14,6 +14,7 @@ mod apply;
 mod history;
 mod links;
 mod probation;
+mod recorder;
 mod recovery;
 mod shadow;
 mod swap;
@@ -40,6 +41,7 @@ use crate::{
     bindings::types::{self, Action},
     convert,
     guest::{Failure, Guest, LogGate, Seed},
+    recording::Numbers,
 };
 
 /// Most inputs in one step.
@@ -134,6 +136,7 @@ pub struct Connector {
     usage: Usage,
     /// What came about in a call that could not return it.
     owed: Outcome,
+    numbers: Numbers,
 }
 
 /// Waits for its step.
@@ -165,7 +168,7 @@ impl Connector {
                 message: failure.message,
             })?;
         let mut connector = Self {
-            history: History::begin(plugin.has_snapshot(), began, &actions),
+            history: History::begin(&seed, began, &actions),
             breaker: Breaker::default(),
             guest: Some(guest),
             seed,
@@ -178,6 +181,7 @@ impl Connector {
             wake_at: None,
             usage: Usage::default(),
             owed: Outcome::default(),
+            numbers: Numbers::default(),
         };
         let mut out = Outcome::default();
         connector.apply(actions, &mut out);
@@ -358,9 +362,12 @@ impl Connector {
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.usage.last_step_us = took;
         self.usage.max_step_us = self.usage.max_step_us.max(took);
-        match answer {
+        match &answer {
             Ok(_) => self.usage.steps += 1,
-            Err(_) => self.usage.traps += 1,
+            Err(failure) => {
+                self.usage.traps += 1;
+                self.history.failed(convert::now(now), inputs, failure);
+            }
         }
         answer
     }

@@ -25,6 +25,8 @@ mod guest;
 mod limits;
 mod load;
 mod manifest;
+#[allow(dead_code, reason = "the file and the replay, which follow, use it")]
+mod recording;
 pub mod secret;
 
 pub use connector::{
@@ -36,4 +38,5 @@ pub use exchange::{Effect, FailureKind, Incident, Input, Outcome, Retry};
 pub use limits::{Limits, Usage};
 pub use load::{Kind, LoadError, Plugin, SettingsError, SettingsProblem};
 pub use manifest::{LinkRequest, MANIFEST_SECTION, Manifest, ManifestError};
+pub use recording::{RecordedPlugin, Recording, RecordingKind};
 pub use secret::{FillError, Part, SecretForm, Secrets};

@@ -49,6 +49,7 @@ impl Connector {
             Action::Send(send) => return self.send(send),
             Action::Event(event) => {
                 self.usage.events += 1;
+                self.numbers.hear(&event.fact);
                 Effect::Fact {
                     at_pbx: event.at_pbx.map(calls::Timestamp),
                     fact: convert::fact(event.fact)?,
@@ -74,6 +75,7 @@ impl Connector {
                     )));
                 }
                 self.usage.events += 1;
+                self.numbers.hear(&item.fact);
                 Effect::ResyncItem { id: item.id, fact: convert::fact(item.fact)? }
             }
             Action::ResyncEnd(id) => {

@@ -1,10 +1,18 @@
-//! How to make the guest's present state again: a base, and the steps that returned since.
+//! How to make the guest's present state again: a base, and the steps that returned since. What is no longer
+//! needed for that goes to the recorder.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use crate::{
+    Recording,
     bindings::types::{Action, Input, Now, Snapshot},
-    guest::{Guest, Seed},
+    guest::{Failure, Guest, Seed},
+    recording::{
+        Answer, Call, Capture, Failed, Head, Numbers, Origin, RecordingKind, Ring, Segment, Step,
+    },
 };
 
 /// A snapshot is taken after so many bytes of input,
@@ -19,37 +27,37 @@ const MAX_BYTES: usize = 16 << 20;
 const MAX_INPUTS: usize = 20_000;
 /// What an input costs beside its bytes.
 const INPUT_OVERHEAD: usize = 64;
+/// What a step costs beside its inputs.
+const STEP_OVERHEAD: usize = 64;
+/// Crash bundles kept until somebody takes them.
+const MAX_BUNDLES: usize = 4;
 
-/// The inputs since the last snapshot, and what the guest answered.
+/// The inputs since the last snapshot, and what the guest answered; behind it the recorder.
 pub(super) struct History {
-    base: Base,
+    head: Arc<Head>,
+    origin: Arc<Origin>,
+    /// Steps since the origin, oldest first: those already shared with a recording, and those not.
+    sealed: Vec<Arc<Vec<Step>>>,
     steps: Vec<Step>,
+    /// There is no way back to the present state.
+    lost: Option<&'static str>,
+    /// What is kept for the way back.
     kept: Size,
+    /// What is kept, failed steps and the origin's snapshot included.
+    open_bytes: usize,
     since_snapshot: Size,
     snapshot_bytes: usize,
+    last_ns: u64,
+    /// Tells instances of the guest apart. One that was made again after a failure is the same.
+    life: u64,
+    recorder: Recorder,
 }
 
-enum Base {
-    /// `init` from nothing.
-    Start {
-        now: Now,
-        answer: u64,
-    },
-    Snapshot {
-        snapshot: Snapshot,
-        now: Now,
-    },
-    /// There is no way back.
-    None {
-        why: &'static str,
-    },
-}
-
-struct Step {
-    now: Now,
-    inputs: Vec<Input>,
-    /// Hash of the actions.
-    answer: u64,
+/// What is kept for people.
+struct Recorder {
+    ring: Ring,
+    capture: Option<Capture>,
+    bundles: Vec<Recording>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -59,52 +67,96 @@ struct Size {
 }
 
 impl History {
-    /// Begins where `init` returned. A guest that gives no snapshots is not followed.
-    pub(super) fn begin(has_snapshot: bool, now: Now, actions: &[Action]) -> Self {
-        let base = if has_snapshot {
-            Base::Start { now, answer: hash(actions) }
-        } else {
-            Base::None { why: "the plugin cannot hand over its state (no `state` export)" }
-        };
-        Self {
-            base,
-            steps: Vec::new(),
-            kept: Size::default(),
-            since_snapshot: Size::default(),
-            snapshot_bytes: 0,
-        }
+    /// Begins where `init` returned. The state of a guest that gives no snapshots cannot be made again.
+    pub(super) fn begin(seed: &Seed, now: Now, actions: &[Action]) -> Self {
+        Self::from_origin(seed, Origin::Start { now, answer: Answer::Hash(hash(actions)) }, now)
     }
 
     /// Begins where a version took over, from the state of the one before it.
-    pub(super) fn take_over(snapshot: Snapshot, has_snapshot: bool, now: Now) -> Self {
+    pub(super) fn take_over(seed: &Seed, snapshot: Snapshot, now: Now, actions: &[Action]) -> Self {
         let snapshot_bytes = snapshot.data.len();
-        let mut history = Self::begin(has_snapshot, now, &[]);
-        if has_snapshot {
-            history.base = Base::Snapshot { snapshot, now };
-            history.snapshot_bytes = snapshot_bytes;
-        }
-        history
+        let origin = Origin::Restored { snapshot, now, answer: Answer::Hash(hash(actions)) };
+        Self { snapshot_bytes, ..Self::from_origin(seed, origin, now) }
     }
 
-    /// Another instance goes on from here; what led to the one before it.
+    fn from_origin(seed: &Seed, origin: Origin, now: Now) -> Self {
+        let ring = Ring::new(&seed.limits);
+        Self {
+            head: Arc::new(Head::new(seed)),
+            open_bytes: origin.size(),
+            origin: Arc::new(origin),
+            sealed: Vec::new(),
+            steps: Vec::new(),
+            lost: (!seed.plugin.has_snapshot()).then_some(NO_STATE),
+            kept: Size::default(),
+            since_snapshot: Size::default(),
+            snapshot_bytes: 0,
+            last_ns: now.monotonic_ns,
+            life: 0,
+            recorder: Recorder { ring, capture: None, bundles: Vec::new() },
+        }
+    }
+
+    /// Another instance goes on from here; what led to the one before it. The recorder goes on.
     pub(super) fn succeed(&mut self, next: Self) -> Self {
-        std::mem::replace(self, next)
+        let mut old = std::mem::replace(self, next);
+        let segment = old.open();
+        old.record(segment);
+        self.life = old.life + 1;
+        std::mem::swap(&mut self.recorder, &mut old.recorder);
+        self.recorder.ring.set_limits(&self.head.limits);
+        old
     }
 
     /// A step returned.
     pub(super) fn push(&mut self, now: Now, inputs: Vec<Input>, actions: &[Action]) {
         let size = Size { inputs: inputs.len(), bytes: inputs.iter().map(size_of_input).sum() };
         self.since_snapshot.add(size);
-        if matches!(self.base, Base::None { .. }) {
-            return;
+        self.last_ns = now.monotonic_ns;
+        if self.lost.is_some() {
+            if !self.is_recording() {
+                return;
+            }
+            if self.open_bytes >= SNAPSHOT_BYTES || self.steps.len() >= SNAPSHOT_INPUTS {
+                self.go_on_from(Origin::Continues);
+            }
+        } else {
+            self.kept.add(size);
+            if self.kept.inputs > MAX_INPUTS || self.kept.bytes > MAX_BYTES {
+                self.go_on_from(Origin::Continues);
+                self.lost = Some("the plugin gave no snapshot for too long");
+            }
         }
-        self.kept.add(size);
-        if self.kept.inputs > MAX_INPUTS || self.kept.bytes > MAX_BYTES {
-            self.base = Base::None { why: "the plugin gave no snapshot for too long" };
-            (self.steps, self.kept) = (Vec::new(), Size::default());
-            return;
+        self.keep(
+            Step { now, call: Call::Step(inputs), answer: Answer::Hash(hash(actions)) },
+            size,
+        );
+    }
+
+    /// A step failed. It left no trace in the state, but an author wants to see it.
+    pub(super) fn failed(&mut self, now: Now, inputs: &[Input], failure: &Failure) {
+        let bytes = inputs.iter().map(size_of_input).sum();
+        if self.open_bytes + bytes <= MAX_BYTES {
+            self.keep_failed(now, Call::Step(inputs.to_vec()), failure, bytes);
         }
-        self.steps.push(Step { now, inputs, answer: hash(actions) });
+    }
+
+    /// It failed when it was asked for its state.
+    pub(super) fn failed_snapshot(&mut self, now: Now, failure: &Failure) {
+        self.keep_failed(now, Call::Snapshot, failure, 0);
+    }
+
+    fn keep_failed(&mut self, now: Now, call: Call, failure: &Failure, bytes: usize) {
+        let failed = Failed { kind: failure.kind, message: failure.message.clone() };
+        let answer = Answer::Failed(Box::new(failed));
+        self.keep(Step { now, call, answer }, Size { inputs: 1, bytes });
+    }
+
+    fn keep(&mut self, step: Step, size: Size) {
+        self.last_ns = step.now.monotonic_ns;
+        self.open_bytes += STEP_OVERHEAD + size.bytes;
+        self.steps.push(step);
+        self.recorder.ring.trim(self.open_bytes, self.last_ns);
     }
 
     /// Is it time for a snapshot?
@@ -116,9 +168,8 @@ impl History {
     /// The guest's state is this now.
     pub(super) fn rebase(&mut self, snapshot: Snapshot, now: Now) {
         self.snapshot_bytes = snapshot.data.len();
-        self.base = Base::Snapshot { snapshot, now };
-        self.steps.clear();
-        (self.kept, self.since_snapshot) = (Size::default(), Size::default());
+        self.go_on_from(Origin::Rebased { snapshot, now });
+        self.lost = None;
     }
 
     /// There is no snapshot now; ask again later.
@@ -128,34 +179,156 @@ impl History {
 
     /// A new instance in the state after the last step that returned, and how many steps were replayed.
     pub(super) fn rebuild(&self, seed: &Seed) -> Result<(Guest, usize), String> {
-        let mut guest = match &self.base {
-            Base::None { why } => return Err((*why).to_owned()),
-            Base::Start { now, answer } => {
+        if let Some(why) = self.lost {
+            return Err(why.to_owned());
+        }
+        let mut guest = match &*self.origin {
+            Origin::Continues => return Err(NO_STATE.to_owned()),
+            Origin::Start { now, answer } => {
                 let (guest, actions) = Guest::start(seed, None, *now).map_err(|failure| {
                     format!("a new instance does not start: {}", failure.message)
                 })?;
-                if hash(&actions) != *answer {
+                if !is_same(answer, &actions) {
                     return Err("a new instance starts in another way".to_owned());
                 }
                 guest
             }
             // What it answers was answered when the snapshot was taken: wake-ups and links are ours.
-            Base::Snapshot { snapshot, now } => {
+            Origin::Restored { snapshot, now, .. } | Origin::Rebased { snapshot, now } => {
                 Guest::start(seed, Some(snapshot), *now)
                     .map_err(|failure| format!("it refuses its own snapshot: {}", failure.message))?
                     .0
             }
         };
-        for (number, step) in self.steps.iter().enumerate() {
-            let actions = guest.replay(step.now, &step.inputs).map_err(|failure| {
-                format!("step {number} of the replay fails: {}", failure.message)
+        let mut replayed = 0;
+        for step in self.sealed.iter().flat_map(|chunk| chunk.iter()).chain(&self.steps) {
+            let Step { now, call: Call::Step(inputs), answer: answer @ Answer::Hash(_) } = step
+            else {
+                continue;
+            };
+            let actions = guest.replay(*now, inputs).map_err(|failure| {
+                format!("step {replayed} of the replay fails: {}", failure.message)
             })?;
-            if hash(&actions) != step.answer {
-                return Err(format!("step {number} of the replay gives other actions than before"));
+            if !is_same(answer, &actions) {
+                return Err(format!(
+                    "step {replayed} of the replay gives other actions than before"
+                ));
+            }
+            replayed += 1;
+        }
+        Ok((guest, replayed))
+    }
+
+    /// What was kept of the last minutes.
+    pub(super) fn recording(&mut self, numbers: &Numbers) -> Recording {
+        self.recorder.ring.trim(self.open_bytes, self.last_ns);
+        let open = self.open();
+        let segments = self.recorder.ring.segments().cloned().chain([open]).collect();
+        self.recorded(RecordingKind::Ring, segments, numbers, false)
+    }
+
+    /// Keeps everything from the present segment's beginning on, until so many bytes are kept.
+    pub(super) fn begin_capture(&mut self, most_bytes: usize) {
+        let segments = if self.origin.is_state() { Vec::new() } else { self.since_last_state() };
+        self.recorder.capture = Some(Capture::new(segments, most_bytes));
+    }
+
+    /// How many bytes the capture has, and whether it became as large as it may be; none if there is none.
+    pub(super) fn capture(&self) -> Option<(usize, bool)> {
+        self.recorder.capture.as_ref().map(|capture| (capture.bytes(), capture.is_full()))
+    }
+
+    /// What was captured; none if nothing was to be.
+    pub(super) fn end_capture(&mut self, numbers: &Numbers) -> Option<Recording> {
+        let mut capture = self.recorder.capture.take()?;
+        capture.push(&self.open(), self.open_bytes);
+        let is_cut = capture.is_full();
+        Some(self.recorded(RecordingKind::Capture, capture.into_segments(), numbers, is_cut))
+    }
+
+    /// The last step failed: keeps it with what led to it.
+    pub(super) fn bundle(&mut self, numbers: &Numbers) {
+        if self.recorder.bundles.len() == MAX_BUNDLES {
+            return;
+        }
+        let mut segments =
+            if self.origin.is_state() { Vec::new() } else { self.since_last_state() };
+        segments.push(self.open());
+        let bundle = self.recorded(RecordingKind::Crash, segments, numbers, false);
+        self.recorder.bundles.push(bundle);
+    }
+
+    /// The bundles of the first crashes since this was last called.
+    pub(super) fn take_bundles(&mut self) -> Vec<Recording> {
+        std::mem::take(&mut self.recorder.bundles)
+    }
+
+    fn recorded(
+        &self,
+        kind: RecordingKind,
+        segments: Vec<Segment>,
+        numbers: &Numbers,
+        is_cut: bool,
+    ) -> Recording {
+        let connector = self.head.config.id.clone();
+        Recording { kind, connector, segments, numbers: Arc::new(numbers.clone()), is_cut }
+    }
+
+    fn is_recording(&self) -> bool {
+        self.recorder.ring.is_on() || self.recorder.capture.is_some()
+    }
+
+    /// The ring's end, from the last state a replay can begin in.
+    fn since_last_state(&self) -> Vec<Segment> {
+        let mut segments: Vec<Segment> = Vec::new();
+        for segment in self.recorder.ring.segments().rev() {
+            segments.push(segment.clone());
+            if segment.origin.is_state() {
+                break;
             }
         }
-        Ok((guest, self.steps.len()))
+        segments.reverse();
+        segments
     }
+
+    /// The present segment as it is now. Its steps are shared from now on.
+    fn open(&mut self) -> Segment {
+        if !self.steps.is_empty() {
+            self.sealed.push(Arc::new(std::mem::take(&mut self.steps)));
+        }
+        Segment {
+            head: self.head.clone(),
+            life: self.life,
+            origin: self.origin.clone(),
+            chunks: self.sealed.clone(),
+        }
+    }
+
+    fn record(&mut self, segment: Segment) {
+        if let Some(capture) = &mut self.recorder.capture {
+            capture.push(&segment, self.open_bytes);
+        }
+        self.recorder.ring.push(segment, self.open_bytes, self.last_ns);
+    }
+
+    /// Ends the present segment and begins another.
+    fn go_on_from(&mut self, origin: Origin) {
+        if self.is_recording() {
+            let segment = self.open();
+            self.record(segment);
+        }
+        self.steps.clear();
+        self.sealed.clear();
+        self.open_bytes = origin.size();
+        self.origin = Arc::new(origin);
+        (self.kept, self.since_snapshot) = (Size::default(), Size::default());
+    }
+}
+
+const NO_STATE: &str = "the plugin cannot hand over its state (no `state` export)";
+
+fn is_same(answer: &Answer, actions: &[Action]) -> bool {
+    matches!(answer, Answer::Hash(expected) if *expected == hash(actions))
 }
 
 impl Size {
@@ -179,7 +352,7 @@ fn size_of_input(input: &Input) -> usize {
         }
 }
 
-fn hash(actions: &[Action]) -> u64 {
+pub(crate) fn hash(actions: &[Action]) -> u64 {
     let mut hasher = Mixer::default();
     actions.hash(&mut hasher);
     hasher.finish()

@@ -62,6 +62,7 @@ impl Connector {
         out: &mut Outcome,
     ) {
         let Failure { kind, message } = failure;
+        self.history.bundle(&self.numbers);
         out.incidents.push(Incident::Trapped { kind, message });
         self.breaker.look_at(now);
         self.breaker.failures += 1;
@@ -146,6 +147,8 @@ impl Connector {
                 self.refuse(format!("no snapshot: {}", failure.message), out);
                 if failure.kind != FailureKind::Error {
                     self.usage.traps += 1;
+                    self.history.failed_snapshot(convert::now(now), &failure);
+                    self.history.bundle(&self.numbers);
                     self.restore(failure.kind, now, out)?;
                 }
             }
@@ -263,7 +266,7 @@ impl Connector {
         match Guest::start(&self.seed, None, began) {
             Ok((guest, actions)) => {
                 self.guest = Some(guest);
-                self.history = History::begin(self.seed.plugin.has_snapshot(), began, &actions);
+                self.history.succeed(History::begin(&self.seed, began, &actions));
                 self.apply(actions, out);
             }
             Err(failure) => {
@@ -296,6 +299,7 @@ impl Connector {
         self.brackets.clear();
         self.http_open.clear();
         self.wake_at = None;
+        self.numbers.forget_legs();
         self.queue.retain(|pending| matches!(pending, Pending::Input(Input::Command { .. })));
     }
 }

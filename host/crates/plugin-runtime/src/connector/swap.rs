@@ -202,7 +202,7 @@ impl Connector {
         let refusal = match self.hand_over(&seed, now, out) {
             Ok((guest, actions, snapshot)) => {
                 let snapshot_bytes = snapshot.data.len() as u64;
-                let history = History::take_over(snapshot, plugin.has_snapshot(), at);
+                let history = History::take_over(&seed, snapshot, at, &actions);
                 self.succeed(seed, guest, history, probation, now, out);
                 self.apply(actions, out);
                 return Ok(Swapped { cold: false, pause: Duration::ZERO, snapshot_bytes });
@@ -215,7 +215,7 @@ impl Connector {
             return Err(SwapError::Refused { connector, reason: cut(refusal) });
         }
         let (guest, actions) = Guest::start(&seed, None, at).map_err(failed)?;
-        let history = History::begin(plugin.has_snapshot(), at, &actions);
+        let history = History::begin(&seed, at, &actions);
         self.usage.cold_starts += 1;
         self.succeed(seed, guest, history, probation, now, out);
         self.forget("plugin-replaced", out);

@@ -1,0 +1,115 @@
+//! Callers' numbers a connector has heard of, for redaction.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::bindings::facts::Fact;
+
+/// Shorter ones are extensions, queues or service numbers.
+const MIN_DIGITS: usize = 5;
+/// Longer texts are no numbers.
+const MAX_LENGTH: usize = 64;
+/// Legs that live and have numbers; those of more are counted, not kept.
+const MAX_LIVE: usize = 16_384;
+/// Longest id of a leg that is followed.
+const MAX_LEG_ID: usize = 128;
+/// Numbers of one leg; of more the oldest counts as over.
+const MAX_PER_LEG: usize = 8;
+/// Numbers of legs that are over; of more the oldest is forgotten.
+const MAX_OVER: usize = 8192;
+const MAX_EXTENSIONS: usize = 16_384;
+
+/// Numbers of callers and of those who were called. Those of living legs are never forgotten: a snapshot may
+/// hold them however long a call lasts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Numbers {
+    live: HashMap<Box<str>, Vec<Arc<str>>>,
+    over: VecDeque<Arc<str>>,
+    extensions: HashSet<Box<str>>,
+    /// Numbers that were not taken because there was no room.
+    missed: u64,
+}
+
+impl Numbers {
+    /// Takes what a fact tells about numbers.
+    pub(crate) fn hear(&mut self, fact: &Fact) {
+        match fact {
+            Fact::LegStarted(leg) => {
+                if let Some(extension) = &leg.extension {
+                    self.extension(extension);
+                }
+                self.number(&leg.id, &leg.party.number);
+                self.number(&leg.id, &leg.dialled);
+            }
+            Fact::LegParty(change) => self.number(&change.leg, &change.party.number),
+            Fact::Transfer(transfer) => self.number(&transfer.transferer, &transfer.target),
+            Fact::LegEnded(end) => {
+                for number in self.live.remove(end.leg.as_str()).into_iter().flatten() {
+                    self.is_over(number);
+                }
+            }
+            Fact::Extension(extension) => self.extension(&extension.number),
+            Fact::Member(member) => {
+                if let Some(extension) = &member.extension {
+                    self.extension(extension);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// No leg lives any more that anybody knows of.
+    pub(crate) fn forget_legs(&mut self) {
+        for number in std::mem::take(&mut self.live).into_values().flatten() {
+            self.is_over(number);
+        }
+    }
+
+    /// Numbers of people, as they came; not those that are extensions.
+    pub(crate) fn of_people(&self) -> impl Iterator<Item = &str> {
+        let all = self.live.values().flatten().chain(&self.over).map(AsRef::as_ref);
+        all.filter(|number| !self.extensions.contains(*number))
+    }
+
+    /// How many numbers could not be taken: redaction cannot promise anything then.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    fn number(&mut self, leg: &str, number: &str) {
+        let digits = number.bytes().filter(u8::is_ascii_digit).count();
+        if digits < MIN_DIGITS || number.len() > MAX_LENGTH {
+            return;
+        }
+        if let Some(known) = self.live.get_mut(leg) {
+            if known.iter().any(|one| &**one == number) {
+                return;
+            }
+            known.push(number.into());
+            if known.len() > MAX_PER_LEG {
+                let oldest = known.remove(0);
+                self.is_over(oldest);
+            }
+        } else if self.live.len() < MAX_LIVE && leg.len() <= MAX_LEG_ID {
+            self.live.insert(leg.into(), vec![number.into()]);
+        } else {
+            self.missed += 1;
+        }
+    }
+
+    fn is_over(&mut self, number: Arc<str>) {
+        if self.over.len() == MAX_OVER {
+            self.over.pop_front();
+        }
+        self.over.push_back(number);
+    }
+
+    fn extension(&mut self, number: &str) {
+        let fits = (MIN_DIGITS..=MAX_LENGTH).contains(&number.len());
+        if fits && self.extensions.len() < MAX_EXTENSIONS && !self.extensions.contains(number) {
+            self.extensions.insert(number.into());
+        }
+    }
+}
