@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::{config::Config, demo, doctor, serve};
+use crate::{config::Config, demo, doctor, plugins::compile, serve};
 
 /// All is well.
 pub const SUCCESS: u8 = 0;
@@ -115,6 +115,10 @@ enum Command {
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
 
+    /// Compile the component on standard input; jackfield starts itself with this.
+    #[command(hide = true)]
+    CompilePlugin(compile::ChildArgs),
+
     /// Write completions for a shell to the output.
     ///
     /// For bash: jackfield completions bash > ~/.local/share/bash-completion/completions/jackfield
@@ -172,6 +176,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    compile::use_children();
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -204,6 +209,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Plugin(command) => {
             logging::start(color, "warn");
             plugin::run(command)
+        }
+        Command::CompilePlugin(args) => {
+            compile::run_child(&args)?;
+            Ok(SUCCESS)
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "jackfield", &mut io::stdout());

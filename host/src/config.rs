@@ -21,6 +21,7 @@ use calls::{ConnectorId, event::Agent};
 
 pub(crate) use document::nearest;
 pub use secret::SecretText;
+pub(crate) use secret::{Unusable as UnusableSecret, from_file as secret_from_file};
 pub use url::{LinkUrl, Transport};
 
 /// The largest config file that is read.

@@ -17,14 +17,13 @@ mod print;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
-use plugin_runtime::Runtime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cli::{Color, FAILURE, SUCCESS, USAGE, say},
     config::{Complaint, Config, ConfigError},
     connectors::{self, Plan},
-    serve,
+    plugins::compile,
 };
 
 /// How one thing was found.
@@ -171,11 +170,7 @@ pub async fn check(file: &Path) -> anyhow::Result<Report> {
 }
 
 fn plan(config: &Config) -> anyhow::Result<Result<Vec<Plan>, Vec<Complaint>>> {
-    // Compiled plugins are kept where the host keeps them, when that is possible.
-    let runtime = match Runtime::new(serve::cache_folder().as_deref()) {
-        Ok(runtime) => runtime,
-        Err(_) => Runtime::new(None)?,
-    };
+    let runtime = compile::runtime()?;
     Ok(connectors::plan(config, &runtime))
 }
 

@@ -10,7 +10,11 @@
 //! [`Keeper`] is the handle; one task behind it makes what is out of what is wanted, one change after the other.
 //! What the config file sets belongs to it: nobody else may change that key.
 
+pub mod audit;
+pub mod compile;
 mod report;
+pub mod signing;
+pub mod store;
 mod views;
 
 use std::path::PathBuf;

@@ -23,7 +23,7 @@ use calls::{
     switchboard::{ConnectorPolicy, Input, Policy, Request, Restore, Switchboard},
 };
 use jiff::tz::TimeZone;
-use plugin_runtime::{Runtime, RuntimeError};
+use plugin_runtime::RuntimeError;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc, watch},
@@ -39,7 +39,7 @@ use crate::{
     figures::Zones,
     journal::{Journal, JournalError, JournalOptions, Retention},
     parties,
-    plugins::Keeper,
+    plugins::{Keeper, compile},
     publish::Publisher,
     status::StatusBoard,
     switch::{Switch, SwitchHandle},
@@ -368,15 +368,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn plan(config: &Config) -> Result<Vec<Plan>, StartError> {
-    let cache = cache_folder();
-    let runtime = match Runtime::new(cache.as_deref()) {
-        Ok(runtime) => runtime,
-        Err(error) if cache.is_some() => {
-            tracing::warn!(%error, "compiled plugins cannot be kept; they are compiled at every start");
-            Runtime::new(None)?
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let runtime = compile::runtime()?;
     Ok(connectors::plan(config, &runtime).map_err(|complaints| config.refuse(complaints))?)
 }
 

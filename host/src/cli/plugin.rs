@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use plugin_runtime::Runtime;
 
 use super::{FAILURE, SUCCESS, complain, say};
-use crate::connectors::{LoadedPlugin, load};
+use crate::{
+    connectors::{LoadedPlugin, load},
+    plugins::compile,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
@@ -25,7 +27,7 @@ pub(super) enum PluginCommand {
 
 pub(super) fn run(command: PluginCommand) -> anyhow::Result<u8> {
     let PluginCommand::Inspect { file, json } = command;
-    let runtime = Runtime::new(None)?;
+    let runtime = compile::runtime()?;
     let plugin = match load(&runtime, &file) {
         Ok(plugin) => plugin,
         Err(message) => {
@@ -71,8 +73,8 @@ fn as_lines(LoadedPlugin { plugin, info }: &LoadedPlugin) -> String {
             or_none(link.secrets.join(", ")),
         ));
     }
-    for host in &manifest.http {
-        lines.push(format!("  wants HTTP {host}"));
+    for request in &manifest.http {
+        lines.push(format!("  wants HTTP {}", request.host));
     }
     lines.push(
         "  imports    nothing but a log: it can answer with data, and do nothing else".to_owned(),

@@ -15,6 +15,17 @@ impl SecretText {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Is it one that a file may hold?
+    pub(crate) fn check(&self) -> Result<(), Unusable> {
+        if self.0.len() as u64 > MAX_BYTES {
+            return Err(Unusable {
+                message: format!("it has more than {MAX_BYTES} bytes"),
+                fix: "give only the secret".to_owned(),
+            });
+        }
+        checked(self.0.clone(), "it").map(drop)
+    }
 }
 
 impl From<String> for SecretText {
@@ -33,9 +44,9 @@ impl fmt::Debug for SecretText {
 const MAX_BYTES: u64 = 4096;
 
 /// What is wrong with a reference, and what to do about it.
-pub(super) struct Unusable {
-    pub(super) message: String,
-    pub(super) fix: String,
+pub(crate) struct Unusable {
+    pub(crate) message: String,
+    pub(crate) fix: String,
 }
 
 pub(super) fn from_environment(
@@ -53,7 +64,7 @@ pub(super) fn from_environment(
     }
 }
 
-pub(super) fn from_file(path: &Path) -> Result<SecretText, Unusable> {
+pub(crate) fn from_file(path: &Path) -> Result<SecretText, Unusable> {
     use std::io::Read;
 
     let shown = path.display();

@@ -43,25 +43,17 @@ impl Cache {
             tracing::warn!(file = %path.display(), "compiled plugin is damaged; compiling it again");
             return None;
         }
-        #[expect(
-            unsafe_code,
-            reason = "the bytes are those this host wrote: private folder, and hashed a line above"
-        )]
-        // SAFETY: `serialize` made these bytes, see the reason; wasmtime checks version and settings itself.
-        let component = unsafe { Component::deserialize(engine, &compiled) };
-        component
+        deserialize(engine, &compiled)
             .inspect_err(|error| tracing::warn!(file = %path.display(), %error, "compiled plugin does not fit"))
             .ok()
     }
 
     /// Keeps a compiled component. Failing costs only time at the next start.
-    pub(crate) fn put(&self, sha256: &str, component: &Component) {
+    pub(crate) fn put(&self, sha256: &str, compiled: &[u8]) {
         let path = self.path(sha256);
-        let written = component.serialize().map_err(io::Error::other).and_then(|compiled| {
-            // In this order: a compiled file without its hash, or with an older one, is not used.
-            write_atomically(&path, &compiled)?;
-            write_atomically(&noted_at(&path), sha256_hex(&compiled).as_bytes())
-        });
+        // In this order: a compiled file without its hash, or with an older one, is not used.
+        let written = write_atomically(&path, compiled)
+            .and_then(|()| write_atomically(&noted_at(&path), sha256_hex(compiled).as_bytes()));
         if let Err(error) = written {
             tracing::warn!(file = %path.display(), %error, "compiled plugin could not be kept");
         }
@@ -69,6 +61,19 @@ impl Cache {
 
     fn path(&self, sha256: &str) -> PathBuf {
         self.folder.join(format!("{sha256}-{:016x}.cwasm", self.engine))
+    }
+}
+
+/// A component out of its compiled form: what this program, or its like in a child process, has made.
+pub(crate) fn deserialize(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component> {
+    #[expect(
+        unsafe_code,
+        reason = "the bytes are those this host's own compiler made: hashed by the cache, or fresh from it"
+    )]
+    // SAFETY: `precompile_component` made these bytes: they come from a private folder with their hash beside
+    // them, or from the compiler with their hash behind them; wasmtime checks version and settings itself.
+    unsafe {
+        Component::deserialize(engine, compiled)
     }
 }
 

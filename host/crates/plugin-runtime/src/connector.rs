@@ -37,10 +37,11 @@ pub use self::{
     swap::{OnRefusal, Successor, SwapError, Swapped, Version},
 };
 use crate::{
-    Effect, FailureKind, Incident, Input, Limits, Outcome, Plugin, Usage,
+    Effect, FailureKind, Incident, Input, Limits, Log, Outcome, Plugin, Usage,
     bindings::types::{self, Action},
     convert,
-    guest::{Failure, Guest, LogGate, Seed},
+    guest::{Failure, Guest, Seed},
+    log::LogGate,
     recording::Numbers,
 };
 
@@ -157,7 +158,7 @@ impl Connector {
         now: Now,
     ) -> Result<(Self, Outcome), StartError> {
         let links = config.check(plugin)?;
-        let log = Arc::new(LogGate::new(&config.id, config.limits.log_lines_per_sec));
+        let log = Arc::new(LogGate::new(&config.id));
         let seed = Seed::new(plugin, config, log);
         let http_hosts = seed.http_hosts();
         let began = convert::now(now);
@@ -186,6 +187,11 @@ impl Connector {
         let mut out = Outcome::default();
         connector.apply(actions, &mut out);
         Ok((connector, out))
+    }
+
+    /// What its plugin logs; it can be read from any thread.
+    pub fn log(&self) -> Log {
+        self.seed.log.reader()
     }
 
     /// Takes inputs in order. Call it without inputs at [`wake_at`](Self::wake_at).

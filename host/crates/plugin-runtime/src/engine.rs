@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{self, RecvTimeoutError},
     },
     thread::JoinHandle,
@@ -16,7 +16,8 @@ use wasmtime::{Config, Engine};
 
 use crate::{
     cache::Cache,
-    load::{LoadError, Plugin},
+    compile::Compiler,
+    load::{self, LoadError, Plugin},
 };
 
 /// How often guests are looked at; deadlines are counted in these.
@@ -52,8 +53,13 @@ pub enum RuntimeError {
 
 impl Runtime {
     /// Starts an engine. Compiled plugins are kept in `cache`, a folder for this host alone; without
-    /// one they are compiled at each load.
+    /// one they are compiled at each load. Components are compiled in this process.
     pub fn new(cache: Option<&Path>) -> Result<Self, RuntimeError> {
+        Self::with_compiler(cache, Compiler::Here)
+    }
+
+    /// The same, with components compiled where `compiler` says.
+    pub fn with_compiler(cache: Option<&Path>, compiler: Compiler) -> Result<Self, RuntimeError> {
         let engine =
             Engine::new(&config()).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
         let cache = cache
@@ -63,14 +69,26 @@ impl Runtime {
             })
             .transpose()?;
         let ticker = Ticker::start(engine.clone()).map_err(RuntimeError::Ticker)?;
-        Ok(Self { shared: Arc::new(Shared { engine, cache, _ticker: ticker }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                engine,
+                cache,
+                compiler,
+                compiling: Mutex::default(),
+                _ticker: ticker,
+            }),
+        })
+    }
+
+    /// Is this something that could be a component at all? A first look, without believing anything.
+    pub fn look_at(wasm: &[u8]) -> Result<(), LoadError> {
+        load::check_header(wasm)
     }
 
     /// Checks, compiles and links a component.
     ///
     /// Compiling takes about a second per MB, so call it off the hot path; at most 64 MiB are taken.
-    /// It still runs in this process; a child process under limits is to come. With a warm cache the
-    /// component is only validated and hashed: about 30 ms per MB.
+    /// With a warm cache the component is hashed and linked.
     pub fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         Plugin::load(self.shared.clone(), wasm)
     }
@@ -86,10 +104,13 @@ impl std::fmt::Debug for Runtime {
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) cache: Option<Cache>,
+    pub(crate) compiler: Compiler,
+    /// One at a time: a compiler takes every processor, and much memory.
+    pub(crate) compiling: Mutex<()>,
     _ticker: Ticker,
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)

@@ -3,13 +3,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use calls::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline, component::HasData};
 
@@ -21,8 +19,9 @@ use crate::{
         state::State,
         types::{Action, Config, Input, Now, Snapshot},
     },
-    convert::{MAX_TEXT, cut},
+    convert::cut,
     engine::TICK,
+    log::LogGate,
 };
 
 /// Deadline of `init` (also from a snapshot), of `snapshot`, and of replayed steps: none of them may fail
@@ -72,7 +71,7 @@ impl Seed {
 
     /// Hosts that the manifest asks for and the admin allows.
     pub(crate) fn http_hosts(&self) -> Vec<String> {
-        let asked = self.plugin.manifest().http.iter();
+        let asked = self.plugin.manifest().http.iter().map(|request| &request.host);
         asked.filter(|host| self.is_granted("http", host)).cloned().collect()
     }
 }
@@ -94,6 +93,7 @@ impl Guest {
     ) -> Result<(Self, Vec<Action>), Failure> {
         let plugin = seed.plugin.inner();
         let mut store = new_store(&seed.plugin, &seed.limits, seed.log.clone());
+        store.data_mut().at = Timestamp(now.wall_ns);
         let bytes = seed.limits.bytes_per_step as usize;
         let (connector, state, answer) = guarded(&mut store, SLOW_CALL, bytes, |store| {
             let instance = plugin.instance.instantiate(&mut *store)?;
@@ -158,6 +158,7 @@ impl Guest {
         inputs: &[Input],
     ) -> Result<Vec<Action>, Failure> {
         let connector = &self.connector;
+        self.store.data_mut().at = Timestamp(now.wall_ns);
         let actions =
             guarded(&mut self.store, deadline, self.limits.bytes_per_step as usize, |store| {
                 connector.jackfield_connector_connector().call_step(store, now, inputs)
@@ -177,7 +178,7 @@ impl Guest {
 pub(crate) fn probe(plugin: &Plugin) -> Result<(), LoadError> {
     let inner = plugin.inner();
     let limits = Limits::default();
-    let log = Arc::new(LogGate::new(&plugin.manifest().id, limits.log_lines_per_sec));
+    let log = Arc::new(LogGate::new(&plugin.manifest().id));
     let mut store = new_store(plugin, &limits, log);
     let instance =
         guarded(&mut store, SLOW_CALL, SNAPSHOT_SLACK, |store| inner.instance.instantiate(store))
@@ -200,7 +201,7 @@ pub(crate) fn validate_settings(
     settings: &str,
 ) -> Result<Vec<SettingsProblem>, Failure> {
     let limits = Limits::default();
-    let log = Arc::new(LogGate::new(&plugin.manifest().id, limits.log_lines_per_sec));
+    let log = Arc::new(LogGate::new(&plugin.manifest().id));
     let mut store = new_store(plugin, &limits, log);
     let problems = guarded(&mut store, SLOW_CALL, limits.bytes_per_step as usize, |store| {
         let instance = plugin.inner().instance.instantiate(&mut *store)?;
@@ -223,7 +224,14 @@ fn new_store(plugin: &Plugin, limits: &Limits, log: Arc<LogGate>) -> Store<Guest
     let limiter = Limiter { most, memory: 0, denied: false };
     let mut store = Store::new(
         &plugin.inner().shared.engine,
-        GuestState { limiter, log, quiet: false, timer: Timer::default() },
+        GuestState {
+            limiter,
+            log,
+            log_lines: limits.log_lines_per_sec,
+            quiet: false,
+            at: Timestamp(0),
+            timer: Timer::default(),
+        },
     );
     store.limiter(|state| &mut state.limiter);
     store.epoch_deadline_callback(Timer::tick);
@@ -280,7 +288,11 @@ fn guest_error(error: crate::bindings::types::Error) -> Failure {
 pub(crate) struct GuestState {
     limiter: Limiter,
     log: Arc<LogGate>,
+    /// How many lines a second.
+    log_lines: u32,
     quiet: bool,
+    /// The time of the call that is going on.
+    at: Timestamp,
     timer: Timer,
 }
 
@@ -323,7 +335,7 @@ impl HasData for HasState {
 impl log::Host for GuestState {
     fn log(&mut self, level: u8, message: String) {
         if !self.quiet {
-            self.log.write(level, message);
+            self.log.write(self.at, self.log_lines, level, message);
         }
     }
 }
@@ -374,90 +386,9 @@ impl ResourceLimiter for Limiter {
     }
 }
 
-/// Where log lines of a connector go, so many per second. It outlives instances.
-pub(crate) struct LogGate {
-    connector: String,
-    per_second: AtomicU32,
-    window: Mutex<Window>,
-}
-
-struct Window {
-    began: Instant,
-    lines: u32,
-    dropped: u64,
-}
-
-impl LogGate {
-    pub(crate) fn new(connector: &str, per_second: u32) -> Self {
-        let window = Window { began: Instant::now(), lines: 0, dropped: 0 };
-        let (connector, per_second) = (connector.to_owned(), AtomicU32::new(per_second));
-        Self { connector, per_second, window: Mutex::new(window) }
-    }
-
-    /// Another limit from now on.
-    pub(crate) fn set_rate(&self, per_second: u32) {
-        self.per_second.store(per_second, Relaxed);
-    }
-
-    pub(crate) fn dropped(&self) -> u64 {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).dropped
-    }
-
-    fn write(&self, level: u8, message: String) {
-        if !self.take_a_place(Instant::now()) {
-            return;
-        }
-        let (connector, message) = (self.connector.as_str(), plain(cut(message)));
-        debug_assert!(message.len() <= MAX_TEXT);
-        match level {
-            0 => tracing::error!(target: "plugin", connector, "{message}"),
-            1 => tracing::warn!(target: "plugin", connector, "{message}"),
-            2 => tracing::info!(target: "plugin", connector, "{message}"),
-            _ => tracing::debug!(target: "plugin", connector, "{message}"),
-        }
-    }
-
-    fn take_a_place(&self, now: Instant) -> bool {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(window.began) >= Duration::from_secs(1) {
-            (window.began, window.lines) = (now, 0);
-        }
-        if window.lines < self.per_second.load(Relaxed) {
-            window.lines += 1;
-            return true;
-        }
-        window.dropped += 1;
-        false
-    }
-}
-
-/// Without control characters: a guest writes one line, and does not steer anybody's terminal.
-fn plain(message: String) -> String {
-    if !message.contains(char::is_control) {
-        return message;
-    }
-    message.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_log_line_is_one_line_and_steers_no_terminal() {
-        assert_eq!(plain("a\r\nERROR \u{1b}[2Jb\u{9b}c".to_owned()), "a  ERROR  [2Jb c");
-        assert_eq!(plain("Zoë \u{1F4DE}".to_owned()), "Zoë \u{1F4DE}");
-    }
-
-    #[test]
-    fn log_lines_beyond_the_rate_are_counted_not_written() {
-        let gate = LogGate::new("hq", 2);
-        let now = Instant::now();
-        let places: Vec<bool> = (0..4).map(|_| gate.take_a_place(now)).collect();
-        assert_eq!(places, [true, true, false, false]);
-        assert_eq!(gate.dropped(), 2);
-        assert!(gate.take_a_place(now + Duration::from_secs(1)));
-    }
 
     #[test]
     fn memory_is_counted_over_all_memories() {

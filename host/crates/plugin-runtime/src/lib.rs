@@ -17,6 +17,7 @@
 
 mod bindings;
 mod cache;
+mod compile;
 mod connector;
 mod convert;
 mod engine;
@@ -24,11 +25,13 @@ mod exchange;
 mod guest;
 mod limits;
 mod load;
+mod log;
 mod manifest;
 #[allow(dead_code, reason = "the file and the replay, which follow, use it")]
 mod recording;
 pub mod secret;
 
+pub use compile::{CompileChild, Compiler, Compiling, Progress, compile_as_child};
 pub use connector::{
     Connector, Difference, InstanceConfig, OnRefusal, ProbationView, ShadowReport, StartError,
     Successor, SwapError, Swapped, Version,
@@ -36,7 +39,10 @@ pub use connector::{
 pub use engine::{Runtime, RuntimeError};
 pub use exchange::{Effect, FailureKind, Incident, Input, Outcome, Retry};
 pub use limits::{Limits, Usage};
-pub use load::{Kind, LoadError, Plugin, SettingsError, SettingsProblem};
-pub use manifest::{LinkRequest, MANIFEST_SECTION, Manifest, ManifestError};
+pub use load::{Kind, LoadError, MAX_COMPONENT, Plugin, SettingsError, SettingsProblem};
+pub use log::{Log, LogLevel, LogLine};
+pub use manifest::{
+    HookRequest, HttpRequest, LinkRequest, MANIFEST_SECTION, Manifest, ManifestError, Permission,
+};
 pub use recording::{RecordedPlugin, Recording, RecordingKind};
 pub use secret::{FillError, Part, SecretForm, Secrets};

@@ -1,9 +1,9 @@
 //! From bytes to a plugin that may be started: checked, compiled, linked.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use wasmparser::{
-    Parser, Payload, Validator,
+    BinaryReaderError, Parser, Payload, Validator,
     component_types::{ComponentAnyTypeId, ComponentEntityType},
     types::{Types, TypesRef},
 };
@@ -11,7 +11,8 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::{
     bindings,
-    cache::sha256_hex,
+    cache::{self, sha256_hex},
+    compile::Compiler,
     engine::Shared,
     guest::{self, Failure, GuestState},
     manifest::{MANIFEST_SECTION, Manifest, ManifestError},
@@ -82,6 +83,14 @@ pub enum LoadError {
     /// No WebAssembly at all.
     #[error("this is not WebAssembly; give the `.wasm` file of a plugin")]
     NotWasm,
+    /// An archive.
+    #[error(
+        "this is a zip archive, and a plugin is one `.wasm` file; unpack it and give the `.wasm` file in it"
+    )]
+    Archive,
+    /// It ends in the middle.
+    #[error("the file ends in the middle, after {0} bytes; upload or copy it again")]
+    Truncated(usize),
     /// A core module.
     #[error(
         "this is a core WebAssembly module, not a component; make one of it with `cargo xtask plugins` \
@@ -134,14 +143,22 @@ pub enum LoadError {
     /// The compiler did not manage.
     #[error("it cannot be compiled: {0}")]
     Compile(String),
+    /// The compiler was stopped.
+    #[error(
+        "compiling it takes more than {what}, which is more than any plugin should need; ask its author for \
+         a smaller one"
+    )]
+    CompileLimit {
+        /// What there was of what.
+        what: String,
+    },
 }
 
 impl Plugin {
     pub(crate) fn load(shared: Arc<Shared>, wasm: &[u8]) -> Result<Self, LoadError> {
         check_header(wasm)?;
-        let types = Validator::new()
-            .validate_all(wasm)
-            .map_err(|error| LoadError::Invalid(error.to_string()))?;
+        let types =
+            Validator::new().validate_all(wasm).map_err(|error| invalid(&error, wasm.len()))?;
         let names = Names::read(wasm)?;
         names.check_imports(&types)?;
         let exports = names.known_exports()?;
@@ -219,9 +236,12 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
+pub(crate) fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
     if wasm.len() > MAX_COMPONENT {
         return Err(LoadError::TooLarge(wasm.len()));
+    }
+    if wasm.starts_with(b"PK\x03\x04") {
+        return Err(LoadError::Archive);
     }
     if !wasm.starts_with(b"\0asm") {
         return Err(LoadError::NotWasm);
@@ -232,17 +252,34 @@ fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
+fn invalid(error: &BinaryReaderError, length: usize) -> LoadError {
+    // wasmparser has no public type for it; a test holds this text in place.
+    if error.message().contains("unexpected end") {
+        return LoadError::Truncated(length);
+    }
+    LoadError::Invalid(error.to_string())
+}
+
 fn compile(shared: &Shared, wasm: &[u8], sha256: &str) -> Result<Component, LoadError> {
     let engine = &shared.engine;
-    if let Some(component) = shared.cache.as_ref().and_then(|cache| cache.get(engine, sha256)) {
+    let kept = || shared.cache.as_ref().and_then(|cache| cache.get(engine, sha256));
+    if let Some(component) = kept() {
         return Ok(component);
     }
-    let component = Component::from_binary(engine, wasm)
-        .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-    if let Some(cache) = &shared.cache {
-        cache.put(sha256, &component);
+    let _one = shared.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+    // Somebody else may have had the same wish.
+    if let Some(component) = kept() {
+        return Ok(component);
     }
-    Ok(component)
+    let failed = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
+    let compiled = match &shared.compiler {
+        Compiler::Here => engine.precompile_component(wasm).map_err(failed)?,
+        Compiler::Child(child) => child.compile(wasm)?,
+    };
+    if let Some(cache) = &shared.cache {
+        cache.put(sha256, &compiled);
+    }
+    cache::deserialize(engine, &compiled).map_err(failed)
 }
 
 fn link(shared: &Shared, component: &Component) -> Result<InstancePre<GuestState>, LoadError> {
@@ -269,7 +306,7 @@ struct Names {
 
 impl Names {
     fn read(wasm: &[u8]) -> Result<Self, LoadError> {
-        let damaged = |error: wasmparser::BinaryReaderError| LoadError::Invalid(error.to_string());
+        let damaged = |error: BinaryReaderError| LoadError::Invalid(error.to_string());
         let mut names = Self { imports: Vec::new(), exports: Vec::new() };
         for_each_payload(wasm, |depth, payload| {
             match payload {

@@ -12,6 +12,14 @@ pub const MANIFEST_SECTION: &str = "jackfield:manifest";
 const MAX_MANIFEST: usize = 256 << 10;
 const MAX_LINKS: usize = 16;
 const MAX_FRAME: u32 = 16 << 20;
+const MAX_HTTP: usize = 64;
+const MAX_HOOKS: usize = 16;
+const MAX_REASON: usize = 500;
+const MAX_DESCRIPTION: usize = 2000;
+/// The plugin API this host speaks.
+const API: &str = "0.1";
+/// Hooks there are.
+const HOOKS: [&str; 3] = ["router", "treatment", "observer"];
 
 /// What a plugin says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,9 +43,71 @@ pub struct Manifest {
     /// The links it can use.
     #[serde(default)]
     pub links: Vec<LinkRequest>,
-    /// Hosts it wants to send HTTP requests to, e.g. `crm.example.org`.
+    /// Hosts it wants to send HTTP requests to.
     #[serde(default)]
-    pub http: Vec<String>,
+    pub http: Vec<HttpRequest>,
+    /// The plugin API it is written for: `0.1`. What its exports prove counts more.
+    #[serde(default = "this_api")]
+    pub api: String,
+    /// Hooks it wants to be called for.
+    #[serde(default)]
+    pub hooks: Vec<HookRequest>,
+}
+
+/// A host a plugin wants to send HTTP requests to; a manifest may also give the host's name alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "HttpText")]
+pub struct HttpRequest {
+    /// E.g. `crm.example.org`.
+    pub host: String,
+    /// What for, in plain words.
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum HttpText {
+    Host(String),
+    Full(HttpFields),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HttpFields {
+    host: String,
+    #[serde(default)]
+    reason: String,
+}
+
+impl From<HttpText> for HttpRequest {
+    fn from(text: HttpText) -> Self {
+        match text {
+            HttpText::Host(host) => Self { host, reason: String::new() },
+            HttpText::Full(HttpFields { host, reason }) => Self { host, reason },
+        }
+    }
+}
+
+/// A hook a plugin wants to be called for. This host keeps the wish; it has no hooks yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookRequest {
+    /// `router`, `treatment` or `observer`.
+    pub kind: String,
+    /// Where it would like to stand among others, small numbers first. The admin's order counts.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// Something a plugin asks for and an admin grants or declines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Permission {
+    /// What goes into `grants`: `link:ami`, `plain:ami`, `http:crm.example.org`.
+    pub grant: String,
+    /// Why the plugin wants it, in its own words; empty when it does not say.
+    pub reason: String,
+    /// What granting it allows, in ours.
+    pub meaning: String,
 }
 
 /// A link a plugin asks for.
@@ -60,6 +130,12 @@ pub struct LinkRequest {
     /// The forms in which it wants secrets put into what it sends, e.g. `md5-hex`.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// What it needs the link for, in plain words.
+    #[serde(default)]
+    pub reason: String,
+    /// Why a secret has to be sent in the clear, when `plain` is among the forms.
+    #[serde(default)]
+    pub plain_reason: String,
 }
 
 /// A manifest that cannot be used.
@@ -90,6 +166,10 @@ pub enum ManifestError {
     },
 }
 
+fn this_api() -> String {
+    API.to_owned()
+}
+
 fn any_settings() -> serde_json::Value {
     serde_json::json!({ "type": "object" })
 }
@@ -110,8 +190,31 @@ impl Manifest {
         self.links.iter().find(|link| link.name == name)
     }
 
+    /// Everything it asks for.
+    pub fn permissions(&self) -> Vec<Permission> {
+        let links = self.links.iter().map(LinkRequest::permission);
+        let plain = self.links.iter().filter_map(LinkRequest::plain_permission);
+        let http = self.http.iter().map(HttpRequest::permission);
+        links.chain(plain).chain(http).collect()
+    }
+
     fn check(&self) -> Result<(), ManifestError> {
         check_name("id", &self.id)?;
+        for (field, text, most) in [
+            ("author", &self.author, MAX_REASON),
+            ("license", &self.license, MAX_REASON),
+            ("description", &self.description, MAX_DESCRIPTION),
+        ] {
+            check_text(field, text, most)?;
+        }
+        if self.api != API {
+            let problem = format!(
+                "`{}` is not a plugin API this host speaks; it speaks {API}: build the plugin with \
+                 the SDK of this host",
+                cut(&self.api)
+            );
+            return Err(wrong("api", &problem));
+        }
         for (field, text) in [("name", &self.name), ("version", &self.version)] {
             if text.is_empty() || text.len() > 128 || text.contains(char::is_control) {
                 return Err(wrong(field, "it must be 1 to 128 bytes of printable text"));
@@ -138,11 +241,99 @@ impl Manifest {
                 return Err(wrong("links", &format!("two links are called `{}`", link.name)));
             }
         }
+        self.check_http()?;
+        self.check_hooks()
+    }
+
+    fn check_http(&self) -> Result<(), ManifestError> {
+        if self.http.len() > MAX_HTTP {
+            return Err(wrong("http", &format!("at most {MAX_HTTP} hosts")));
+        }
+        let mut hosts = BTreeSet::new();
+        for (index, HttpRequest { host, reason }) in self.http.iter().enumerate() {
+            let fine = |c: char| c.is_ascii_graphic() && !"/@?#*\\\"".contains(c);
+            if host.is_empty() || host.len() > 255 || !host.chars().all(fine) {
+                let problem = "name one host, e.g. `crm.example.org`, without scheme, path or `*`";
+                return Err(wrong(&format!("http.{index}.host"), problem));
+            }
+            if !hosts.insert(host) {
+                return Err(wrong("http", &format!("the host `{host}` is named twice")));
+            }
+            check_text(&format!("http.{index}.reason"), reason, MAX_REASON)?;
+        }
+        Ok(())
+    }
+
+    fn check_hooks(&self) -> Result<(), ManifestError> {
+        if self.hooks.len() > MAX_HOOKS {
+            return Err(wrong("hooks", &format!("at most {MAX_HOOKS} hooks")));
+        }
+        let mut kinds = BTreeSet::new();
+        for (index, hook) in self.hooks.iter().enumerate() {
+            if !HOOKS.contains(&hook.kind.as_str()) {
+                let problem =
+                    format!("`{}` is not a hook; use {}", cut(&hook.kind), HOOKS.join(", "));
+                return Err(wrong(&format!("hooks.{index}.kind"), &problem));
+            }
+            if !kinds.insert(&hook.kind) {
+                return Err(wrong("hooks", &format!("the hook `{}` is named twice", hook.kind)));
+            }
+        }
         Ok(())
     }
 }
 
+impl HttpRequest {
+    fn permission(&self) -> Permission {
+        let host = &self.host;
+        Permission {
+            grant: format!("http:{host}"),
+            reason: self.reason.clone(),
+            meaning: format!(
+                "It can send HTTP requests to {host} through Jackfield, with anything it knows of your \
+                 calls in them, and reads the answers."
+            ),
+        }
+    }
+}
+
 impl LinkRequest {
+    fn permission(&self) -> Permission {
+        let name = &self.name;
+        let secrets = match self.secrets.as_slice() {
+            [] => "It is given no secret.".to_owned(),
+            forms => format!(
+                "The secret secrets.{name} stays with Jackfield, which puts it in at the socket ({}).",
+                forms.join(", ")
+            ),
+        };
+        Permission {
+            grant: format!("link:{name}"),
+            reason: self.reason.clone(),
+            meaning: format!(
+                "It reads and writes on the connection you set in links.{name}, and on that PBX it can do \
+                 whatever the account it logs in with may do: give it an account with no more rights than it \
+                 needs. {secrets}"
+            ),
+        }
+    }
+
+    fn plain_permission(&self) -> Option<Permission> {
+        let plain = SecretForm::Plain.code();
+        if !self.secrets.iter().any(|form| form == plain) {
+            return None;
+        }
+        let name = &self.name;
+        Some(Permission {
+            grant: format!("plain:{name}"),
+            reason: self.plain_reason.clone(),
+            meaning: format!(
+                "Jackfield sends secrets.{name} as it is, not hashed, where the plugin asks for it on the link \
+                 {name}: whoever sees that connection sees the secret, so use it over TLS only."
+            ),
+        })
+    }
+
     fn check(&self, field: &str) -> Result<(), ManifestError> {
         check_name(&format!("{field}.name"), &self.name)?;
         let known = |transport: &str| matches!(transport, "tcp" | "tls" | "ws" | "wss");
@@ -151,7 +342,8 @@ impl LinkRequest {
         }
         for transport in self.transports.iter().chain(self.default_port.keys()) {
             if !known(transport) {
-                let problem = format!("`{transport}` is not a transport; use tcp, tls, ws or wss");
+                let problem =
+                    format!("`{}` is not a transport; use tcp, tls, ws or wss", cut(transport));
                 return Err(wrong(&format!("{field}.transports"), &problem));
             }
         }
@@ -163,12 +355,26 @@ impl LinkRequest {
         }
         for form in &self.secrets {
             if SecretForm::from_code(form).is_none() {
-                let problem = format!("`{form}` is not a form; use {}", SecretForm::CODES);
+                let problem = format!("`{}` is not a form; use {}", cut(form), SecretForm::CODES);
                 return Err(wrong(&format!("{field}.secrets"), &problem));
             }
         }
-        Ok(())
+        check_text(&format!("{field}.reason"), &self.reason, MAX_REASON)?;
+        check_text(&format!("{field}.plain_reason"), &self.plain_reason, MAX_REASON)
     }
+}
+
+/// Texts are shown to people, on terminals too.
+fn check_text(field: &str, text: &str, most: usize) -> Result<(), ManifestError> {
+    if text.len() <= most && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(wrong(field, &format!("it must be at most {most} bytes of printable text on one line")))
+}
+
+/// A foreign text in a message.
+fn cut(text: &str) -> String {
+    text.chars().take(64).filter(|c| !c.is_control()).collect()
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), ManifestError> {

@@ -236,6 +236,8 @@ mod tests {
             default_port: Default::default(),
             max_frame: 10,
             secrets: vec![],
+            reason: String::new(),
+            plain_reason: String::new(),
         };
         let mut link = Link::new(request, true);
         link.up();

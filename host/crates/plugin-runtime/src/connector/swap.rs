@@ -312,7 +312,6 @@ impl Connector {
     /// What manifest, grants and limits of the running version allow.
     pub(super) fn take_terms(&mut self) {
         let seed = &self.seed;
-        seed.log.set_rate(seed.limits.log_lines_per_sec);
         self.http_hosts = seed.http_hosts();
         for (name, link) in &mut self.links {
             if let Some(request) = seed.plugin.manifest().link(name) {
