@@ -15,6 +15,7 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use calls::{ConnectorId, event::Agent};
@@ -36,8 +37,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// `[journal]`
     pub journal: JournalConfig,
-    /// `[plugins] dir`: where plugins named by id are looked for first.
-    pub plugins_dir: Option<PathBuf>,
+    /// `[plugins]`
+    pub plugins: PluginsConfig,
     /// `[connectors.<id>]`
     pub connectors: Vec<ConnectorConfig>,
     /// `[agents.<id>]`
@@ -78,6 +79,48 @@ pub struct JournalConfig {
     pub keep_mib: u32,
 }
 
+/// `[plugins]`: where plugins come from, and how they are replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginsConfig {
+    /// Where plugins named by id are looked for first.
+    pub dir: Option<PathBuf>,
+    /// Changes of this file and of plugins' files are noticed and applied by themselves.
+    pub watch: bool,
+    /// How long a new version can be undone by itself.
+    pub probation: Duration,
+    /// A new version that does not take the old one's state: dial again and resync, or keep the old one.
+    pub redial: bool,
+    /// What is asked of signatures.
+    pub signatures: SignatureRule,
+    /// Public keys in minisign's form, which may sign.
+    pub keys: Vec<String>,
+}
+
+impl Default for PluginsConfig {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            watch: true,
+            probation: Duration::from_secs(60),
+            redial: true,
+            signatures: SignatureRule::Off,
+            keys: Vec::new(),
+        }
+    }
+}
+
+/// What is asked of a component's signature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignatureRule {
+    /// `off`: nothing.
+    #[default]
+    Off,
+    /// `warn`: a component without a good signature is used, and told of.
+    Warn,
+    /// `require`: it is not used.
+    Require,
+}
+
 /// `[connectors.<id>]`: one instance of a connector plugin.
 #[derive(Clone, Debug)]
 pub struct ConnectorConfig {
@@ -85,6 +128,10 @@ pub struct ConnectorConfig {
     pub id: ConnectorId,
     /// Which component.
     pub plugin: PluginSource,
+    /// Only this version of a plugin named by id.
+    pub version: Option<String>,
+    /// It shall run; none: it shall.
+    pub enabled: Option<bool>,
     /// Peers by link name.
     pub links: BTreeMap<String, LinkConfig>,
     /// Secrets by name.
@@ -93,6 +140,8 @@ pub struct ConnectorConfig {
     pub settings: serde_json::Value,
     /// What the plugin may do, e.g. `link:ami`.
     pub grants: Vec<String>,
+    /// What it asks for and may not have: it runs without.
+    pub declined: Vec<String>,
     /// What it may use; none is the default.
     pub limits: LimitsConfig,
     /// Plain `tcp://` to another machine is what the admin wants.
@@ -103,6 +152,8 @@ pub struct ConnectorConfig {
     pub time_zone: Option<String>,
     /// Rules for queues by native name.
     pub queues: BTreeMap<String, QueueConfig>,
+    /// The section as it is written; secrets are references in it.
+    pub raw: serde_json::Value,
 }
 
 /// How numbers are read at one connector.
@@ -142,6 +193,9 @@ pub struct LimitsConfig {
     pub effects_per_step: Option<u32>,
     pub bytes_per_step: Option<u32>,
     pub log_lines_per_sec: Option<u32>,
+    pub http_per_minute: Option<u32>,
+    pub recording_kib: Option<u32>,
+    pub recording_minutes: Option<u32>,
 }
 
 /// `queues.<name>`
@@ -272,6 +326,11 @@ impl Config {
         Complaint { place, key: key.to_owned(), message: message.into(), fix: fix.into() }
     }
 
+    /// Where a key is set; none when it is not.
+    pub fn place(&self, key: &str) -> Option<Place> {
+        self.places.get(key).copied()
+    }
+
     /// Complaints as an error about this file.
     pub fn refuse(&self, complaints: Vec<Complaint>) -> ConfigError {
         ConfigError::Complaints { file: self.file.clone(), complaints }
@@ -282,13 +341,21 @@ impl Config {
         self.journal.path.with_extension("tokens.db")
     }
 
+    /// The folder of kept plugins, beside the journal.
+    pub fn store_folder(&self) -> PathBuf {
+        let mut name = self.journal.path.as_os_str().to_owned();
+        name.push(".plugins");
+        name.into()
+    }
+
     /// Where plugins named by id are looked for, in order.
     pub fn plugin_dirs(&self) -> Vec<PathBuf> {
         let beside_binary = || {
             let binary = std::env::current_exe().ok()?;
             Some(binary.parent()?.join("../plugins"))
         };
-        self.plugins_dir
+        self.plugins
+            .dir
             .clone()
             .into_iter()
             .chain(std::env::var_os("JACKFIELD_PLUGINS_DIR").map(PathBuf::from))

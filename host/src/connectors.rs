@@ -16,12 +16,14 @@ mod supervisor;
 use std::{io, thread, time::Duration};
 
 use calls::{CommandId, ConnectorId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use plan::{LoadedPlugin, Plan, PlannedLink, find, load, plan};
+use plugin_runtime::{OnRefusal, SwapError, Swapped, Version};
 
 use crate::{
     clock::Clock,
+    plugins::Swaps,
     status::{ConnectorStatus, Counters, LinkStatus, LinkWord, StatusBoard, StatusWord},
     switch::FactsHandle,
 };
@@ -52,8 +54,61 @@ pub struct Surroundings {
     pub switch: FactsHandle,
     /// Where it shows how it is.
     pub board: StatusBoard,
-    /// Becomes true when the host stops.
-    pub stop: watch::Receiver<bool>,
+    /// Where the keeper hears what it must know.
+    pub news: mpsc::Sender<News>,
+    /// Says why, when the connector shall stop.
+    pub stop: watch::Receiver<Option<String>>,
+}
+
+/// What the keeper asks of a running connector.
+#[derive(Debug)]
+pub enum Control {
+    /// Run this instead, on the same links.
+    Swap {
+        /// The plan; its links are those that it has.
+        plan: Box<Plan>,
+        /// What to do when the state cannot be handed over.
+        on_refusal: OnRefusal,
+        /// How long it can be undone by itself.
+        probation: Duration,
+        /// How it went.
+        answer: oneshot::Sender<Result<Swapped, SwapError>>,
+    },
+    /// Undo the swap that is on probation.
+    RollBack {
+        /// One sentence.
+        reason: String,
+        /// How it went.
+        answer: oneshot::Sender<Result<(), SwapError>>,
+    },
+    /// Run this beside it with its effects discarded; none ends that.
+    Shadow {
+        /// The plan; its links are not used.
+        plan: Option<Box<Plan>>,
+        /// How it went.
+        answer: oneshot::Sender<Result<(), SwapError>>,
+    },
+}
+
+/// What the keeper hears of a connector.
+#[derive(Debug)]
+pub enum News {
+    /// The version on probation failed; the one before it goes on.
+    RolledBack {
+        /// Which.
+        connector: ConnectorId,
+        /// What failed.
+        from: Version,
+        /// What goes on.
+        to: Version,
+        /// Why.
+        reason: String,
+    },
+    /// The version has proved itself.
+    ProbationPassed {
+        /// Which.
+        connector: ConnectorId,
+    },
 }
 
 /// Puts a connector on the status board, before it runs.
@@ -78,15 +133,20 @@ pub fn announce(plan: &Plan, board: &StatusBoard, clock: Clock) {
         links,
         counters: Counters::default(),
         usage: plugin_runtime::Usage::default(),
-        plugin: plan.plugin.info.clone(),
+        plugin: Some(plan.plugin.info.clone()),
         alive: false,
+        swaps: Swaps::default(),
+        probation: None,
+        shadow: None,
+        restarts: 0,
     });
 }
 
-/// Starts a connector's thread. It ends when `stop` becomes true.
+/// Starts a connector's thread. It ends when `stop` says why.
 pub fn spawn(
     plan: Plan,
     commands: mpsc::Receiver<Delivery>,
+    controls: mpsc::Receiver<Control>,
     surroundings: Surroundings,
 ) -> io::Result<thread::JoinHandle<()>> {
     let id = plan.id.clone();
@@ -99,7 +159,7 @@ pub fn spawn(
             let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 let _entered = span.enter();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(supervisor::run(plan, commands, surroundings));
+                runtime.block_on(supervisor::run(plan, commands, controls, surroundings));
                 // Tasks of links get a moment to say goodbye.
                 runtime.shutdown_timeout(Duration::from_millis(200));
                 Ok::<(), io::Error>(())

@@ -35,7 +35,7 @@ use crate::{
     cli::{FAILURE, SUCCESS, USAGE, complain},
     clock::Clock,
     config::{Config, ConfigError, RestoreConfig},
-    connectors::{self, Inboxes, MAX_WAITING_COMMANDS, Plan, Surroundings},
+    connectors::{self, MAX_WAITING_COMMANDS, Plan, Surroundings},
     figures::Zones,
     journal::{Journal, JournalError, JournalOptions, Retention},
     parties,
@@ -95,7 +95,7 @@ pub struct Host {
     publisher: Arc<Publisher>,
     journal: Journal,
     stop_api: watch::Sender<bool>,
-    stop_connectors: watch::Sender<bool>,
+    stop_connectors: watch::Sender<Option<String>>,
     api_task: JoinHandle<()>,
     switch_task: JoinHandle<()>,
     /// Why the switch ended.
@@ -128,17 +128,12 @@ impl Host {
             move || Tokens::open(&file)
         })
         .await?;
-        let mut switchboard = Switchboard::new(policy(&config, &plans), recovered.state);
+        let policy = policy(&config, &plans);
+        let policies = policy.connectors.clone();
+        let mut switchboard = Switchboard::new(policy, recovered.state);
         configure(&mut switchboard, &config, clock);
 
-        let (inboxes, outboxes): (Inboxes, Vec<_>) = plans
-            .iter()
-            .map(|plan| {
-                let (inbox, outbox) = mpsc::channel(MAX_WAITING_COMMANDS);
-                ((plan.id.clone(), inbox), outbox)
-            })
-            .unzip();
-        let (task, switch, facts) = Switch::new(switchboard, clock, journal.writer(), inboxes);
+        let (task, switch, facts, roster) = Switch::new(switchboard, clock, journal.writer());
 
         let tls = config.api.tls.as_ref().map(listener::server_config).transpose()?;
         let address = config.api.listen;
@@ -170,24 +165,30 @@ impl Host {
             };
             tell_end.send_replace(Some(why));
         });
-        let (stop_connectors, stop) = watch::channel(false);
+        let (stop_connectors, stop) = watch::channel(None);
+        let (news, _) = mpsc::channel(1);
         let mut threads = Vec::new();
-        for (plan, commands) in plans.into_iter().zip(outboxes) {
+        for plan in plans {
             connectors::announce(&plan, &board, clock);
+            let (inbox, commands) = mpsc::channel(MAX_WAITING_COMMANDS);
+            let policy = policies.get(&plan.id).cloned().unwrap_or_default();
+            roster.configure(plan.id.clone(), policy, Some(inbox)).await;
             let surroundings = Surroundings {
                 clock,
                 switch: facts.clone(),
                 board: board.clone(),
+                news: news.clone(),
                 stop: stop.clone(),
             };
-            let thread =
-                connectors::spawn(plan, commands, surroundings).map_err(StartError::Thread)?;
+            let (_, controls) = mpsc::channel(1);
+            let thread = connectors::spawn(plan, commands, controls, surroundings)
+                .map_err(StartError::Thread)?;
             threads.push(thread);
         }
         // The switch ends with the last teller of facts, and it must not end because connectors failed.
         let mut stopping_connectors = stop.clone();
         tokio::spawn(async move {
-            let _ = stopping_connectors.wait_for(|stop| *stop).await;
+            let _ = stopping_connectors.wait_for(Option::is_some).await;
             drop(facts);
         });
 
@@ -259,7 +260,7 @@ impl Host {
         if tokio::time::timeout(API_PATIENCE, &mut api_task).await.is_err() {
             api_task.abort();
         }
-        stop_connectors.send_replace(true);
+        stop_connectors.send_replace(Some("this host stopped".to_owned()));
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 // Its panic was reported on the status board.

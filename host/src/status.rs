@@ -10,7 +10,9 @@ use std::{
 };
 
 use calls::{ConnectorId, Timestamp};
-use plugin_runtime::{Manifest, Usage};
+use plugin_runtime::{Manifest, ShadowReport, Usage};
+
+use crate::plugins::{ProbationView, Swaps};
 
 /// All connectors' statuses. Clones show the same board.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +39,18 @@ pub struct ConnectorStatus {
     pub counters: Counters,
     /// What the plugin's instance has done and uses.
     pub usage: Usage,
-    /// The plugin.
-    pub plugin: PluginInfo,
-    /// Its thread runs. False: restart the host, and report it.
+    /// The plugin; none when it could not be found or used.
+    pub plugin: Option<PluginInfo>,
+    /// Its thread runs. False: it is not to run, or, if the word is `failed`, restart the host and report it.
     pub alive: bool,
+    /// Its swaps.
+    pub swaps: Swaps,
+    /// A swap that can still be undone by itself.
+    pub probation: Option<ProbationView>,
+    /// A version that runs beside it with its effects discarded.
+    pub shadow: Option<ShadowReport>,
+    /// How often its plugin had to begin anew.
+    pub restarts: u64,
 }
 
 /// A connector in one word.
@@ -58,6 +68,8 @@ pub enum StatusWord {
     Refused,
     /// The plugin does not work: somebody must act.
     Failed,
+    /// It is not to run, or waits for somebody's consent.
+    Disabled,
 }
 
 impl StatusWord {
@@ -70,6 +82,7 @@ impl StatusWord {
             Self::Disconnected => "disconnected",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Disabled => "disabled",
         }
     }
 }
@@ -169,6 +182,11 @@ impl StatusBoard {
         self.lock().insert(status.id.clone(), status);
     }
 
+    /// Takes a connector off the board.
+    pub fn remove(&self, id: &ConnectorId) {
+        self.lock().remove(id);
+    }
+
     /// One connector.
     pub fn get(&self, id: &ConnectorId) -> Option<ConnectorStatus> {
         self.lock().get(id).cloned()
@@ -183,9 +201,10 @@ impl StatusBoard {
     pub fn plugins(&self) -> Vec<(PluginInfo, Vec<ConnectorId>)> {
         let mut plugins: BTreeMap<String, (PluginInfo, Vec<ConnectorId>)> = BTreeMap::new();
         for status in self.lock().values() {
+            let Some(plugin) = &status.plugin else { continue };
             plugins
-                .entry(status.plugin.sha256.clone())
-                .or_insert_with(|| (status.plugin.clone(), Vec::new()))
+                .entry(plugin.sha256.clone())
+                .or_insert_with(|| (plugin.clone(), Vec::new()))
                 .1
                 .push(status.id.clone());
         }

@@ -12,9 +12,9 @@
 use std::collections::VecDeque;
 
 use calls::{
-    Actor, CommandId,
+    Actor, CommandId, ConnectorId,
     event::{CommandEnd, Problem},
-    switchboard::{Accepted, Input, Output, Refusal, Request, Switchboard},
+    switchboard::{Accepted, ConnectorPolicy, Input, Output, Refusal, Request, Switchboard},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -28,6 +28,8 @@ use crate::{
 const FACT_BATCHES: usize = 64;
 /// Requests that may wait.
 const REQUESTS: usize = 256;
+/// Changes of the connectors that may wait.
+const CHANGES: usize = 16;
 /// Batches handled before the journal gets what came of them.
 const BATCHES_AT_ONCE: usize = 32;
 
@@ -35,6 +37,12 @@ const BATCHES_AT_ONCE: usize = 32;
 #[derive(Clone, Debug)]
 pub struct SwitchHandle {
     requests: mpsc::Sender<Ask>,
+}
+
+/// Tells the switch which connectors there are, while it runs.
+#[derive(Clone, Debug)]
+pub struct RosterHandle {
+    changes: mpsc::Sender<(Change, oneshot::Sender<()>)>,
 }
 
 /// Tells the switch what connectors see.
@@ -62,6 +70,39 @@ struct Ask {
     request: Request,
     actor: Actor,
     answer: oneshot::Sender<Result<Accepted, Refusal>>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Configure {
+        connector: ConnectorId,
+        policy: Box<ConnectorPolicy>,
+        inbox: Option<mpsc::Sender<Delivery>>,
+    },
+    Forget(ConnectorId),
+}
+
+impl RosterHandle {
+    /// This connector exists from now on, or its rules are others. `inbox` is where its commands go; none leaves
+    /// it as it is. False: the switch has ended.
+    pub async fn configure(
+        &self,
+        connector: ConnectorId,
+        policy: ConnectorPolicy,
+        inbox: Option<mpsc::Sender<Delivery>>,
+    ) -> bool {
+        self.tell(Change::Configure { connector, policy: Box::new(policy), inbox }).await
+    }
+
+    /// This connector does not exist any more. Its thread must have ended: what it has told is heard first.
+    pub async fn forget(&self, connector: ConnectorId) -> bool {
+        self.tell(Change::Forget(connector)).await
+    }
+
+    async fn tell(&self, change: Change) -> bool {
+        let (done, heard) = oneshot::channel();
+        self.changes.send((change, done)).await.is_ok() && heard.await.is_ok()
+    }
 }
 
 impl SwitchHandle {
@@ -96,6 +137,7 @@ pub struct Switch {
     clock: Clock,
     facts: mpsc::Receiver<Vec<Input>>,
     requests: mpsc::Receiver<Ask>,
+    changes: mpsc::Receiver<(Change, oneshot::Sender<()>)>,
     journal: JournalWriter,
     committed: watch::Receiver<u64>,
     inboxes: Inboxes,
@@ -104,27 +146,33 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// A switch and the two ways to reach it. It ends when all of both are dropped, or the facts' ones are.
+    /// A switch and the three ways to reach it. It ends when the facts' ones are dropped.
     pub fn new(
         switchboard: Switchboard,
         clock: Clock,
         journal: JournalWriter,
-        inboxes: Inboxes,
-    ) -> (Self, SwitchHandle, FactsHandle) {
+    ) -> (Self, SwitchHandle, FactsHandle, RosterHandle) {
         let (facts_in, facts) = mpsc::channel(FACT_BATCHES);
         let (requests_in, requests) = mpsc::channel(REQUESTS);
+        let (changes_in, changes) = mpsc::channel(CHANGES);
         let committed = journal.committed();
         let switch = Self {
             switchboard,
             clock,
             facts,
             requests,
+            changes,
             journal,
             committed,
-            inboxes,
+            inboxes: Inboxes::new(),
             waiting: VecDeque::new(),
         };
-        (switch, SwitchHandle { requests: requests_in }, FactsHandle { facts: facts_in })
+        (
+            switch,
+            SwitchHandle { requests: requests_in },
+            FactsHandle { facts: facts_in },
+            RosterHandle { changes: changes_in },
+        )
     }
 
     /// Works until no connector can tell anything any more, or the journal takes nothing any more.
@@ -136,6 +184,7 @@ impl Switch {
         // What the state of the last run left to do.
         self.settle().await?;
         let mut requests_open = true;
+        let mut changes_open = true;
         loop {
             let deadline = self.switchboard.poll_timeout().map(|at| self.clock.instant(at));
             tokio::select! {
@@ -146,6 +195,13 @@ impl Switch {
                 ask = self.requests.recv(), if requests_open => match ask {
                     Some(ask) => self.decide(ask),
                     None => requests_open = false,
+                },
+                change = self.changes.recv(), if changes_open => match change {
+                    Some((change, done)) => {
+                        self.change(change);
+                        let _ = done.send(());
+                    }
+                    None => changes_open = false,
                 },
                 changed = self.committed.changed(), if !self.waiting.is_empty() => {
                     changed.map_err(|_| AppendError::Closed)?;
@@ -168,6 +224,25 @@ impl Switch {
         let now = self.clock.now();
         for input in inputs {
             self.switchboard.handle(input, now);
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Configure { connector, policy, inbox } => {
+                if let Some(inbox) = inbox {
+                    self.inboxes.insert(connector.clone(), inbox);
+                }
+                self.switchboard.configure(connector, *policy, self.clock.now());
+            }
+            Change::Forget(connector) => {
+                // The last words of its thread may still wait.
+                while let Ok(inputs) = self.facts.try_recv() {
+                    self.take(inputs);
+                }
+                self.inboxes.remove(&connector);
+                self.switchboard.forget(&connector, self.clock.now());
+            }
         }
     }
 
@@ -281,10 +356,10 @@ mod tests {
         let mut core = world::core(calls::State::default());
         core.connect();
         let (inbox, mut delivered) = mpsc::channel(8);
-        let inboxes = Inboxes::from([("hq".into(), inbox)]);
         let clock = Clock::start();
-        let (mut switch, _requests, _facts) =
-            Switch::new(core.board, clock, journal.writer(), inboxes);
+        let (mut switch, _requests, _facts, _roster) =
+            Switch::new(core.board, clock, journal.writer());
+        switch.inboxes.insert("hq".into(), inbox);
         journal.writer().limit_pages(1);
         switch.decide(probe(Duration::from_secs(5)));
         switch.decide(probe(Duration::from_secs(600)));
@@ -313,8 +388,7 @@ mod tests {
         let mut core = world::core(calls::State::default());
         core.connect();
         let clock = Clock::start();
-        let (switch, requests, facts) =
-            Switch::new(core.board, clock, journal.writer(), Inboxes::new());
+        let (switch, requests, facts, _roster) = Switch::new(core.board, clock, journal.writer());
         assert!(requests.is_alive());
         journal.writer().end_early();
         assert_eq!(switch.run().await, Err(AppendError::Closed));

@@ -91,7 +91,7 @@ fn relative_paths_start_at_the_file() {
     let config =
         Config::parse(&text, Path::new("/etc/jackfield/full.toml"), &environment).expect("good");
     assert_eq!(config.journal.path, Path::new("/etc/jackfield/data/journal.db"));
-    assert_eq!(config.plugins_dir.as_deref(), Some(Path::new("/etc/jackfield/plugins")));
+    assert_eq!(config.plugins.dir.as_deref(), Some(Path::new("/etc/jackfield/plugins")));
     assert_eq!(
         config.connectors[0].plugin,
         PluginSource::File("/etc/jackfield/components/asterisk.wasm".into())

@@ -28,13 +28,13 @@ use crate::{
 pub(super) struct ConnectorView {
     #[schema(example = "hq")]
     id: String,
-    /// `starting`, `connecting`, `connected`, `disconnected`, `refused` or `failed`.
+    /// `starting`, `connecting`, `connected`, `disconnected`, `refused`, `failed` or `disabled`.
     #[schema(example = "connected")]
     status: &'static str,
     /// Why; empty when there is nothing to say.
     reason: String,
     since: Time,
-    /// Its thread runs.
+    /// Its thread runs; it does not while the connector is `disabled`.
     alive: bool,
     /// The PBX when last connected, with what the account can do there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +51,10 @@ pub(super) struct ConnectorView {
     links: Vec<Link>,
     /// Since the start of Jackfield.
     counters: Counters,
-    plugin: Plugin,
+    /// None when it could not be found or used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    plugin: Option<Plugin>,
     /// Queue members' interfaces that belong to no agent: map them.
     unmapped: Vec<String>,
 }
@@ -151,11 +154,11 @@ impl ConnectorView {
                 last_step_us: status.usage.last_step_us,
                 max_step_us: status.usage.max_step_us,
             },
-            plugin: Plugin {
-                id: status.plugin.manifest.id.clone(),
-                version: status.plugin.manifest.version.clone(),
-                sha256: status.plugin.sha256.clone(),
-            },
+            plugin: status.plugin.as_ref().map(|plugin| Plugin {
+                id: plugin.manifest.id.clone(),
+                version: plugin.manifest.version.clone(),
+                sha256: plugin.sha256.clone(),
+            }),
             unmapped: unmapped
                 .filter(|(connector, _)| *connector == status.id)
                 .map(|(_, interface)| interface)

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use calls::{
@@ -14,8 +15,8 @@ use toml::de::DeValue;
 
 use super::{
     ApiConfig, Config, ConfigError, ConnectorConfig, JournalConfig, LimitsConfig, LinkConfig,
-    LinkUrl, NumberRules, PluginSource, QueueConfig, RestoreConfig, SecretText, TlsFiles,
-    Transport,
+    LinkUrl, NumberRules, PluginSource, PluginsConfig, QueueConfig, RestoreConfig, SecretText,
+    SignatureRule, TlsFiles, Transport,
     document::{At, Document, Section, nearest},
     secret,
 };
@@ -40,7 +41,7 @@ pub(super) fn read(
     let mut root = Section::root(&document, &table);
     let api = reader.api(&mut root);
     let journal = reader.journal(&mut root);
-    let plugins_dir = reader.plugins(&mut root);
+    let plugins = reader.plugins(&mut root);
     let connectors: Vec<ConnectorConfig> = root
         .entries("connectors")
         .into_iter()
@@ -70,7 +71,7 @@ pub(super) fn read(
         file: file.to_owned(),
         api,
         journal,
-        plugins_dir,
+        plugins,
         connectors,
         agents,
         warnings: findings.warnings,
@@ -186,11 +187,48 @@ impl<'d, 't> Reader<'d, 't> {
         journal
     }
 
-    fn plugins(&self, root: &mut Section<'d, 't>) -> Option<PathBuf> {
-        let mut section = root.section("plugins")?;
-        let dir = self.path(&mut section, "dir");
+    fn plugins(&self, root: &mut Section<'d, 't>) -> PluginsConfig {
+        let mut plugins = PluginsConfig::default();
+        let Some(mut section) = root.section("plugins") else { return plugins };
+        plugins.dir = self.path(&mut section, "dir");
+        plugins.watch = section.bool("watch").unwrap_or(plugins.watch);
+        if let Some(secs) = section.number("probation_secs", 0..=86_400) {
+            plugins.probation = Duration::from_secs(u64::from(secs));
+        }
+        if let Some(word) = section.string("refused_state") {
+            match word.value.as_str() {
+                "redial" => plugins.redial = true,
+                "keep" => plugins.redial = false,
+                _ => self.complain(
+                    &word,
+                    format!("{:?} is not possible", word.value),
+                    "write \"redial\" (the new version begins anew and dials again) or \"keep\" (the old one stays)",
+                ),
+            }
+        }
+        if let Some(word) = section.string("signatures") {
+            match word.value.as_str() {
+                "off" => plugins.signatures = SignatureRule::Off,
+                "warn" => plugins.signatures = SignatureRule::Warn,
+                "require" => plugins.signatures = SignatureRule::Require,
+                _ => self.complain(
+                    &word,
+                    format!("{:?} is not a rule for signatures", word.value),
+                    "write \"off\", \"warn\" or \"require\"",
+                ),
+            }
+        }
+        let keys = section.strings("keys").unwrap_or_default();
+        plugins.keys = keys.into_iter().map(|key| key.value).collect();
+        if plugins.signatures == SignatureRule::Require && plugins.keys.is_empty() {
+            self.missing(
+                &section,
+                "keys",
+                "name who may sign: keys = [\"RW...\"], the second line of a minisign.pub",
+            );
+        }
         section.finish();
-        dir
+        plugins
     }
 
     fn connector(&self, id: &str, at: &At<&'d DeValue<'t>>) -> Option<ConnectorConfig> {
@@ -203,7 +241,17 @@ impl<'d, 't> Reader<'d, 't> {
             );
         }
         let mut section = self.document.as_section(at)?;
+        let raw = self.document.as_json(at).unwrap_or_default();
         let plugin = self.plugin(&mut section);
+        let version = section.string("version");
+        if let (Some(version), Some(PluginSource::File(_))) = (&version, &plugin) {
+            self.complain(
+                version,
+                "a plugin named by its file has the version that is in the file",
+                "remove it, or name the plugin by its id",
+            );
+        }
+        let enabled = section.bool("enabled");
         let allow_plaintext = section.bool("allow_plaintext").unwrap_or(false);
         let links: BTreeMap<String, LinkConfig> = section
             .entries("links")
@@ -222,6 +270,12 @@ impl<'d, 't> Reader<'d, 't> {
             .into_iter()
             .filter_map(|grant| self.grant(grant))
             .collect();
+        let declined = section
+            .strings("declined")
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|grant| self.grant(grant))
+            .collect();
         let limits =
             section.section("limits").map(|limits| read_limits(limits)).unwrap_or_default();
         let queues = section
@@ -233,15 +287,19 @@ impl<'d, 't> Reader<'d, 't> {
         Some(ConnectorConfig {
             id: ConnectorId::from(id),
             plugin: plugin?,
+            version: version.map(|version| version.value),
+            enabled,
             links,
             secrets,
             settings,
             grants,
+            declined,
             limits,
             allow_plaintext,
             numbers,
             time_zone,
             queues,
+            raw,
         })
         .filter(|_| id_is_good)
     }
@@ -585,6 +643,9 @@ fn read_limits(mut section: Section<'_, '_>) -> LimitsConfig {
         effects_per_step: section.number("effects_per_step", 16..=1_048_576),
         bytes_per_step: section.number("bytes_per_step", 4096..=67_108_864),
         log_lines_per_sec: section.number("log_lines_per_sec", 0..=10_000),
+        http_per_minute: section.number("http_per_minute", 0..=100_000),
+        recording_kib: section.number("recording_kib", 0..=1_048_576),
+        recording_minutes: section.number("recording_minutes", 1..=1440),
     };
     section.finish();
     limits

@@ -1,4 +1,9 @@
 //! One connector's loop: inputs are gathered, one step is made, its effects are carried out in order.
+//!
+//! Beside it: what the keeper asks of a running connector.
+
+mod batch;
+mod control;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,7 +18,8 @@ use plugin_runtime::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Delivery, Plan, PlannedLink, Surroundings, mask::Mask, notices};
+use self::batch::Batch;
+use super::{Control, Delivery, Plan, PlannedLink, Surroundings, mask::Mask, notices};
 use crate::{
     links::{self, DialError, LinkEvent, LinkWriter, Redial, Report},
     status::{ConnectorStatus, LinkWord, StatusWord},
@@ -21,9 +27,6 @@ use crate::{
 
 /// Reports of links that may wait; each holds one read at most.
 const REPORTS: usize = 8;
-/// One step gets at most this much, so that its effects stay within limits.
-const BATCH_BYTES: usize = 256 * 1024;
-const BATCH_INPUTS: usize = 256;
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 /// Facts go to the switch in portions, so that one picture does not hold up everybody else's.
 const FACTS_AT_ONCE: usize = 1024;
@@ -31,15 +34,19 @@ const FACTS_AT_ONCE: usize = 1024;
 pub(super) async fn run(
     plan: Plan,
     commands: mpsc::Receiver<Delivery>,
+    controls: mpsc::Receiver<Control>,
     surroundings: Surroundings,
 ) {
-    Supervisor::new(plan, commands, surroundings).run().await;
+    Supervisor::new(plan, commands, controls, surroundings).run().await;
 }
 
 struct Supervisor {
     id: ConnectorId,
     plan: Plan,
+    /// What ran before the swap that is on probation.
+    before: Option<Plan>,
     commands: mpsc::Receiver<Delivery>,
+    controls: mpsc::Receiver<Control>,
     around: Surroundings,
     reports_in: mpsc::Sender<Report>,
     reports: mpsc::Receiver<Report>,
@@ -93,7 +100,12 @@ enum LinkState {
 }
 
 impl Supervisor {
-    fn new(plan: Plan, commands: mpsc::Receiver<Delivery>, around: Surroundings) -> Self {
+    fn new(
+        plan: Plan,
+        commands: mpsc::Receiver<Delivery>,
+        controls: mpsc::Receiver<Control>,
+        around: Surroundings,
+    ) -> Self {
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let now = around.clock.now().monotonic;
         let links = plan
@@ -111,7 +123,9 @@ impl Supervisor {
         Self {
             id: plan.id.clone(),
             plan,
+            before: None,
             commands,
+            controls,
             around,
             reports_in,
             reports,
@@ -133,6 +147,9 @@ impl Supervisor {
     async fn run(mut self) {
         let mut stop = self.around.stop.clone();
         loop {
+            while let Ok(control) = self.controls.try_recv() {
+                self.obey(control).await;
+            }
             self.start_instance().await;
             self.dial();
             let due = self.due().map(|at| self.around.clock.instant(at));
@@ -149,6 +166,7 @@ impl Supervisor {
                 tokio::select! {
                     biased;
                     () = stopped(&mut stop) => break,
+                    Some(control) = self.controls.recv() => self.obey(control).await,
                     delivery = self.commands.recv() => match delivery {
                         Some(delivery) => batch.command(delivery, self.now()),
                         None => break,
@@ -172,7 +190,7 @@ impl Supervisor {
                     break;
                 }
             }
-            if *stop.borrow() {
+            if stop.borrow().is_some() {
                 break;
             }
             self.step(batch).await;
@@ -190,7 +208,8 @@ impl Supervisor {
         for index in 0..self.links.len() {
             self.drop_link(index);
         }
-        self.lose_sight("this host stopped").await;
+        let why = stop.borrow().clone();
+        self.lose_sight(why.as_deref().unwrap_or("this host stopped")).await;
     }
 
     /// When something is to be done without any input.
@@ -199,7 +218,9 @@ impl Supervisor {
             Instance::Stopped(redial) => redial.poll_timeout(),
             // A plugin that always wants to be woken gets a core's thousandth, not a core.
             Instance::Running(connector) => {
-                connector.wake_at().map(|at| at.max(self.stepped + SHORTEST_NAP))
+                let wake_at = connector.wake_at().map(|at| at.max(self.stepped + SHORTEST_NAP));
+                let probation = connector.probation().map(|probation| probation.until);
+                wake_at.into_iter().chain(probation).min()
             }
         };
         let answers = (!self.answers.is_empty()).then_some(self.stepped + SHORTEST_NAP);
@@ -225,6 +246,7 @@ impl Supervisor {
                 tracing::error!(error = %message, "the plugin does not start");
                 let fix = "change the settings or the plugin; it is tried again after a minute";
                 self.show(|status, now| {
+                    status.restarts += 1;
                     status.set(StatusWord::Failed, message.clone(), now);
                     status.fail(message.clone(), fix, now);
                 });
@@ -364,7 +386,9 @@ impl Supervisor {
             return;
         };
         // Between inputs there is nothing to do but the wake-up, and only when it is due.
-        if batch.inputs.is_empty() && connector.wake_at().is_none_or(|at| at > now.monotonic) {
+        let probation = connector.probation().map(|probation| probation.until);
+        let mut due = connector.wake_at().into_iter().chain(probation);
+        if batch.inputs.is_empty() && due.all(|at| at > now.monotonic) {
             return;
         }
         self.stepped = now.monotonic;
@@ -413,21 +437,10 @@ impl Supervisor {
                 Effect::Close { link, reason, retry } => {
                     self.close(&link, reason, retry, &mut blinded)
                 }
-                Effect::HttpRequest { id, url, .. } => {
-                    let error = "this version of the host sends no HTTP requests for connectors";
-                    told.push(self.notice(Notice {
-                        code: "effect-refused".to_owned(),
-                        severity: Severity::Warning,
-                        message: format!("no request to {url}: {error}"),
-                        fix: "use a later version of jackfield".to_owned(),
-                    }));
-                    self.answers.push_back(Input::HttpResponse {
-                        id,
-                        status: 0,
-                        headers: Vec::new(),
-                        body: Vec::new(),
-                        error: error.to_owned(),
-                    });
+                effect @ Effect::HttpRequest { .. } => {
+                    if let Some(notice) = self.fetch(effect) {
+                        told.push(self.notice(notice));
+                    }
                 }
                 effect => told.extend(self.fact(effect)),
             }
@@ -449,6 +462,7 @@ impl Supervisor {
                 blinded = Some(reason.clone());
                 self.hang_up_all(reason);
             }
+            self.look_at_incident(incident).await;
             if let Incident::GivenUp { reason } = incident {
                 let now = self.now();
                 let mut redial = Redial::new(now.monotonic);
@@ -467,6 +481,25 @@ impl Supervisor {
             self.lose_sight(&reason).await;
         }
         self.show_sight();
+    }
+
+    /// Carries out an [`Effect::HttpRequest`]: the one place that does.
+    fn fetch(&mut self, request: Effect) -> Option<Notice> {
+        let Effect::HttpRequest { id, url, .. } = request else { return None };
+        let error = "this version of the host sends no HTTP requests for connectors";
+        self.answers.push_back(Input::HttpResponse {
+            id,
+            status: 0,
+            headers: Vec::new(),
+            body: Vec::new(),
+            error: error.to_owned(),
+        });
+        Some(Notice {
+            code: "effect-refused".to_owned(),
+            severity: Severity::Warning,
+            message: format!("no request to {url}: {error}"),
+            fix: "use a later version of jackfield".to_owned(),
+        })
     }
 
     /// Facts, pictures and outcomes as the switch takes them.
@@ -651,48 +684,6 @@ impl Link {
     }
 }
 
-/// What one step gets.
-#[derive(Default)]
-struct Batch {
-    inputs: Vec<Input>,
-    commands: Vec<CommandId>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn push(&mut self, input: Input) {
-        // Two reads in a row are one piece of news.
-        if let (Some(Input::Received { link: last, data: so_far }), Input::Received { link, data }) =
-            (self.inputs.last_mut(), &input)
-            && last == link
-        {
-            so_far.extend_from_slice(data);
-            return;
-        }
-        if let Input::Received { data, .. } = &input
-            && data.is_empty()
-        {
-            return;
-        }
-        self.inputs.push(input);
-    }
-
-    fn command(&mut self, delivery: Delivery, now: Now) {
-        let Delivery { command, kind, arguments, deadline } = delivery;
-        // The switch has said that it timed out: it must not happen after that.
-        if deadline <= now.monotonic {
-            tracing::debug!(%command, kind, "too late for a command");
-            return;
-        }
-        self.commands.push(command);
-        self.inputs.push(Input::Command { id: command.0, kind, arguments, deadline });
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes >= BATCH_BYTES || self.inputs.len() >= BATCH_INPUTS
-    }
-}
-
 fn nonce() -> [u8; 32] {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
@@ -703,9 +694,9 @@ fn dice() -> u32 {
     getrandom::u32().expect("the operating system gives random bytes")
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+async fn stopped(stop: &mut watch::Receiver<Option<String>>) {
     // The sender's end is the host's end.
-    let _ = stop.wait_for(|stop| *stop).await;
+    let _ = stop.wait_for(Option::is_some).await;
 }
 
 async fn sleep_until(due: Option<tokio::time::Instant>) {
@@ -725,29 +716,7 @@ fn fix_of(retry: Retry) -> &'static str {
             "it is dialled again after a longer while; check the link's address and port, and the account at the PBX"
         }
         Retry::NeverUntilConfigChange => {
-            "change the connector's section in the config, and restart jackfield"
+            "change the connector's section in the config: it is dialled again when that is read"
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_past_its_deadline_is_dropped() {
-        let deadline = Duration::from_secs(5);
-        let delivery = |id| Delivery {
-            command: CommandId(id),
-            kind: "pause".to_owned(),
-            arguments: Vec::new(),
-            deadline,
-        };
-        let at = |monotonic| Now { monotonic, wall: Timestamp(0) };
-        let mut batch = Batch::default();
-        batch.command(delivery(1), at(deadline - Duration::from_millis(1)));
-        batch.command(delivery(2), at(deadline));
-        assert_eq!(batch.commands, [CommandId(1)]);
-        assert_eq!(batch.inputs.len(), 1);
     }
 }

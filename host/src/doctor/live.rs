@@ -90,6 +90,7 @@ fn rehearsal(
     config.api.listen = ([127, 0, 0, 1], 0).into();
     config.api.tls = None;
     config.api.cors = Vec::new();
+    config.plugins.watch = false;
     config.connectors.retain(|connector| ids.contains(&connector.id));
     for connector in &mut config.connectors {
         for QueueConfig { restore, .. } in connector.queues.values_mut() {
@@ -110,7 +111,10 @@ async fn connected(host: &Host, plan: &Plan) -> Option<ConnectorStatus> {
         let status = host.board().get(&plan.id)?;
         let was_linked = status.links.iter().any(|link| link.epoch > 0);
         let is_clear = match status.word {
-            StatusWord::Connected | StatusWord::Refused | StatusWord::Failed => true,
+            StatusWord::Connected
+            | StatusWord::Refused
+            | StatusWord::Failed
+            | StatusWord::Disabled => true,
             // Once is enough: a PBX that hangs up on us need not hear us again.
             StatusWord::Disconnected => was_linked,
             StatusWord::Starting | StatusWord::Connecting => false,
@@ -144,7 +148,7 @@ fn login(plan: &Plan, status: Option<&ConnectorStatus>) -> Vec<Finding> {
             message,
             or("correct the account or its secret in the configuration or on the PBX"),
         ),
-        StatusWord::Failed => {
+        StatusWord::Failed | StatusWord::Disabled => {
             Finding::failure("plugin", message, or("use another version of the plugin"))
         }
         _ if message.is_empty() => Finding::failure(

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use calls::Timestamp;
-use plugin_runtime::{Limits, Manifest, Usage};
+use plugin_runtime::{Limits, Manifest, ShadowReport, Usage};
 
 use crate::status::{LastError, LinkStatus, StatusWord};
 
@@ -79,7 +79,7 @@ pub struct InstanceView {
     /// A swap that can still be undone by itself.
     pub probation: Option<ProbationView>,
     /// A version that runs beside it with its effects discarded.
-    pub shadow: Option<ShadowView>,
+    pub shadow: Option<ShadowReport>,
     /// Its links.
     pub links: Vec<LinkStatus>,
     /// What it may use.
@@ -240,23 +240,6 @@ pub struct ProbationView {
     pub until: Timestamp,
 }
 
-/// What a shadow run has found so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShadowView {
-    /// `name version` of the one in the shadow.
-    pub plugin: String,
-    /// Of its component.
-    pub sha256: String,
-    /// Steps compared.
-    pub steps: u64,
-    /// Steps in which its effects were others.
-    pub different: u64,
-    /// The first of them: what was expected and what came.
-    pub first_difference: Option<String>,
-    /// Why it ended by itself.
-    pub ended: Option<String>,
-}
-
 /// Swaps of one connector since the host started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swaps {
@@ -304,15 +287,4 @@ impl RecordingKind {
             Self::Capture => "capture",
         }
     }
-}
-
-/// One line of an instance's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogLine {
-    /// When.
-    pub at: Timestamp,
-    /// `error`, `warn`, `info`, `debug`.
-    pub level: &'static str,
-    /// What the plugin said.
-    pub text: String,
 }

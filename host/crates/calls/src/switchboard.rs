@@ -65,6 +65,13 @@ pub enum Input {
         /// Which.
         connector: ConnectorId,
     },
+    /// This version of its plugin sees for the connector from now on: it was swapped, or rolled back.
+    Runs {
+        /// Which.
+        connector: ConnectorId,
+        /// `asterisk 0.1.1`
+        plugin: String,
+    },
     /// A link it cannot do without is down.
     Disconnected {
         /// Which.
@@ -370,6 +377,11 @@ impl Switchboard {
             Input::Configured { connector } => {
                 self.session(&connector);
             }
+            Input::Runs { connector, plugin } => {
+                if let Some(policy) = self.policy.connectors.get_mut(&connector) {
+                    policy.plugin = plugin;
+                }
+            }
             Input::Disconnected { connector, reason } => self.disconnected(&connector, reason),
             Input::Fact { connector, at_pbx, fact } => {
                 let sight = Sight { connector, at_pbx, inferred: false };
@@ -404,6 +416,24 @@ impl Switchboard {
         self.settle();
         // What follows from it belongs to it: the answer waits for all of it.
         answer.map(|accepted| Accepted { seq: self.state.seq(), ..accepted })
+    }
+
+    /// The config changed: this connector exists from now on, or its rules are others.
+    pub fn configure(&mut self, connector: ConnectorId, policy: ConnectorPolicy, now: Now) {
+        self.begin(now);
+        self.session(&connector);
+        self.policy.connectors.insert(connector, policy);
+        self.settle();
+    }
+
+    /// The config changed: this connector does not exist any more, and what is known of it ends.
+    pub fn forget(&mut self, connector: &ConnectorId, now: Now) {
+        self.begin(now);
+        if self.policy.connectors.remove(connector).is_some() {
+            self.forget_connector(connector);
+            self.sessions.remove(connector);
+        }
+        self.settle();
     }
 
     /// The next thing that should happen.

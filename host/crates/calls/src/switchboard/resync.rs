@@ -111,13 +111,17 @@ impl Switchboard {
         let gone: Vec<ConnectorId> =
             known.filter(|id| !self.policy.connectors.contains_key(id)).collect();
         for connector in gone {
-            self.disconnected(&connector, "not in the config any more".to_owned());
-            if !self.state.sizes(&connector).is_empty() {
-                self.resync_begin(connector.clone(), 0, "all".to_owned());
-                self.resync_end(connector.clone(), 0);
-            }
-            self.compare_wishes(&connector);
+            self.forget_connector(&connector);
         }
+    }
+
+    pub(super) fn forget_connector(&mut self, connector: &ConnectorId) {
+        self.disconnected(connector, "not in the config any more".to_owned());
+        if !self.state.sizes(connector).is_empty() {
+            self.resync_begin(connector.clone(), 0, "all".to_owned());
+            self.resync_end(connector.clone(), 0);
+        }
+        self.compare_wishes(connector);
     }
 
     pub(super) fn disconnected(&mut self, connector: &ConnectorId, reason: String) {
