@@ -11,6 +11,7 @@
 //! and grants, recovery.
 
 mod apply;
+mod ghost;
 mod history;
 mod links;
 mod probation;
@@ -30,7 +31,14 @@ use calls::{
     event::{CommandEnd, Problem},
 };
 
-use self::{history::History, links::Link, recovery::Breaker};
+use self::{
+    apply::Minute,
+    history::History,
+    links::Link,
+    probation::{EndedLegs, Probation, refusal},
+    recovery::Breaker,
+    shadow::Shadow,
+};
 pub use self::{
     probation::ProbationView,
     shadow::{Difference, ShadowReport},
@@ -138,6 +146,18 @@ pub struct Connector {
     /// What came about in a call that could not return it.
     owed: Outcome,
     numbers: Numbers,
+    /// Monotonic time of the present call.
+    clock: Duration,
+    http_minute: Minute,
+    /// Requests beyond the rate, and when they are answered.
+    http_refused: VecDeque<(Duration, u64)>,
+    ended_legs: EndedLegs,
+    probation: Option<Box<Probation>>,
+    shadow: Option<Box<Shadow>>,
+    /// Commands that are over but that the present instance does not know to be, since a rollback.
+    let_go: BTreeSet<u64>,
+    /// Resync brackets that only the present instance believes to be open, since a rollback.
+    void_brackets: BTreeSet<u64>,
 }
 
 /// Waits for its step.
@@ -183,6 +203,14 @@ impl Connector {
             usage: Usage::default(),
             owed: Outcome::default(),
             numbers: Numbers::default(),
+            clock: now.monotonic,
+            http_minute: Minute::default(),
+            http_refused: VecDeque::new(),
+            ended_legs: EndedLegs::default(),
+            probation: None,
+            shadow: None,
+            let_go: BTreeSet::new(),
+            void_brackets: BTreeSet::new(),
         };
         let mut out = Outcome::default();
         connector.apply(actions, &mut out);
@@ -197,27 +225,48 @@ impl Connector {
     /// Takes inputs in order. Call it without inputs at [`wake_at`](Self::wake_at).
     pub fn handle(&mut self, inputs: Vec<Input>, now: Now) -> Outcome {
         let mut out = std::mem::take(&mut self.owed);
+        self.clock = now.monotonic;
         self.commands.retain(|_, deadline| now.monotonic <= deadline.saturating_add(COMMAND_GRACE));
         if self.guest.is_some() && self.wake_at.is_some_and(|at| at <= now.monotonic) {
             self.wake_at = None;
             self.queue.push_back(Pending::Wake);
         }
+        while let Some((_, id)) = self.http_refused.pop_front_if(|(at, _)| *at <= now.monotonic) {
+            let most = self.seed.limits.http_per_minute;
+            let error = format!("more than {most} requests within a minute");
+            self.http_open.remove(&id);
+            self.queue
+                .push_back(Pending::Prepared(types::Input::HttpResponse(refusal(id, &error))));
+        }
         self.queue.extend(inputs.into_iter().map(Pending::Input));
-        while self.guest.is_some() {
-            let batch = self.next_batch(&mut out);
-            if batch.is_empty() {
+        self.work(now, &mut out);
+        out
+    }
+
+    /// Makes steps until there is nothing to do.
+    fn work(&mut self, now: Now, out: &mut Outcome) {
+        loop {
+            while self.guest.is_some() {
+                let batch = self.next_batch(out);
+                if batch.is_empty() {
+                    break;
+                }
+                self.step(batch, now, out);
+            }
+            if !self.judge(now, out) {
                 break;
             }
-            self.step(batch, now, &mut out);
         }
-        self.refuse_what_is_left(&mut out);
-        out
+        self.refuse_what_is_left(out);
+        self.follow_in_shadow(now);
     }
 
     /// Monotonic time at which the connector wants to be called without inputs.
     pub fn wake_at(&self) -> Option<Duration> {
-        let owes = self.owed != Outcome::default();
-        if owes { Some(Duration::ZERO) } else { self.wake_at }
+        let owed = (self.owed != Outcome::default()).then_some(Duration::ZERO);
+        let answer = self.http_refused.front().map(|(at, _)| *at);
+        let due = [owed, self.wake_at, answer, self.judgement_due(), self.shadow_due()];
+        due.into_iter().flatten().min()
     }
 
     /// What it has done and uses.
@@ -346,8 +395,18 @@ impl Connector {
 
     fn step(&mut self, inputs: Vec<types::Input>, now: Now, out: &mut Outcome) {
         match self.attempt(&inputs, now) {
-            Ok(actions) => self.commit(inputs, actions, now, out),
+            Ok(actions) => match self.breach(&actions) {
+                None => self.commit(inputs, actions, now, out),
+                Some(law) => self.go_back(law, inputs, now, out),
+            },
             Err(failure) => self.recover(inputs, failure, now, out),
+        }
+        if self.probation.is_some()
+            && let Some((name, link)) = self.links.iter().find(|(_, link)| link.is_frame_too_long())
+        {
+            let most = link.request.max_frame;
+            let reason = format!("it found no frame in more than {most} bytes of link `{name}`");
+            self.go_back(reason, Vec::new(), now, out);
         }
         self.settle_links(out);
         if self.guest.is_some() && self.history.is_snapshot_due() {
@@ -393,8 +452,20 @@ impl Connector {
                 link.delivered(bytes.epoch, bytes.offset + bytes.data.len() as u64);
             }
         }
+        self.ended_legs.follow(&actions);
+        self.witness(convert::now(now), &inputs, &actions);
         self.history.push(convert::now(now), inputs, &actions);
         self.apply(actions, out);
+    }
+
+    /// Tells those that may have to make the same step.
+    fn witness(&mut self, now: types::Now, inputs: &[types::Input], actions: &[Action]) {
+        if let Some(probation) = &mut self.probation {
+            probation.keep(now, inputs);
+        }
+        if let Some(shadow) = &mut self.shadow {
+            shadow.notice(now, inputs, actions);
+        }
     }
 
     /// Frames that are too long go; what no step has seen yet, and gaps before it, go first in the queue.

@@ -72,6 +72,10 @@ pub struct Usage {
     pub last_step_us: u64,
     /// Duration of the longest step in microseconds.
     pub max_step_us: u64,
+    /// HTTP requests the plugin made.
+    pub http_requests: u64,
+    /// Those of them beyond the rate, answered with an error.
+    pub http_refused: u64,
     /// Log lines beyond the rate.
     pub log_lines_dropped: u64,
     /// Sends for a connection that was over.

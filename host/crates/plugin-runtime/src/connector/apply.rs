@@ -15,7 +15,9 @@ use crate::{
 const MAX_REPORTED: usize = 32;
 /// More brackets than this nobody needs; the oldest is forgotten.
 const MAX_BRACKETS: usize = 16;
-const MAX_OPEN_REQUESTS: usize = 256;
+pub(super) const MAX_OPEN_REQUESTS: usize = 256;
+/// A request beyond the rate is answered after this: who asks again at once shall not become our only work.
+const REFUSED_AFTER: Duration = Duration::from_secs(1);
 const MAX_HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Connector {
@@ -55,7 +57,13 @@ impl Connector {
                     fact: convert::fact(event.fact)?,
                 }
             }
-            Action::CommandOutcome(outcome) => self.command_outcome(outcome, out)?,
+            Action::CommandOutcome(outcome) => {
+                // It was given to a version that was rolled back, and is over.
+                if self.let_go.remove(&outcome.id) && !self.commands.contains_key(&outcome.id) {
+                    return Ok(None);
+                }
+                self.command_outcome(outcome, out)?
+            }
             Action::ResyncBegin(begin) => {
                 let (id, scope) = (begin.id, cut(begin.scope));
                 if self.brackets.contains(&id) {
@@ -64,10 +72,14 @@ impl Connector {
                 if self.brackets.len() == MAX_BRACKETS {
                     self.brackets.remove(0);
                 }
+                self.void_brackets.remove(&id);
                 self.brackets.push(id);
                 Effect::ResyncBegin { id, scope }
             }
             Action::ResyncItem(item) => {
+                if self.void_brackets.contains(&item.id) {
+                    return Ok(None);
+                }
                 if !self.brackets.contains(&item.id) {
                     return Err(Nonsense(format!(
                         "an item of resync {}, which is not open",
@@ -79,6 +91,9 @@ impl Connector {
                 Effect::ResyncItem { id: item.id, fact: convert::fact(item.fact)? }
             }
             Action::ResyncEnd(id) => {
+                if self.void_brackets.remove(&id) {
+                    return Ok(None);
+                }
                 let before = self.brackets.len();
                 self.brackets.retain(|&open| open != id);
                 if self.brackets.len() == before {
@@ -90,7 +105,7 @@ impl Connector {
                 self.wake_at = (at != 0).then(|| Duration::from_nanos(at));
                 return Ok(None);
             }
-            Action::HttpRequest(request) => self.http_request(request)?,
+            Action::HttpRequest(request) => return self.http_request(request),
             Action::Close(close) => {
                 let retry = match close.retry.as_str() {
                     "slow" => Retry::Slow,
@@ -178,7 +193,18 @@ impl Connector {
         })
     }
 
-    fn http_request(&mut self, request: types::HttpRequest) -> Result<Effect, Nonsense> {
+    /// Is there room for one more request in this minute?
+    fn may_request(&mut self) -> bool {
+        let minute = &mut self.http_minute;
+        if self.clock.saturating_sub(minute.began) >= Duration::from_secs(60) {
+            *minute = Minute { began: self.clock, requests: 0 };
+        }
+        let fits = minute.requests < self.seed.limits.http_per_minute;
+        minute.requests += u32::from(fits);
+        fits
+    }
+
+    fn http_request(&mut self, request: types::HttpRequest) -> Result<Option<Effect>, Nonsense> {
         let host = host_of(&request.url).ok_or_else(|| {
             Nonsense(format!("a request to `{}`, which is no http URL", cut(request.url.clone())))
         })?;
@@ -192,15 +218,28 @@ impl Connector {
         if !self.http_open.insert(request.id) {
             return Err(Nonsense(format!("a second request with the id {}", request.id)));
         }
-        Ok(Effect::HttpRequest {
+        self.usage.http_requests += 1;
+        if !self.may_request() {
+            self.usage.http_refused += 1;
+            self.http_refused.push_back((self.clock + REFUSED_AFTER, request.id));
+            return Ok(None);
+        }
+        Ok(Some(Effect::HttpRequest {
             id: request.id,
             method: cut(request.method),
             headers,
             url: request.url,
             body: request.body,
             timeout: Duration::from_millis(request.timeout_ms.into()).min(MAX_HTTP_TIMEOUT),
-        })
+        }))
     }
+}
+
+/// Requests within the present minute.
+#[derive(Default)]
+pub(super) struct Minute {
+    began: Duration,
+    requests: u32,
 }
 
 /// The host of an `http` or `https` URL as it would be dialled; none if there is any doubt.

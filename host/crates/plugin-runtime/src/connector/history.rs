@@ -338,7 +338,7 @@ impl Size {
     }
 }
 
-fn size_of_input(input: &Input) -> usize {
+pub(super) fn size_of_input(input: &Input) -> usize {
     let pairs = |pairs: &[(String, String)]| -> usize {
         pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
     };

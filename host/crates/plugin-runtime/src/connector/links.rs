@@ -73,6 +73,12 @@ impl Link {
         self.epoch
     }
 
+    /// The connection with that epoch begins.
+    pub(super) fn up_as(&mut self, epoch: u64) {
+        self.epoch = epoch.saturating_sub(1);
+        self.up();
+    }
+
     /// The connection is over; its epoch, if there was one.
     pub(super) fn down(&mut self) -> Option<u64> {
         self.gap = None;
@@ -105,6 +111,48 @@ impl Link {
         } else {
             stream.buffer.extend_from_slice(&data);
         }
+    }
+
+    /// Keeps bytes from that offset on, without those that are here already.
+    pub(super) fn receive_at(&mut self, epoch: u64, offset: u64, data: &[u8]) {
+        let Some(stream) = self.stream.as_mut().filter(|stream| !stream.closing) else { return };
+        if epoch == self.epoch && offset > stream.end() {
+            stream.buffer.clear();
+            (stream.start, stream.seen) = (offset, offset);
+        }
+        let known = stream.end().saturating_sub(offset);
+        if epoch == self.epoch
+            && let Some(new) = usize::try_from(known).ok().and_then(|known| data.get(known..))
+        {
+            stream.buffer.extend_from_slice(new);
+        }
+    }
+
+    /// The bytes before that offset were taken out of the stream.
+    pub(super) fn skip_to(&mut self, epoch: u64, offset: u64) {
+        let Some(stream) = self.stream.as_mut().filter(|_| epoch == self.epoch) else { return };
+        if offset > stream.start {
+            stream.drop_until(offset);
+            stream.start = offset;
+            stream.seen = stream.seen.max(offset);
+        }
+    }
+
+    /// Goes on as an instance without effects has it that saw the same connection. False: it cannot, as
+    /// that one closed a connection that is up.
+    pub(super) fn adopt(&mut self, other: Self) -> bool {
+        let (Some(stream), Some(theirs)) = (&mut self.stream, other.stream) else { return true };
+        if other.epoch != self.epoch || stream.closing {
+            return true;
+        }
+        if theirs.closing {
+            return false;
+        }
+        let unseen = stream.buffer.split_off(stream.index(theirs.end()));
+        (stream.start, stream.seen) = (theirs.start, theirs.seen);
+        stream.buffer = theirs.buffer;
+        stream.buffer.extend(unseen);
+        true
     }
 
     /// Is there anything the plugin has not seen?

@@ -63,12 +63,20 @@ impl Connector {
     ) {
         let Failure { kind, message } = failure;
         self.history.bundle(&self.numbers);
+        let reason = format!("it failed in a step ({}): {}", kind.code(), first_line(&message));
         out.incidents.push(Incident::Trapped { kind, message });
+        if self.probation.is_some() {
+            return self.go_back(reason, inputs, now, out);
+        }
         self.breaker.look_at(now);
         self.breaker.failures += 1;
         if self.breaker.failures > self.seed.limits.recoveries_per_minute {
             let most = self.seed.limits.recoveries_per_minute;
-            self.give_up(format!("the plugin failed more than {most} times within a minute"), out);
+            self.give_up(
+                format!("the plugin failed more than {most} times within a minute"),
+                now,
+                out,
+            );
             return;
         }
         let _ = self.one_at_a_time(inputs, kind, now, out);
@@ -117,7 +125,11 @@ impl Connector {
             self.breaker.burnt += Duration::from_millis(self.seed.limits.step_ms.into());
             if self.breaker.burnt > MAX_BURNT {
                 let most = MAX_BURNT.as_secs();
-                self.give_up(format!("the plugin burnt more than {most} s within a minute"), out);
+                self.give_up(
+                    format!("the plugin burnt more than {most} s within a minute"),
+                    now,
+                    out,
+                );
                 return Err(Interrupted);
             }
         }
@@ -133,7 +145,7 @@ impl Connector {
         }
     }
 
-    fn rebase(&mut self, now: Now, out: &mut Outcome) -> Result<(), Interrupted> {
+    pub(super) fn rebase(&mut self, now: Now, out: &mut Outcome) -> Result<(), Interrupted> {
         let Some(guest) = &mut self.guest else { return Err(Interrupted) };
         match guest.snapshot() {
             None => self.history.postpone(),
@@ -145,10 +157,18 @@ impl Connector {
             Some(Err(failure)) => {
                 self.history.postpone();
                 self.refuse(format!("no snapshot: {}", failure.message), out);
-                if failure.kind != FailureKind::Error {
+                let is_gone = failure.kind != FailureKind::Error;
+                if is_gone {
                     self.usage.traps += 1;
                     self.history.failed_snapshot(convert::now(now), &failure);
                     self.history.bundle(&self.numbers);
+                }
+                if self.probation.is_some() {
+                    let reason = format!("it gives no snapshot: {}", first_line(&failure.message));
+                    self.go_back(reason, Vec::new(), now, out);
+                    return Err(Interrupted);
+                }
+                if is_gone {
                     self.restore(failure.kind, now, out)?;
                 }
             }
@@ -258,9 +278,9 @@ impl Connector {
     }
 
     /// The state is lost: begin from nothing, with no link up.
-    fn cold_start(&mut self, reason: String, now: Now, out: &mut Outcome) {
+    pub(super) fn cold_start(&mut self, reason: String, now: Now, out: &mut Outcome) {
         self.usage.cold_starts += 1;
-        self.forget("plugin-restarted", out);
+        self.forget("plugin-restarted", now, out);
         out.incidents.push(Incident::ColdStart { reason: cut(reason) });
         let began = convert::now(now);
         match Guest::start(&self.seed, None, began) {
@@ -270,19 +290,20 @@ impl Connector {
                 self.apply(actions, out);
             }
             Err(failure) => {
-                self.give_up(format!("a new instance does not start: {}", failure.message), out)
+                let message = failure.message;
+                self.give_up(format!("a new instance does not start: {message}"), now, out);
             }
         }
     }
 
-    fn give_up(&mut self, reason: String, out: &mut Outcome) {
-        self.forget("plugin-stopped", out);
+    fn give_up(&mut self, reason: String, now: Now, out: &mut Outcome) {
+        self.forget("plugin-stopped", now, out);
         self.guest = None;
         out.incidents.push(Incident::GivenUp { reason: cut(reason) });
     }
 
     /// Ends what only the lost state knew how to go on with.
-    pub(super) fn forget(&mut self, code: &str, out: &mut Outcome) {
+    pub(super) fn forget(&mut self, code: &str, now: Now, out: &mut Outcome) {
         for (id, _) in std::mem::take(&mut self.commands) {
             let message = "the plugin lost its state while the command was under way".to_owned();
             let problem = Problem { code: code.to_owned(), message, retryable: false };
@@ -293,13 +314,24 @@ impl Connector {
                 detail: String::new(),
             });
         }
-        for link in self.links.values_mut() {
-            link.down();
-        }
+        let closed = self.links.iter_mut().filter_map(|(name, link)| {
+            let (link, epoch) = (name.clone(), link.down()?);
+            let reason = "the plugin begins anew".to_owned();
+            Some(types::Input::LinkClosed(types::LinkClosed { link, epoch, reason }))
+        });
+        let closed: Vec<_> = closed.collect();
+        self.witness(convert::now(now), &closed, &[]);
+        self.let_go.clear();
         self.brackets.clear();
+        self.void_brackets.clear();
         self.http_open.clear();
+        self.http_refused.clear();
         self.wake_at = None;
         self.numbers.forget_legs();
         self.queue.retain(|pending| matches!(pending, Pending::Input(Input::Command { .. })));
     }
+}
+
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
 }

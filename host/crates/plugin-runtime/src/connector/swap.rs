@@ -18,10 +18,13 @@ use std::{
 use calls::Now;
 use serde::Serialize;
 
-use super::{Connector, History, InstanceConfig, Link, StartError};
+use super::{
+    Connector, History, InstanceConfig, Link, Pending, StartError,
+    probation::{Predecessor, Probation},
+};
 use crate::{
     FailureKind, Incident, Outcome, Plugin,
-    bindings::types::{Action, Snapshot},
+    bindings::types::{self, Action, Snapshot},
     convert::{self, cut},
     guest::{Failure, Guest, Seed},
 };
@@ -150,7 +153,7 @@ pub enum SwapError {
 }
 
 /// Why the state does not get from one to the other.
-enum NoState {
+pub(super) enum NoState {
     /// The old one gives none, or the new one does not take it.
     Refused(String),
     /// The new one failed on it.
@@ -168,12 +171,14 @@ impl Connector {
         now: Now,
     ) -> Result<(Swapped, Outcome), SwapError> {
         let began = Instant::now();
-        let mut out = Outcome::default();
+        let mut out = std::mem::take(&mut self.owed);
+        self.clock = now.monotonic;
         let swapped = self.replace(successor, now, &mut out);
         match swapped {
             Ok(mut swapped) => {
                 swapped.pause = began.elapsed();
                 self.usage.swaps += 1;
+                self.work(now, &mut out);
                 Ok((swapped, out))
             }
             Err(error) => {
@@ -203,8 +208,15 @@ impl Connector {
             Ok((guest, actions, snapshot)) => {
                 let snapshot_bytes = snapshot.data.len() as u64;
                 let history = History::take_over(&seed, snapshot, at, &actions);
+                let settings = seed.config.settings.clone();
+                let is_changed = settings != self.seed.config.settings;
                 self.succeed(seed, guest, history, probation, now, out);
                 self.apply(actions, out);
+                if is_changed {
+                    // It has them already, but what the old ones made of the PBX is in its state.
+                    let input = types::Input::SettingsChanged(settings);
+                    self.queue.push_back(Pending::Prepared(input));
+                }
                 return Ok(Swapped { cold: false, pause: Duration::ZERO, snapshot_bytes });
             }
             Err(NoState::Failed(failure)) => return Err(failed(failure)),
@@ -218,14 +230,18 @@ impl Connector {
         let history = History::begin(&seed, at, &actions);
         self.usage.cold_starts += 1;
         self.succeed(seed, guest, history, probation, now, out);
-        self.forget("plugin-replaced", out);
+        self.forget("plugin-replaced", now, out);
         out.incidents.push(Incident::ColdStart { reason: cut(refusal) });
         self.apply(actions, out);
         Ok(Swapped { cold: true, pause: Duration::ZERO, snapshot_bytes: 0 })
     }
 
     /// Can this take over without a new start?
-    fn check_successor(&self, plugin: &Plugin, config: &InstanceConfig) -> Result<(), SwapError> {
+    pub(super) fn check_successor(
+        &self,
+        plugin: &Plugin,
+        config: &InstanceConfig,
+    ) -> Result<(), SwapError> {
         let connector = || self.seed.config.id.clone();
         if self.is_given_up() {
             return Err(SwapError::GivenUp { connector: connector() });
@@ -258,7 +274,7 @@ impl Connector {
     }
 
     /// Asks the old one for its state and gives it to a new instance.
-    fn hand_over(
+    pub(super) fn hand_over(
         &mut self,
         seed: &Seed,
         now: Now,
@@ -302,10 +318,20 @@ impl Connector {
         now: Now,
         out: &mut Outcome,
     ) {
-        let _ = (probation, now, out);
-        self.seed = seed;
-        self.guest = Some(guest);
-        self.history.succeed(history);
+        if let Some(before) = self.probation.take() {
+            out.incidents.push(Incident::ProbationPassed { version: before.view().new.clone() });
+        }
+        let ghost = (probation > Duration::ZERO).then(|| self.ghost());
+        let old_seed = std::mem::replace(&mut self.seed, seed);
+        let old_guest = self.guest.replace(guest);
+        let old_history = self.history.succeed(history);
+        if let Some(ghost) = ghost
+            && let Some(guest) = old_guest
+        {
+            let old = Predecessor { seed: old_seed, guest, history: old_history, ghost };
+            let new = Version::of(&self.seed.plugin);
+            self.probation = Some(Box::new(Probation::new(old, new, now, probation)));
+        }
         self.take_terms();
     }
 
