@@ -316,14 +316,15 @@ impl Connector {
         ghost: &Ghost,
         out: &mut Outcome,
     ) {
-        let comes_again = |id: u64| {
-            failing.iter().any(|input| matches!(input, Input::Command(command) if command.id == id))
+        let goes_on = |id: u64| {
+            let comes_again = |input: &Input| matches!(input, Input::Command(c) if c.id == id);
+            failing.iter().any(comes_again) || before.contains(&id) && ghost.commands.contains(&id)
         };
         let open: Vec<u64> = self.commands.keys().copied().collect();
         for id in open {
             if let Some(outcome) = outcomes.remove(&id) {
                 self.apply(vec![outcome], out);
-            } else if !comes_again(id) && !(before.contains(&id) && ghost.commands.contains(&id)) {
+            } else if !goes_on(id) {
                 self.commands.remove(&id);
                 out.effects.push(unknown(id));
             }

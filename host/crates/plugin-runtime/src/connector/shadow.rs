@@ -13,7 +13,8 @@ use crate::{
     Outcome, Plugin,
     bindings::types::{self, Action, Input},
     convert::{self, printable},
-    guest::{Failure, Guest, LogGate, Seed},
+    guest::{Failure, Guest, Seed},
+    log::LogGate,
 };
 
 /// An effect waits so many steps for its like.
@@ -91,7 +92,7 @@ impl Connector {
         self.clock = now.monotonic;
         // Its log lines are not those of the one that runs.
         let name = format!("{} (shadow)", config.id);
-        let log = Arc::new(LogGate::new(&name, config.limits.log_lines_per_sec));
+        let log = Arc::new(LogGate::new(&name));
         let seed = Seed::new(plugin, config, log);
         let failed = |failure: Failure| SwapError::Failed {
             connector: seed.config.id.clone(),
