@@ -4,6 +4,7 @@
 //! switch, map. OpenAPI is made from the same handlers and served at `/openapi.json`.
 
 mod agents;
+mod audit;
 mod calls;
 mod commands;
 mod connectors;
@@ -11,11 +12,17 @@ mod cors;
 mod events;
 mod extensions;
 mod extract;
+mod instances;
+mod keep;
+mod metrics;
 mod openapi;
+mod plugins;
 mod problem;
 mod queues;
+mod reload;
 pub mod serve;
 mod system;
+mod upload;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -23,11 +30,11 @@ use ::calls::{Accepted, Actor, Request};
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use tokio::sync::{Semaphore, watch};
 
+pub use keep::{Keep, Kept};
 pub use problem::Problem;
 
 use crate::{
     journal::JournalWriter,
-    plugins::Keeper,
     publish::Publisher,
     status::StatusBoard,
     switch::{RequestError, SwitchHandle},
@@ -52,7 +59,7 @@ pub struct Parts {
     /// How the connectors are.
     pub status: StatusBoard,
     /// Which plugins there are, and how that is changed.
-    pub keeper: Keeper,
+    pub keeper: Arc<dyn Keep>,
     /// Who may.
     pub tokens: Tokens,
     /// Origins of browsers that may call.

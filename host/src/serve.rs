@@ -150,7 +150,7 @@ impl Host {
             journal: journal.writer(),
             switch: switch.clone().into(),
             status: board.clone(),
-            keeper: Keeper::nobody(),
+            keeper: Keeper::nobody().into(),
             tokens,
             cors: config.api.cors.clone(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),

@@ -1,5 +1,7 @@
 //! Connectors: how they are, and two things to ask of them.
 
+use std::collections::BTreeMap;
+
 use ::calls::{ConnectorId, Request};
 use axum::{
     Json,
@@ -13,10 +15,12 @@ use super::{
     ApiState, Problem,
     commands::{self, TIMEOUT},
     extract::{self, Control, Holder, Manner, None, Paging, Params, Read},
+    instances::Lifecycle,
 };
 use crate::{
+    plugins::InstanceView,
     publish::Model,
-    status::ConnectorStatus,
+    status::{ConnectorStatus, LinkStatus, StatusWord},
     wire::{
         Pbx, Time,
         view::{One, Page},
@@ -28,7 +32,8 @@ use crate::{
 pub(super) struct ConnectorView {
     #[schema(example = "hq")]
     id: String,
-    /// `starting`, `connecting`, `connected`, `disconnected`, `refused`, `failed` or `disabled`.
+    /// `starting`, `connecting`, `connected`, `disconnected`, `refused`, `failed` or `disabled`; `lifecycle` says
+    /// what its plugin does.
     #[schema(example = "connected")]
     status: &'static str,
     /// Why; empty when there is nothing to say.
@@ -55,6 +60,10 @@ pub(super) struct ConnectorView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     plugin: Option<Plugin>,
+    /// What is wanted of it, and what became of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    lifecycle: Option<Lifecycle>,
     /// Queue members' interfaces that belong to no agent: map them.
     unmapped: Vec<String>,
 }
@@ -82,7 +91,7 @@ struct Link {
     next_dial_at: Option<Time>,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 #[schema(as = ConnectorCounters)]
 struct Counters {
     bytes_in: u64,
@@ -109,65 +118,117 @@ struct Plugin {
     sha256: String,
 }
 
-impl ConnectorView {
-    fn of(status: &ConnectorStatus, model: &Model) -> Self {
-        let known = model.state.connector(&status.id);
+/// A connector: towards its PBX when it runs, and as the keeper wants it.
+struct Known {
+    id: ConnectorId,
+    status: Option<ConnectorStatus>,
+    instance: Option<InstanceView>,
+}
+
+impl Known {
+    fn all(api: &ApiState) -> Vec<Self> {
+        let statuses = api.status.all().into_iter();
+        let mut all: BTreeMap<ConnectorId, Self> = statuses
+            .map(|status| {
+                let id = status.id.clone();
+                (id.clone(), Self { id, status: Some(status), instance: Option::None })
+            })
+            .collect();
+        for instance in api.keeper.instances() {
+            let id = ConnectorId::from(instance.id.as_str());
+            let empty = || Self { id: id.clone(), status: Option::None, instance: Option::None };
+            all.entry(id.clone()).or_insert_with(empty).instance = Some(instance);
+        }
+        all.into_values().collect()
+    }
+
+    fn one(api: &ApiState, id: &str) -> Result<Self, Problem> {
+        let (status, instance) = (api.status.get(&id.into()), api.keeper.instance(id));
+        if status.is_none() && instance.is_none() {
+            let fix = "GET /v1/connectors lists them.";
+            return Err(Problem::not_found(format_args!("connector `{id}`"), fix));
+        }
+        Ok(Self { id: id.into(), status, instance })
+    }
+
+    fn view(&self, model: &Model) -> ConnectorView {
+        let known = model.state.connector(&self.id);
         let unmapped = model.state.unmapped().into_iter();
-        let counters = &status.counters;
-        Self {
-            id: status.id.to_string(),
-            status: status.word.code(),
-            reason: status.reason.clone(),
-            since: status.since.into(),
-            alive: status.alive,
+        let (status, instance) = (self.status.as_ref(), self.instance.as_ref());
+        let (word, reason, since) = match (status, instance) {
+            (Some(it), _) => (it.word.code(), it.reason.clone(), it.since.into()),
+            (Option::None, Some(it)) => {
+                (StatusWord::Disabled.code(), it.reason.clone(), it.since.into())
+            }
+            (Option::None, Option::None) => ("starting", String::new(), Time::now()),
+        };
+        let last_error = status
+            .and_then(|it| it.last_error.as_ref())
+            .or_else(|| instance.and_then(|it| it.last_error.as_ref()));
+        let links = status.map(|it| &it.links).or_else(|| instance.map(|it| &it.links));
+        ConnectorView {
+            id: self.id.to_string(),
+            status: word,
+            reason,
+            since,
+            alive: status.is_some_and(|it| it.alive),
             pbx: known.and_then(|known| known.pbx.as_ref()).map(Into::into),
             resynced_at: known.and_then(|known| known.resynced).map(|(at, _)| at.into()),
-            last_error: status.last_error.as_ref().map(|error| LastError {
+            last_error: last_error.map(|error| LastError {
                 message: error.message.clone(),
                 fix: error.fix.clone(),
                 at: error.at.into(),
             }),
-            links: status
-                .links
-                .iter()
-                .map(|link| Link {
-                    name: link.name.clone(),
-                    peer: link.peer.clone(),
-                    state: link.state.code(),
-                    epoch: link.epoch,
-                    next_dial_at: link.next_dial_at.map(Into::into),
-                })
-                .collect(),
-            counters: Counters {
-                bytes_in: counters.bytes_in,
-                bytes_out: counters.bytes_out,
-                facts: counters.facts,
-                commands: counters.commands,
-                reconnects: counters.reconnects,
-                failed_dials: counters.failed_dials,
-                masked_secrets: counters.masked_secrets,
-                quarantined_bytes: counters.quarantined_bytes,
-                steps: status.usage.steps,
-                traps: status.usage.traps,
-                cold_starts: status.usage.cold_starts,
-                memory_bytes: status.usage.memory_bytes,
-                last_step_us: status.usage.last_step_us,
-                max_step_us: status.usage.max_step_us,
-            },
-            plugin: status.plugin.as_ref().map(|plugin| Plugin {
+            links: links.into_iter().flatten().map(Into::into).collect(),
+            counters: status.map(Into::into).unwrap_or_default(),
+            plugin: status.and_then(|it| it.plugin.as_ref()).map(|plugin| Plugin {
                 id: plugin.manifest.id.clone(),
                 version: plugin.manifest.version.clone(),
                 sha256: plugin.sha256.clone(),
             }),
+            lifecycle: instance.map(Into::into),
             unmapped: unmapped
-                .filter(|(connector, _)| *connector == status.id)
+                .filter(|(connector, _)| *connector == self.id)
                 .map(|(_, interface)| interface)
                 .collect(),
         }
     }
 }
 
-/// All connectors.
+impl From<&LinkStatus> for Link {
+    fn from(link: &LinkStatus) -> Self {
+        Self {
+            name: link.name.clone(),
+            peer: link.peer.clone(),
+            state: link.state.code(),
+            epoch: link.epoch,
+            next_dial_at: link.next_dial_at.map(Into::into),
+        }
+    }
+}
+
+impl From<&ConnectorStatus> for Counters {
+    fn from(ConnectorStatus { counters, usage, .. }: &ConnectorStatus) -> Self {
+        Self {
+            bytes_in: counters.bytes_in,
+            bytes_out: counters.bytes_out,
+            facts: counters.facts,
+            commands: counters.commands,
+            reconnects: counters.reconnects,
+            failed_dials: counters.failed_dials,
+            masked_secrets: counters.masked_secrets,
+            quarantined_bytes: counters.quarantined_bytes,
+            steps: usage.steps,
+            traps: usage.traps,
+            cold_starts: usage.cold_starts,
+            memory_bytes: usage.memory_bytes,
+            last_step_us: usage.last_step_us,
+            max_step_us: usage.max_step_us,
+        }
+    }
+}
+
+/// All connectors, those that do not run too.
 #[utoipa::path(get, path = "/v1/connectors", tag = "connectors", security(("bearer" = ["read"])),
     params(Paging), responses((status = 200, body = Page<ConnectorView>)))]
 pub(super) async fn list(
@@ -175,14 +236,14 @@ pub(super) async fn list(
     State(api): State<ApiState>,
     Params(paging): Params<Paging>,
 ) -> Result<Json<Page<ConnectorView>>, Problem> {
-    let all = api.status.all();
+    let all = Known::all(&api);
     let model = api.publisher.model();
-    let wanted = all.iter().filter(|status| wanted(&paging.connector, &status.id));
+    let wanted = all.iter().filter(|known| wanted(&paging.connector, &known.id));
     let page = paging.page(
         model.as_of,
         wanted,
-        |status| status.id.to_string(),
-        |status| ConnectorView::of(status, &model),
+        |known| known.id.to_string(),
+        |known| known.view(&model),
     )?;
     Ok(Json(page))
 }
@@ -201,15 +262,9 @@ pub(super) async fn one(
     Path(id): Path<String>,
     _: Params<None>,
 ) -> Result<Json<One<ConnectorView>>, Problem> {
-    let status = known(&api, &id)?;
+    let known = Known::one(&api, &id)?;
     let model = api.publisher.model();
-    Ok(Json(One { as_of: model.as_of, item: ConnectorView::of(&status, &model) }))
-}
-
-fn known(api: &ApiState, id: &str) -> Result<ConnectorStatus, Problem> {
-    api.status.get(&id.into()).ok_or_else(|| {
-        Problem::not_found(format_args!("connector `{id}`"), "GET /v1/connectors lists them.")
-    })
+    Ok(Json(One { as_of: model.as_of, item: known.view(&model) }))
 }
 
 /// Asks the PBX for a sign of life, through the connector.
@@ -223,7 +278,7 @@ pub(super) async fn probe(
     _: Params<None>,
     manner: Manner,
 ) -> Result<Response, Problem> {
-    known(&api, &id)?;
+    Known::one(&api, &id)?;
     command(&api, &holder, &manner, &id, "probe", Vec::new()).await
 }
 
@@ -253,7 +308,7 @@ pub(super) async fn resync(
     manner: Manner,
     extract::Json(Resync { scope }): extract::Json<Resync>,
 ) -> Result<Response, Problem> {
-    known(&api, &id)?;
+    Known::one(&api, &id)?;
     if !["all", "calls", "queues", "extensions"].contains(&scope.as_str()) {
         let fix = "Use `all`, `calls`, `queues` or `extensions`.";
         return Err(Problem::invalid(format!("scope: there is no `{scope}`."), fix));

@@ -41,10 +41,10 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue, preflight: bool) {
         return;
     }
     for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer",
+            "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Minisign, Prefer",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {

@@ -19,7 +19,9 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState, Problem, agents, calls, commands, connectors, events, extensions, queues, system,
+    ApiState, Problem, agents, audit, calls, commands, connectors, events, extensions,
+    instances::{self, permissions, recordings, settings, shadow, stat},
+    metrics, plugins, queues, reload, system,
 };
 use crate::wire;
 
@@ -34,7 +36,8 @@ use crate::wire;
     components(schemas(wire::Event, Problem)),
     tags(
         (name = "system", description = "Is it alive, which version"),
-        (name = "connectors", description = "Configured connections to PBXs, and their plugins"),
+        (name = "plugins", description = "Components: versions that are kept, and which one is used"),
+        (name = "connectors", description = "Configured connections to PBXs: how they are, and what is wanted of them"),
         (name = "agents", description = "People who answer"),
         (name = "extensions", description = "Lines of the PBXs"),
         (name = "queues", description = "Queues, members, callers, figures"),
@@ -50,9 +53,26 @@ pub(super) fn router() -> (Router<ApiState>, openapi::OpenApi) {
         .routes(routes!(system::healthz))
         .routes(routes!(system::readyz))
         .routes(routes!(system::version))
-        .routes(routes!(system::plugins))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(plugins::list, plugins::install))
+        .routes(routes!(plugins::one, plugins::uninstall))
+        .routes(routes!(plugins::versions))
+        .routes(routes!(plugins::use_version))
+        .routes(routes!(plugins::roll_back))
         .routes(routes!(connectors::list))
-        .routes(routes!(connectors::one))
+        .routes(routes!(connectors::one, instances::patch, instances::remove))
+        .routes(routes!(instances::enable))
+        .routes(routes!(instances::disable))
+        .routes(routes!(settings::settings, settings::put_settings))
+        .routes(routes!(permissions::permissions, permissions::put_permissions))
+        .routes(routes!(stat::stat))
+        .routes(routes!(instances::logs))
+        .routes(routes!(shadow::shadow, shadow::begin_shadow, shadow::end_shadow))
+        .routes(routes!(recordings::recordings, recordings::capture))
+        .routes(routes!(recordings::download))
+        .routes(routes!(reload::reload))
+        .routes(routes!(reload::difference))
+        .routes(routes!(audit::page))
         .routes(routes!(connectors::probe))
         .routes(routes!(connectors::resync))
         .routes(routes!(agents::list))
@@ -98,7 +118,9 @@ pub(super) fn finished(mut document: openapi::OpenApi) -> openapi::OpenApi {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete]
+        .into_iter()
+        .flatten()
 }
 
 fn add_problems(path: &str, operation: &mut Operation) {

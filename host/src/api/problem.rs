@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{journal::StoreError, switch::RequestError};
+use crate::{config::Complaint, journal::StoreError, plugins::KeeperError, switch::RequestError};
 
 /// What went wrong, and what to do.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -29,9 +29,56 @@ pub struct Problem {
     /// The path that was asked.
     #[serde(skip_serializing_if = "str::is_empty")]
     instance: Box<str>,
+    /// Where the config file sets what was to be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    set_in: Option<Box<SetIn>>,
+    /// One for every part that is wrong, when several may be.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<Fault>, required = false)]
+    errors: Box<[Fault]>,
     #[serde(skip)]
     #[schema(ignore)]
     retry_after_secs: Option<u32>,
+}
+
+/// A place in the config file.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct SetIn {
+    #[schema(example = "/etc/jackfield/jackfield.toml")]
+    file: String,
+    /// Counted from 1.
+    line: usize,
+    /// The dotted key.
+    #[schema(example = "connectors.hq.settings.username")]
+    key: String,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Fault {
+    /// The dotted key.
+    #[schema(example = "settings.username")]
+    key: String,
+    /// What is wrong with it.
+    message: String,
+    /// What to write instead.
+    fix: String,
+    /// In the config file, when it is about that; counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    line: Option<usize>,
+}
+
+impl From<&Complaint> for Fault {
+    fn from(complaint: &Complaint) -> Self {
+        Self {
+            key: complaint.key.clone(),
+            message: complaint.message.clone(),
+            fix: complaint.fix.clone(),
+            line: Some(complaint.place.line).filter(|line| *line > 0),
+        }
+    }
 }
 
 impl Problem {
@@ -49,6 +96,8 @@ impl Problem {
             detail: detail.into().into_boxed_str(),
             fix: fix.into().into_boxed_str(),
             instance: Box::default(),
+            set_in: None,
+            errors: Box::default(),
             retry_after_secs: None,
         }
     }
@@ -99,9 +148,13 @@ impl Problem {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 Self::new(status, "urn:jackfield:too-large", "Too large", detail, fix)
             }
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Self::new(status, "urn:jackfield:unsupported-media-type", "Not JSON", detail, fix)
-            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
+                status,
+                "urn:jackfield:unsupported-media-type",
+                "Wrong type of body",
+                detail,
+                fix,
+            ),
             StatusCode::UNPROCESSABLE_ENTITY => Self::invalid(detail, fix),
             _ => Self::bad_request(detail, fix),
         }
@@ -152,6 +205,37 @@ impl From<RequestError> for Problem {
                     "Wait until some have ended.",
                 )
             },
+        }
+    }
+}
+
+impl From<KeeperError> for Problem {
+    fn from(error: KeeperError) -> Self {
+        match error {
+            KeeperError::OwnedByFile { file, line, key } => {
+                let file = file.display().to_string();
+                let detail = format!("`{key}` is set in {file}, line {line}.");
+                let fix = "Change it there, or remove it there to set it over REST.";
+                let set_in = Some(Box::new(SetIn { file, line, key }));
+                Self { set_in, ..Self::conflict(detail, fix) }
+            }
+            KeeperError::Invalid(complaints) => {
+                let first = complaints.first();
+                let detail = first.map_or_else(
+                    || "It cannot be used.".to_owned(),
+                    |first| format!("{}: {}.", first.key, first.message),
+                );
+                let fix = first.map(|first| first.fix.clone()).unwrap_or_default();
+                let errors = complaints.iter().map(Fault::from).collect();
+                Self { errors, ..Self::invalid(detail, fix) }
+            }
+            KeeperError::NotFound { what, fix } => Self::not_found(what, fix),
+            KeeperError::Conflict { message, fix } => Self::conflict(message, fix),
+            KeeperError::Install { message, fix, ours: false } => Self::invalid(message, fix),
+            KeeperError::Install { message, fix, ours: true } => Self::unavailable(message, fix),
+            KeeperError::Busy { .. } | KeeperError::Stopping => {
+                Self::unavailable(error.to_string(), "Try again in a moment.")
+            }
         }
     }
 }

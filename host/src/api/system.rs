@@ -8,7 +8,7 @@ use super::{
     ApiState, Problem,
     extract::{Holder, None, Params, Read},
 };
-use crate::{journal::Health, wire::view::Page};
+use crate::journal::Health;
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -83,52 +83,4 @@ pub(super) async fn version(_: Holder<Read>, _: Params<None>) -> Json<Version> {
         api: "v1",
         event_schema: crate::wire::SCHEMA,
     })
-}
-
-/// A plugin in use.
-#[derive(Serialize, ToSchema)]
-pub(super) struct PluginView {
-    #[schema(example = "asterisk")]
-    id: String,
-    name: String,
-    #[schema(example = "0.1.0")]
-    version: String,
-    author: String,
-    license: String,
-    description: String,
-    /// Of the component.
-    sha256: String,
-    /// It can hand over its state.
-    has_snapshot: bool,
-    /// Which connectors use it.
-    connectors: Vec<String>,
-    /// JSON Schema of its settings.
-    settings: serde_json::Value,
-    /// Links it asks for.
-    links: Vec<String>,
-}
-
-/// The plugins in use.
-#[utoipa::path(get, path = "/v1/plugins", tag = "connectors", security(("bearer" = ["read"])),
-    responses((status = 200, body = Page<PluginView>)))]
-pub(super) async fn plugins(
-    _: Holder<Read>,
-    State(api): State<ApiState>,
-    _: Params<None>,
-) -> Json<Page<PluginView>> {
-    let plugins = api.status.plugins().into_iter().map(|(plugin, connectors)| PluginView {
-        id: plugin.manifest.id,
-        name: plugin.manifest.name,
-        version: plugin.manifest.version,
-        author: plugin.manifest.author,
-        license: plugin.manifest.license,
-        description: plugin.manifest.description,
-        sha256: plugin.sha256,
-        has_snapshot: plugin.has_snapshot,
-        connectors: connectors.iter().map(ToString::to_string).collect(),
-        settings: plugin.manifest.settings,
-        links: plugin.manifest.links.into_iter().map(|link| link.name).collect(),
-    });
-    let items = plugins.collect();
-    Json(Page { as_of: *api.publisher.committed().borrow(), items, next: Option::None })
 }

@@ -1,3 +1,5 @@
+mod keeper;
+mod plugins;
 mod rest;
 mod streams;
 pub(crate) mod world;

@@ -16,11 +16,11 @@ use axum::{Router, body::Body, http};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
+use super::keeper::FakeKeeper;
 use crate::{
     api::{ApiState, Ask, Parts, app},
     figures::Zones,
     journal::{Journal, JournalOptions, JournalWriter, Recovered, Retention},
-    plugins::Keeper,
     status::StatusBoard,
     tokens::{Scope, Tokens},
     wire::Time,
@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub core: Arc<Mutex<Core>>,
     pub router: Router,
     pub state: ApiState,
+    pub keeper: Arc<FakeKeeper>,
     pub stop: watch::Sender<bool>,
 }
 
@@ -115,19 +116,20 @@ impl World {
         let core = Arc::new(Mutex::new(core(state)));
         let tokens = Tokens::open(&folder.path().join("tokens.db")).unwrap();
         let (stop, stopping) = watch::channel(false);
+        let keeper = Arc::new(FakeKeeper::default());
         let state = ApiState::from(Parts {
             publisher: journal.publisher(),
             journal: journal.writer(),
             switch: ask(Arc::clone(&core), journal.writer()),
             status: StatusBoard::default(),
-            keeper: Keeper::nobody(),
+            keeper: keeper.clone(),
             tokens,
             cors,
             streams: Arc::new(Semaphore::new(streams)),
             stopping,
         });
         let router = app(state.clone());
-        Self { _folder: folder, _journal: journal, core, router, state, stop }
+        Self { _folder: folder, _journal: journal, core, router, state, keeper, stop }
     }
 
     /// Two connectors, each with a queue `support`; at `hq` Anna's seat, a caller waiting.
