@@ -274,6 +274,7 @@ impl Connector {
         Usage {
             memory_bytes: self.guest.as_ref().map_or(0, Guest::memory_bytes),
             log_lines_dropped: self.seed.log.dropped(),
+            recording_bytes: self.history.recording_bytes() as u64,
             ..self.usage.clone()
         }
     }

@@ -27,7 +27,6 @@ mod limits;
 mod load;
 mod log;
 mod manifest;
-#[allow(dead_code, reason = "the file and the replay, which follow, use it")]
 mod recording;
 pub mod secret;
 
@@ -44,5 +43,8 @@ pub use log::{Log, LogLevel, LogLine};
 pub use manifest::{
     HookRequest, HttpRequest, LinkRequest, MANIFEST_SECTION, Manifest, ManifestError, Permission,
 };
-pub use recording::{RecordedPlugin, Recording, RecordingKind};
+pub use recording::{
+    Crash, LeftOut, ReadError, RecordedPlugin, Recording, RecordingKind, ReplayError, ReplayReport,
+    StepDifference, Unredacted, WriteError, WriteOptions, Written, replay,
+};
 pub use secret::{FillError, Part, SecretForm, Secrets};

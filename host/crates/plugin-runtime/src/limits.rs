@@ -68,6 +68,8 @@ pub struct Usage {
     pub snapshot_bytes: u64,
     /// Linear memory now.
     pub memory_bytes: u64,
+    /// What is kept as a recording now, closed parts only.
+    pub recording_bytes: u64,
     /// Duration of the last step in microseconds.
     pub last_step_us: u64,
     /// Duration of the longest step in microseconds.

@@ -124,6 +124,14 @@ impl Secrets {
         self.0.contains_key(name)
     }
 
+    /// The name of a secret that is in there.
+    pub(crate) fn found_in(&self, data: &[u8]) -> Option<&str> {
+        let holds = |secret: &[u8]| {
+            secret.len() >= MIN_MASKED && data.windows(secret.len()).any(|window| window == secret)
+        };
+        self.0.iter().find(|(_, secret)| holds(secret)).map(|(name, _)| name.as_str())
+    }
+
     /// Replaces every occurrence of a secret by as many `*`, and says how many there were.
     ///
     /// A secret cut by the end of `data` is not seen; secrets shorter than [`MIN_MASKED`] are left.
@@ -180,7 +188,7 @@ pub(crate) fn hex(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// RFC 4648 §4, padded.
-fn base64(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn base64(bytes: &[u8]) -> Vec<u8> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

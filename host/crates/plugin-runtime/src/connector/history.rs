@@ -1,10 +1,7 @@
 //! How to make the guest's present state again: a base, and the steps that returned since. What is no longer
 //! needed for that goes to the recorder.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use crate::{
     Recording,
@@ -12,6 +9,7 @@ use crate::{
     guest::{Failure, Guest, Seed},
     recording::{
         Answer, Call, Capture, Failed, Head, Numbers, Origin, RecordingKind, Ring, Segment, Step,
+        quick_hash,
     },
 };
 
@@ -69,13 +67,17 @@ struct Size {
 impl History {
     /// Begins where `init` returned. The state of a guest that gives no snapshots cannot be made again.
     pub(super) fn begin(seed: &Seed, now: Now, actions: &[Action]) -> Self {
-        Self::from_origin(seed, Origin::Start { now, answer: Answer::Hash(hash(actions)) }, now)
+        Self::from_origin(
+            seed,
+            Origin::Start { now, answer: Answer::Hash(quick_hash(actions)) },
+            now,
+        )
     }
 
     /// Begins where a version took over, from the state of the one before it.
     pub(super) fn take_over(seed: &Seed, snapshot: Snapshot, now: Now, actions: &[Action]) -> Self {
         let snapshot_bytes = snapshot.data.len();
-        let origin = Origin::Restored { snapshot, now, answer: Answer::Hash(hash(actions)) };
+        let origin = Origin::Restored { snapshot, now, answer: Answer::Hash(quick_hash(actions)) };
         Self { snapshot_bytes, ..Self::from_origin(seed, origin, now) }
     }
 
@@ -118,17 +120,17 @@ impl History {
                 return;
             }
             if self.open_bytes >= SNAPSHOT_BYTES || self.steps.len() >= SNAPSHOT_INPUTS {
-                self.go_on_from(Origin::Continues);
+                self.go_on_from(Origin::Continues { asked: None });
             }
         } else {
             self.kept.add(size);
             if self.kept.inputs > MAX_INPUTS || self.kept.bytes > MAX_BYTES {
-                self.go_on_from(Origin::Continues);
+                self.go_on_from(Origin::Continues { asked: None });
                 self.lost = Some("the plugin gave no snapshot for too long");
             }
         }
         self.keep(
-            Step { now, call: Call::Step(inputs), answer: Answer::Hash(hash(actions)) },
+            Step { now, call: Call::Step(inputs), answer: Answer::Hash(quick_hash(actions)) },
             size,
         );
     }
@@ -183,7 +185,7 @@ impl History {
             return Err(why.to_owned());
         }
         let mut guest = match &*self.origin {
-            Origin::Continues => return Err(NO_STATE.to_owned()),
+            Origin::Continues { .. } => return Err(NO_STATE.to_owned()),
             Origin::Start { now, answer } => {
                 let (guest, actions) = Guest::start(seed, None, *now).map_err(|failure| {
                     format!("a new instance does not start: {}", failure.message)
@@ -217,6 +219,11 @@ impl History {
             replayed += 1;
         }
         Ok((guest, replayed))
+    }
+
+    /// Bytes kept of the last minutes, without the present segment.
+    pub(super) fn recording_bytes(&self) -> usize {
+        self.recorder.ring.bytes()
     }
 
     /// What was kept of the last minutes.
@@ -271,7 +278,15 @@ impl History {
         is_cut: bool,
     ) -> Recording {
         let connector = self.head.config.id.clone();
-        Recording { kind, connector, segments, numbers: Arc::new(numbers.clone()), is_cut }
+        Recording {
+            kind,
+            connector,
+            segments,
+            numbers: Arc::new(numbers.clone()),
+            is_cut,
+            is_redacted: false,
+            unfaithful: 0,
+        }
     }
 
     fn is_recording(&self) -> bool {
@@ -328,7 +343,7 @@ impl History {
 const NO_STATE: &str = "the plugin cannot hand over its state (no `state` export)";
 
 fn is_same(answer: &Answer, actions: &[Action]) -> bool {
-    matches!(answer, Answer::Hash(expected) if *expected == hash(actions))
+    matches!(answer, Answer::Hash(expected) if *expected == quick_hash(actions))
 }
 
 impl Size {
@@ -350,85 +365,4 @@ pub(super) fn size_of_input(input: &Input) -> usize {
             Input::HttpResponse(response) => response.body.len() + pairs(&response.headers),
             _ => 0,
         }
-}
-
-pub(crate) fn hash(actions: &[Action]) -> u64 {
-    let mut hasher = Mixer::default();
-    actions.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// A quick hash of every action of every step. Not against malice: a guest that makes two answers collide
-/// only fools its own replay.
-#[derive(Default)]
-struct Mixer(u64);
-
-impl Mixer {
-    fn mix(&mut self, word: u64) {
-        // An odd number with as many ones as zeros, in no order: the golden ratio's.
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-impl Hasher for Mixer {
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.mix(u64::from_le_bytes(*word));
-        }
-        if !rest.is_empty() {
-            let mut word = [0; 8];
-            word[..rest.len()].copy_from_slice(rest);
-            self.mix(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.mix(number.into());
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.mix(number);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.mix(number as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        // The low bits depend on few of the input's without this.
-        self.0 ^ (self.0 >> 32)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bindings::types::Consumed;
-
-    fn consumed(link: &str, offset: u64) -> Action {
-        Action::Consumed(Consumed { link: link.into(), offset })
-    }
-
-    #[test]
-    fn other_actions_have_another_hash() {
-        let lists = [
-            vec![],
-            vec![consumed("ami", 1)],
-            vec![consumed("ami", 2)],
-            vec![consumed("am", 1)],
-            vec![consumed("a link with a long name", 1)],
-            vec![consumed("a link with a long nama", 1)],
-            vec![consumed("ami", 1), consumed("ami", 2)],
-            vec![consumed("ami", 2), consumed("ami", 1)],
-            vec![Action::WakeAt(1)],
-            vec![Action::ResyncEnd(1)],
-        ];
-        for (at, one) in lists.iter().enumerate() {
-            assert_eq!(hash(one), hash(&one.clone()));
-            for other in &lists[..at] {
-                assert_ne!(hash(one), hash(other), "{one:?} {other:?}");
-            }
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::{
 use crate::bindings::facts::Fact;
 
 /// Shorter ones are extensions, queues or service numbers.
-const MIN_DIGITS: usize = 5;
+pub(super) const MIN_DIGITS: usize = 5;
 /// Longer texts are no numbers.
 const MAX_LENGTH: usize = 64;
 /// Legs that live and have numbers; those of more are counted, not kept.
@@ -35,29 +35,14 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// Takes what a fact tells about numbers.
     pub(crate) fn hear(&mut self, fact: &Fact) {
-        match fact {
-            Fact::LegStarted(leg) => {
-                if let Some(extension) = &leg.extension {
-                    self.extension(extension);
-                }
-                self.number(&leg.id, &leg.party.number);
-                self.number(&leg.id, &leg.dialled);
+        if let Fact::LegEnded(end) = fact {
+            for number in self.live.remove(end.leg.as_str()).into_iter().flatten() {
+                self.is_over(number);
             }
-            Fact::LegParty(change) => self.number(&change.leg, &change.party.number),
-            Fact::Transfer(transfer) => self.number(&transfer.transferer, &transfer.target),
-            Fact::LegEnded(end) => {
-                for number in self.live.remove(end.leg.as_str()).into_iter().flatten() {
-                    self.is_over(number);
-                }
-            }
-            Fact::Extension(extension) => self.extension(&extension.number),
-            Fact::Member(member) => {
-                if let Some(extension) = &member.extension {
-                    self.extension(extension);
-                }
-            }
-            _ => {}
+            return;
         }
+        each_number(fact, &mut |leg, number| self.number(leg, number));
+        each_extension(fact, &mut |extension| self.extension(extension));
     }
 
     /// No leg lives any more that anybody knows of.
@@ -67,10 +52,14 @@ impl Numbers {
         }
     }
 
-    /// Numbers of people, as they came; not those that are extensions.
-    pub(crate) fn of_people(&self) -> impl Iterator<Item = &str> {
-        let all = self.live.values().flatten().chain(&self.over).map(AsRef::as_ref);
-        all.filter(|number| !self.extensions.contains(*number))
+    /// Numbers as they came, those that are extensions among them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.live.values().flatten().chain(&self.over).map(AsRef::as_ref)
+    }
+
+    /// Extensions that are as long as numbers.
+    pub(super) fn extensions(&self) -> impl Iterator<Item = &str> {
+        self.extensions.iter().map(AsRef::as_ref)
     }
 
     /// How many numbers could not be taken: redaction cannot promise anything then.
@@ -79,10 +68,6 @@ impl Numbers {
     }
 
     fn number(&mut self, leg: &str, number: &str) {
-        let digits = number.bytes().filter(u8::is_ascii_digit).count();
-        if digits < MIN_DIGITS || number.len() > MAX_LENGTH {
-            return;
-        }
         if let Some(known) = self.live.get_mut(leg) {
             if known.iter().any(|one| &**one == number) {
                 return;
@@ -107,9 +92,42 @@ impl Numbers {
     }
 
     fn extension(&mut self, number: &str) {
-        let fits = (MIN_DIGITS..=MAX_LENGTH).contains(&number.len());
-        if fits && self.extensions.len() < MAX_EXTENSIONS && !self.extensions.contains(number) {
+        if self.extensions.len() < MAX_EXTENSIONS && !self.extensions.contains(number) {
             self.extensions.insert(number.into());
         }
+    }
+}
+
+/// Calls for each number in a fact that may be a person's, with the leg it belongs to.
+pub(super) fn each_number(fact: &Fact, take: &mut dyn FnMut(&str, &str)) {
+    let mut take = |leg: &str, number: &str| {
+        let digits = number.bytes().filter(u8::is_ascii_digit).count();
+        if digits >= MIN_DIGITS && number.len() <= MAX_LENGTH {
+            take(leg, number);
+        }
+    };
+    match fact {
+        Fact::LegStarted(leg) => {
+            take(&leg.id, &leg.party.number);
+            take(&leg.id, &leg.dialled);
+        }
+        Fact::LegParty(change) => take(&change.leg, &change.party.number),
+        Fact::Transfer(transfer) => take(&transfer.transferer, &transfer.target),
+        _ => {}
+    }
+}
+
+/// Calls for each extension in a fact that is as long as a number.
+pub(super) fn each_extension(fact: &Fact, take: &mut dyn FnMut(&str)) {
+    let extension = match fact {
+        Fact::LegStarted(leg) => leg.extension.as_deref(),
+        Fact::Member(member) => member.extension.as_deref(),
+        Fact::Extension(extension) => Some(extension.number.as_str()),
+        _ => None,
+    };
+    if let Some(extension) =
+        extension.filter(|text| (MIN_DIGITS..=MAX_LENGTH).contains(&text.len()))
+    {
+        take(extension);
     }
 }

@@ -85,9 +85,11 @@ impl Capture {
         Self { segments, bytes: 0, most_bytes, is_full: false }
     }
 
-    /// Takes a segment; when there is no room for it, this and all later ones are left out.
+    /// Takes a segment; when there is no room for it, this and all later ones are left out. There is always
+    /// room for the first.
     pub(crate) fn push(&mut self, segment: &Segment, bytes: usize) {
-        self.is_full |= self.bytes.saturating_add(bytes) > self.most_bytes;
+        let is_first = self.bytes == 0;
+        self.is_full |= !is_first && self.bytes.saturating_add(bytes) > self.most_bytes;
         if !self.is_full {
             self.bytes += bytes;
             self.segments.push(segment.clone());

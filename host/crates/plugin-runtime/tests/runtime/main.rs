@@ -3,4 +3,5 @@
 mod contract;
 mod guests;
 mod load;
+mod recording;
 mod recovery;
