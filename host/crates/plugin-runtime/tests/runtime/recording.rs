@@ -369,8 +369,8 @@ fn no_secret_is_ever_in_a_recording() {
         }
     }
     // One that got in by a mistake of ours or the admin's is found, also when windows cut it.
-    bench.receive(CANARY[..5].as_bytes());
-    bench.receive(CANARY[5..].as_bytes());
+    bench.receive(&CANARY.as_bytes()[..5]);
+    bench.receive(&CANARY.as_bytes()[5..]);
     let error = write(&bench.connector.recording(), &how).unwrap_err();
     assert!(matches!(&error, WriteError::HoldsSecret { name } if name == "ami"), "{error}");
     assert!(!error.to_string().contains(CANARY));
