@@ -5,12 +5,14 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::{ManagerUser, Pbx};
+use lab::{ManagerUser, Pbx, until};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
+
+use crate::floor::SOON;
 
 /// The account that [`Ami::witness`] logs in with.
 pub fn account() -> ManagerUser {
@@ -18,7 +20,7 @@ pub fn account() -> ManagerUser {
 }
 
 const SECRET: &str = "witness-secret";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = SOON;
 
 /// One message: keys and values in order.
 #[derive(Debug, Clone, Default)]
@@ -139,6 +141,16 @@ pub struct Seat {
 }
 
 impl Picture {
+    /// The picture when nobody is on the phone any more: a channel may outlive its last event by a moment.
+    pub async fn quiet(pbx: &Pbx) -> Result<Picture> {
+        let picture = until(SOON, "the end of all channels at the PBX", async || {
+            let picture = Picture::of(pbx).await?;
+            ensure!(picture.channels.is_empty(), "{:?}", picture.channels);
+            Ok(picture)
+        });
+        Ok(picture.await?)
+    }
+
     /// Asks `QueueStatus` and `CoreShowChannels`.
     pub async fn of(pbx: &Pbx) -> Result<Picture> {
         let mut ami = Ami::witness(pbx).await?;

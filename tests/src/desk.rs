@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use anyhow::{Result, ensure};
+use lab::until;
 use serde_json::{Value, json};
 
 use crate::{
-    ami::Seat,
+    ami::{Picture, Seat},
     client::Client,
-    floor::{self, LANES, Seats},
+    floor::{self, LANES, SOON, Seats},
     ledger::text,
+    world::Site,
 };
 
 /// `[agents.*]` for every extension of these connectors, named like `north-1001`.
@@ -81,6 +83,17 @@ pub fn seats(queues: &BTreeMap<String, Value>) -> BTreeMap<(String, String), Sea
         }
     }
     seats
+}
+
+/// Waits until REST has the seats that the PBX has, and returns them.
+pub async fn same_seats(client: &Client, site: &Site) -> Result<BTreeMap<(String, String), Seat>> {
+    let same = until(SOON, "REST and the PBX to have the same seats", async || {
+        let picture = Picture::of(&site.pbx).await?;
+        let seats = seats(&queues(client, &site.id).await?);
+        ensure!(seats == picture.members, "REST {seats:?}\nPBX {:?}", picture.members);
+        Ok(seats)
+    });
+    Ok(same.await?)
 }
 
 /// A request that becomes commands: their ends are waited for, and each must be `done`.

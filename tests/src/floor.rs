@@ -7,8 +7,8 @@
 //! | --- | --- |
 //! | 3L0 | queue `laneL`, answered first; 2 leads to `laneLwait`, 3 out |
 //! | 3L1 | the same, ringing: only an agent answers |
-//! | 3L2 | the same for 2 s |
-//! | 3L3, 3L4 | `laneLwait`, which never has a member, for 60 s, for 2 s |
+//! | 3L2 | the same for 4 s, while a phone rings for 8 s |
+//! | 3L3, 3L4 | `laneLwait`, which never has a member: for ever, for 2 s |
 //! | 3L5 | `laneLfull`: room for one, no member |
 //! | 3L6 | `laneL`; goes on in the dialplan when the agent hangs up |
 
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Generous: a test machine may be busy with other tests.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Lanes of one PBX; their phones are all that the lab's PBX has.
 pub const LANES: usize = 3;
@@ -59,9 +59,9 @@ impl Seats {
 pub fn pbx_config() -> PbxConfig {
     let mut config = PbxConfig { load_agents: 8, ..PbxConfig::default() };
     config.managers.push(ami::account());
-    config.queues_extra = "[main](!,q)\ntimeout = 3\nretry = 1\ncontext = lane-exit\n".to_owned();
+    config.queues_extra = "[main](!,q)\ntimeout = 8\nretry = 1\ncontext = lane-exit\n".to_owned();
     config.extensions_extra = "[lane-exit]
-exten => 2,1,Queue(${QUEUENAME}wait,t,,,60)
+exten => 2,1,Queue(${QUEUENAME}wait,t,,,300)
  same => n,Hangup()
 exten => 3,1,Hangup()
 [internal](+)
@@ -71,7 +71,7 @@ exten => 3,1,Hangup()
         write_lane(&mut config, lane);
     }
     for (number, queue) in [(340, "joinempty"), (341, "leaveempty")] {
-        write_number(&mut config.extensions_extra, number, queue, "t", 60, true);
+        write_number(&mut config.extensions_extra, number, queue, "t", 300, true);
     }
     config
 }
@@ -96,13 +96,13 @@ fn write_lane(config: &mut PbxConfig, lane: usize) {
     let dialplan = &mut config.extensions_extra;
     let main = format!("lane{lane}");
     for (digit, queue, options, seconds, answers) in [
-        (0, main.clone(), "t", 60, true),
-        (1, main.clone(), "tr", 60, false),
-        (2, main.clone(), "t", 2, true),
-        (3, format!("{main}wait"), "t", 60, true),
+        (0, main.clone(), "t", 300, true),
+        (1, main.clone(), "tr", 300, false),
+        (2, main.clone(), "t", 4, true),
+        (3, format!("{main}wait"), "t", 300, true),
         (4, format!("{main}wait"), "t", 2, true),
-        (5, format!("{main}full"), "t", 60, true),
-        (6, main, "tc", 60, true),
+        (5, format!("{main}full"), "t", 300, true),
+        (6, main, "tc", 300, true),
     ] {
         write_number(dialplan, 300 + 10 * lane + digit, &queue, options, seconds, answers);
     }

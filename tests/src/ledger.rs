@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::{
     client::{Events, Seen},
@@ -100,9 +99,12 @@ impl Ledger {
 
     /// Waits until nobody is on the phone any more, and returns what all came to.
     ///
-    /// `before` came on earlier connections of the same client.
-    pub async fn quiet(before: &[Arc<Seen>], events: &Events, within: Duration) -> Result<Ledger> {
-        let deadline = Instant::now() + within;
+    /// `before` came on earlier connections of the same client. An error when nothing comes for `patience`.
+    pub async fn quiet(
+        before: &[Arc<Seen>],
+        events: &Events,
+        patience: Duration,
+    ) -> Result<Ledger> {
         loop {
             let place = events.place();
             let all: Vec<Arc<Seen>> = before.iter().cloned().chain(events.all()).collect();
@@ -111,8 +113,7 @@ impl Ledger {
             if open.is_empty() {
                 return Ok(ledger);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let next = events.next(place, "quiet", left, |_| true).await;
+            let next = events.next(place, "quiet", patience, |_| true).await;
             next.with_context(|| format!("not quiet: {}", open.join("\n")))?;
         }
     }

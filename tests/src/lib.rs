@@ -8,6 +8,7 @@
 //! | [`desk`] | what a supervisor reads and does over REST |
 //! | [`docs`] | the code blocks of README and documentation |
 //! | [`floor`] | lanes of agents' phones on a PBX, and the scripts of callers |
+//! | [`lateness`] | how late this machine is, for tests that compare times |
 //! | [`ledger`] | the event stream as a client books it, its promises checked |
 //! | [`peers`] | peers that are no PBX and misbehave |
 //! | [`proxy`] | a wire between host and PBX that a test may cut |
@@ -22,6 +23,7 @@ pub mod client;
 pub mod desk;
 pub mod docs;
 pub mod floor;
+pub mod lateness;
 pub mod ledger;
 pub mod peers;
 pub mod proxy;

@@ -94,13 +94,14 @@ async fn misbehave(mut stream: TcpStream, manners: Manners) -> Result<()> {
         Manners::Garbage => {
             let mut noise = 1_u32;
             let mut block = [0; 4096];
+            let mut pace = tokio::time::interval(Duration::from_millis(20));
             loop {
+                pace.tick().await;
                 for byte in &mut block {
                     noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     *byte = noise.to_be_bytes()[0];
                 }
                 stream.write_all(&block).await?;
-                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
         Manners::HalfFrame => {

@@ -9,18 +9,19 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use lab::{Pbx, PbxConfig, Release, Tree};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use lab::{Pbx, PbxConfig, Release, Tree, until};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use crate::{
+    chance::Dice,
     client::{Client, Events},
     floor::SOON,
+    lateness,
     ledger::text,
     proxy::Proxy,
 };
@@ -111,8 +112,9 @@ pub struct Jackfield {
 impl Jackfield {
     /// Writes the config, makes a token, starts the host and waits until it is ready.
     pub async fn start(connectors: &[Connector], more: &str) -> Result<Jackfield> {
+        lateness::watch();
         let folder = tempfile::tempdir()?;
-        let address = free_address()?;
+        let address = own_address()?;
         write_config(folder.path(), address, connectors, more)?;
         let token = create_token(folder.path())?;
         let mut jackfield = Jackfield { folder, client: Client { address, token }, process: None };
@@ -132,18 +134,18 @@ impl Jackfield {
             .spawn()
             .context("cannot start the host")?;
         self.process = Some(process);
-        let deadline = Instant::now() + SOON;
-        loop {
-            let ready = self.client.request("GET", "/readyz", &[], None).await;
-            if ready.is_ok_and(|answer| answer.status == 200) {
-                return Ok(());
-            }
+        let ready = until(BOOT_DEADLINE, "the host to be ready", async || {
             let ended = self.process.as_mut().and_then(|process| process.try_wait().ok().flatten());
-            if ended.is_some() || Instant::now() > deadline {
-                bail!("the host is not ready ({ended:?}); its log:\n{}", self.log_end());
+            if let Some(status) = ended {
+                // Looking again would not help.
+                return Ok(Err(anyhow!("it ended: {status}")));
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            let answer = self.client.request("GET", "/readyz", &[], None).await?;
+            ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+            Ok(Ok(()))
+        });
+        let ready = ready.await.map_err(anyhow::Error::from).and_then(|ready| ready);
+        ready.with_context(|| format!("the host's log:\n{}", self.log_end()))
     }
 
     /// Ends it as `kill -9` does.
@@ -170,19 +172,13 @@ impl Jackfield {
     /// Waits until the connector is as `wanted`, and returns it.
     pub async fn status(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let path = format!("/v1/connectors/{id}");
-        let deadline = Instant::now() + 2 * SOON;
-        loop {
+        let what = format!("connector {id} as wanted");
+        let found = until(2 * SOON, &what, async || {
             let connector = self.client.get(&path).await?;
-            if wanted(&connector) {
-                return Ok(connector);
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "connector {id} stays as it is: {connector}\n{}",
-                self.log_end()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            ensure!(wanted(&connector), "{connector}");
+            Ok(connector)
+        });
+        found.await.with_context(|| format!("the host's log:\n{}", self.log_end()))
     }
 
     /// Follows all events from the first.
@@ -215,6 +211,8 @@ impl Drop for Jackfield {
 }
 
 const CONFIG: &str = "jackfield.toml";
+/// The first start on a machine compiles the plugins, beside other tests that do the same.
+const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 
 /// Built with this package, see `src/bin`.
 fn command(folder: &Path) -> Command {
@@ -235,6 +233,7 @@ fn write_config(
     more: &str,
 ) -> Result<()> {
     let plugins = plugins()?;
+    let noon = zone_where_it_is_noon();
     let mut config = format!(
         "[api]\nlisten = \"{listen}\"\n\n[journal]\npath = \"journal.db\"\n\n[plugins]\ndir = {:?}\n",
         plugins.display().to_string()
@@ -246,7 +245,7 @@ fn write_config(
         std::io::Write::write_all(&mut options.open(folder.join(&file))?, secret.as_bytes())?;
         config += &format!(
             "\n[connectors.{id}]\nplugin = \"asterisk\"\nlinks.ami = {link}\nsecrets.ami = {{ file = \"{file}\" }}\n\
-             settings = {{ username = \"{username}\", extensions = \"^1[0-9]{{3}}$\", country = \"DE\", time_zone = \"Europe/Berlin\" }}\n\
+             settings = {{ username = \"{username}\", extensions = \"^1[0-9]{{3}}$\", country = \"DE\", time_zone = \"{noon}\" }}\n\
              grants = [\"link:ami\"]\n{extra}"
         );
     }
@@ -271,15 +270,31 @@ fn create_token(folder: &Path) -> Result<String> {
     Ok(token.with_context(|| format!("no token in {printed}"))?.to_owned())
 }
 
-/// A port below those that the system gives to outgoing connections, so that it is still free after a restart.
-fn free_address() -> Result<SocketAddr> {
-    let mut dice = crate::chance::Dice::by_chance();
+/// An address that nobody else has, also after a restart: one of the sixteen million of loopback, and a port
+/// below those that the system gives to outgoing connections.
+pub fn own_address() -> Result<SocketAddr> {
+    let mut dice = Dice::by_chance();
     for _ in 0..200 {
-        let port = u16::try_from(22_000 + dice.below(9_000)).context("a port")?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut byte = |from: u8, to: u8| -> Result<u8> {
+            Ok(from + u8::try_from(dice.below(u64::from(to - from) + 1))?)
+        };
+        // 127.0.x.y is left to the PBXs and to addresses that tests choose.
+        let ip = Ipv4Addr::new(127, byte(1, 254)?, byte(1, 254)?, byte(1, 254)?);
+        let address = SocketAddr::from((ip, u16::try_from(22_000 + dice.below(9_000))?));
         if TcpListener::bind(address).is_ok() {
             return Ok(address);
         }
     }
-    bail!("no free port on 127.0.0.1")
+    bail!("no free port on loopback")
+}
+
+/// A time zone in which no midnight divides the figures of the day while a test runs.
+fn zone_where_it_is_noon() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let hour = now.as_secs() / 3600 % 24;
+    // `Etc/GMT-5` is five hours east of Greenwich.
+    match 12_i64 - i64::try_from(hour).unwrap_or(0) {
+        0 => "Etc/GMT".to_owned(),
+        east => format!("Etc/GMT{:+}", -east),
+    }
 }

@@ -17,9 +17,12 @@ use jackfield_tests::{
 use lab::{PbxConfig, Phone, PhoneConfig, Release};
 use tokio::time::Instant;
 
-/// How long everybody may misbehave; a connector that dials once a second is a hammer.
+/// How long everybody may misbehave, at least.
 const WATCHED: Duration = Duration::from_secs(20);
-const MOST_DIALS: u64 = 12;
+/// A connector that dials once a second is a hammer.
+const MOST_DIALS_PER_SECOND: f64 = 0.6;
+/// Whoever waits for a peer that says nothing waits for a login's patience: 10 s.
+const HELD_UP: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_peers_are_told_with_their_fix_and_harm_nobody() -> Result<()> {
@@ -93,7 +96,7 @@ async fn bad_peers_are_told_with_their_fix_and_harm_nobody() -> Result<()> {
     println!(
         "{calls} calls of the good neighbour; slowest event {slowest:?} after the phone was answered"
     );
-    ensure!(slowest < Duration::from_secs(3), "the neighbour was held up for {slowest:?}");
+    ensure!(slowest < HELD_UP, "the neighbour was held up for {slowest:?}");
 
     let mut unclear = Vec::new();
     for (id, words) in [
@@ -124,14 +127,15 @@ async fn bad_peers_are_told_with_their_fix_and_harm_nobody() -> Result<()> {
     }
     ensure!(unclear.is_empty(), "{}", unclear.join("\n"));
     for (id, peer) in &peers {
-        println!("{id}: dialled {} times in {WATCHED:?}", peer.dialled());
-        ensure!(peer.dialled() <= MOST_DIALS, "{id} was dialled {} times", peer.dialled());
+        let (dialled, time) = (peer.dialled(), started.elapsed());
+        println!("{id}: dialled {dialled} times in {time:?}");
+        let most = MOST_DIALS_PER_SECOND * time.as_secs_f64();
+        ensure!(dialled as f64 <= most, "{id} was dialled {dialled} times in {time:?}");
     }
     // A PBX that counts failures bans whoever tries a wrong password again and again.
     println!("password: dialled {} times", wrong_password.dialled());
     ensure!(wrong_password.dialled() <= 2, "{} wrong logins", wrong_password.dialled());
-    let refused = jackfield.client.get("/v1/connectors/password").await?;
-    ensure!(refused["status"] == "refused", "{refused}");
+    jackfield.status("password", |connector| connector["status"] == "refused").await?;
     let good = jackfield.client.get("/v1/connectors/good").await?;
     ensure!(good["status"] == "connected" && good["counters"]["reconnects"] == 0, "{good}");
     ensure!(good["last_error"].is_null(), "{good}");

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::{fs::PermissionsExt, fs::symlink, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use jackfield::config::Config;
 use jackfield_tests::{
     docs::{self, Block},
-    world::{plugins, target, tree},
+    world::{own_address, plugins, target, tree},
 };
 use lab::{ManagerUser, Pbx, PbxConfig, Release};
 
@@ -40,7 +40,7 @@ const NOT_RUN: [(&str, &str, &str); 4] = [
 /// Programs that a machine may lack; a block that needs one is then left out, aloud.
 const OTHERS: [&str; 3] = ["curl", "openssl", "sqlite3"];
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 const SECRET: &str = "a-long-random-secret";
 
 #[test]
@@ -101,7 +101,7 @@ async fn what_the_documentation_tells_to_type_works() -> Result<()> {
 
 /// One shell for a file, so that what one block exports is there in the next.
 async fn type_in(desk: &Path, pbx: &Pbx, blocks: &[Block]) -> Result<()> {
-    let api = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let api = own_address()?;
     write_tools(desk, pbx, api)?;
     let script = script(blocks, api);
     fs::write(desk.join("script"), &script)?;
@@ -162,9 +162,9 @@ fn write_tools(desk: &Path, pbx: &Pbx, api: SocketAddr) -> Result<()> {
 fn script(blocks: &[Block], api: SocketAddr) -> String {
     const SERVE: &str = "jackfield serve --config jackfield.toml";
     let ready = format!(
-        "{SERVE} > host.log 2>&1 &\nfor _ in $(seq 200); do\n  command curl -sf http://{api}/readyz && break\n  sleep 0.05\ndone"
+        "{SERVE} > host.log 2>&1 &\ncommand curl -sf --retry 900 --retry-delay 1 --retry-max-time 300 --retry-all-errors http://{api}/readyz"
     );
-    let mut script = "curl() { command curl --silent --show-error --fail --max-time 3 \"$@\" || [ $? -eq 28 ]; }\n\
+    let mut script = "curl() { command curl --silent --show-error --fail --max-time 5 \"$@\" || [ $? -eq 28 ]; }\n\
                       TOKEN=$(jackfield token create reader --scope admin --config jackfield.toml)\nexport TOKEN\n"
         .to_owned();
     if !blocks.iter().any(|block| block.text.contains(SERVE)) {

@@ -22,7 +22,7 @@ use jackfield_tests::{
     visit,
     world::{Connector, Jackfield, Site, plugins, target, tree},
 };
-use lab::{ManagerUser, Pbx, PbxConfig, Release, Tree};
+use lab::{ManagerUser, Pbx, PbxConfig, Release, Tree, until};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -125,10 +125,11 @@ impl Patient {
     /// The same while callers come and go.
     async fn check_in_traffic(&self) -> Result<Told> {
         let callers = async {
+            let mut pace = tokio::time::interval(Duration::from_millis(400));
             loop {
+                pace.tick().await;
                 let call = "channel originate Local/813@from-trunk application Wait 2";
                 self.pbx.cli(call).await.context("a caller")?;
-                tokio::time::sleep(Duration::from_millis(400)).await;
             }
         };
         tokio::select! {
@@ -137,9 +138,14 @@ impl Patient {
         }
     }
 
-    fn logins_refused(&self) -> Result<usize> {
-        let log = fs::read_to_string(self.pbx.folder().join("log/messages"))?;
-        Ok(log.matches("failed to authenticate").count())
+    /// Asterisk writes its log behind everybody's back.
+    async fn logins_refused(&self) -> Result<usize> {
+        let refused = until(SOON, "a refused login in Asterisk's log", async || {
+            let log = fs::read_to_string(self.pbx.folder().join("log/messages"))?;
+            let count = log.matches("failed to authenticate").count();
+            if count > 0 { Ok(count) } else { Err(std::io::Error::other("no word of it")) }
+        });
+        Ok(refused.await?)
     }
 }
 
@@ -363,7 +369,7 @@ async fn a_wrong_password_is_tried_once_and_named_with_its_file() -> Result<()> 
         &["jackfield", "secrets.ami", "manager.conf", "manager_custom.conf"],
     )?;
     told.lacks("ok", "login")?;
-    assert_eq!(patient.logins_refused()?, 1);
+    assert_eq!(patient.logins_refused().await?, 1);
     Ok(())
 }
 

@@ -74,8 +74,10 @@ async fn a_cut_wire_costs_a_named_gap_and_nothing_else() -> Result<()> {
     let (played, ()) = tokio::try_join!(traffic, cutting)?;
     let ledger = Ledger::quiet(&[], &events, SOON).await?;
     ensure!(ledger.broken.is_empty(), "{}", ledger.broken.join("\n"));
-    let gaps = ledger.counts.get("connector.observation-gap").copied().unwrap_or(0);
-    ensure!(gaps == cuts, "{cuts} cuts, and {gaps} gaps were told");
+    // A slow machine may lose the wire once more than we cut it: each loss has its gap.
+    let count = |kind: &str| ledger.counts.get(kind).copied().unwrap_or(0);
+    let (losses, gaps) = (count("connector.disconnected"), count("connector.observation-gap"));
+    ensure!(gaps == losses && gaps >= cuts, "{cuts} cuts, {losses} losses, {gaps} gaps were told");
 
     // What was seen whole is as true as ever.
     let (visits, partly) = (ledger.visits(), ledger.seen_partly());
@@ -100,7 +102,7 @@ async fn a_cut_wire_costs_a_named_gap_and_nothing_else() -> Result<()> {
     }
     println!("{cuts} cuts, {} calls, {compared} seen whole", played.iter().flatten().count());
     ensure!(differences.is_empty(), "{}", differences.join("\n"));
-    same_seats(&jackfield, &site).await
+    desk::same_seats(&jackfield.client, &site).await.map(drop)
 }
 
 /// A restart as an operator makes it, and a crash.
@@ -125,8 +127,10 @@ async fn after_a_restart_all_is_as_before(crash: bool) -> Result<()> {
     let waits = caller.call("323")?;
     waits.answered(SOON).await?;
     events.wait("the conversation", SOON, |seen| seen.kind == "service.started").await?;
-    let parked = |seen: &Seen| seen.kind == "caller.joined" && seen.data["data"]["position"] == 1;
-    events.wait("the waiting caller", SOON, parked).await?;
+    let joined = |seen: &Seen| seen.kind == "caller.joined";
+    let first_joined = events.wait("the first caller", SOON, joined).await?;
+    let second = |seen: &Seen| joined(seen) && seen.id > first_joined.id;
+    events.wait("the waiting caller", SOON, second).await?;
 
     let place = events.place();
     if crash {
@@ -136,23 +140,27 @@ async fn after_a_restart_all_is_as_before(crash: bool) -> Result<()> {
     }
     let of = |kind: &'static str| move |seen: &Seen| seen.kind == kind;
     events.next(place, "the loss", SOON, of("connector.disconnected")).await?;
+    let booting = Instant::now();
     site.pbx.boot().await?;
     let booted = Instant::now();
+    // A machine on which Asterisk starts slowly is slow for us too.
+    let first_ring = FIRST_RING.max(3 * booted.duration_since(booting));
     agent.register().await?;
     let again = caller.call("320")?;
     let offered = agent.next_call(SOON).await?;
     let rang = booted.elapsed();
-    println!("crash: {crash}; the agent rang {rang:?} after the PBX was back");
+    println!(
+        "crash: {crash}; the agent rang {rang:?} after the PBX was back ({first_ring:?} allowed)"
+    );
     offered.answered(SOON).await?;
-    ensure!(rang < FIRST_RING, "the agent rang only after {rang:?}");
+    ensure!(rang < first_ring, "the agent rang only after {rang:?}");
     again.hang_up().await?;
     drop((first, waits));
 
     events.next(place, "the gap", SOON, of("connector.observation-gap")).await?;
     let ledger = Ledger::quiet(&[], &events, SOON).await?;
     ensure!(ledger.broken.is_empty(), "{}", ledger.broken.join("\n"));
-    let after = Picture::of(&site.pbx).await?;
-    ensure!(after.channels.is_empty(), "{:?}", after.channels);
+    let after = Picture::quiet(&site.pbx).await?;
     ensure!(
         before.members == after.members,
         "before {:?}\nafter {:?}",
@@ -164,7 +172,7 @@ async fn after_a_restart_all_is_as_before(crash: bool) -> Result<()> {
             ensure!(agent["status"] == "on-break" && agent["status_reason"] == "lunch", "{agent}");
         }
     }
-    same_seats(&jackfield, &site).await
+    desk::same_seats(&jackfield.client, &site).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,17 +183,4 @@ async fn members_and_pauses_are_back_after_a_restart_of_the_pbx() -> Result<()> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_and_pauses_are_back_after_a_crash_of_the_pbx() -> Result<()> {
     after_a_restart_all_is_as_before(true).await
-}
-
-async fn same_seats(jackfield: &Jackfield, site: &Site) -> Result<()> {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let picture = Picture::of(&site.pbx).await?;
-        let seats = desk::seats(&desk::queues(&jackfield.client, &site.id).await?);
-        if seats == picture.members {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "REST {seats:?}\nPBX {:?}", picture.members);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use jackfield_tests::{
-    ami::Picture,
     chance::{Dice, scaled},
     client::{Events, Seen},
     desk,
@@ -88,10 +87,7 @@ async fn a_client_misses_no_number_when_the_host_is_killed() -> Result<()> {
     for (had, fresh) in had.iter().zip(&fresh) {
         ensure!(had.data == fresh.data, "told differently: {} and {}", had.data, fresh.data);
     }
-    let picture = Picture::of(&site.pbx).await?;
-    let seats = desk::seats(&desk::queues(&jackfield.client, "hq").await?);
-    ensure!(seats == picture.members, "REST {seats:?}\nPBX {:?}", picture.members);
-    Ok(())
+    desk::same_seats(&jackfield.client, &site).await.map(drop)
 }
 
 /// Adds what came on this connection; returns the id to come back with.
@@ -163,8 +159,5 @@ async fn a_connector_that_traps_in_the_middle_of_traffic_misses_nothing() -> Res
     }
     println!("{whole} calls seen whole");
     ensure!(differences.is_empty(), "{}", differences.join("\n"));
-    let picture = Picture::of(&site.pbx).await?;
-    let seats = desk::seats(&desk::queues(&jackfield.client, "hq").await?);
-    ensure!(seats == picture.members, "REST {seats:?}\nPBX {:?}", picture.members);
-    Ok(())
+    desk::same_seats(&jackfield.client, &site).await.map(drop)
 }

@@ -161,7 +161,7 @@ impl Stage<'_> {
 
     /// The agent rings a while and answers; both hear each other.
     async fn answer(&mut self, call: &Call, ringing: &Ringing) -> Result<()> {
-        self.pause(0, 700).await;
+        self.lasts(&ringing.call, 0, 700).await?;
         ringing.call.answer().await?;
         call.answered(SOON).await?;
         ringing.call.answered(SOON).await?;
@@ -173,8 +173,9 @@ impl Stage<'_> {
         Ok(())
     }
 
-    async fn pause(&mut self, from: u64, to: u64) {
-        tokio::time::sleep(self.dice.millis(from, to)).await;
+    /// The call goes on for a while.
+    async fn lasts(&mut self, call: &Call, from: u64, to: u64) -> Result<()> {
+        Ok(call.lasts(self.dice.millis(from, to)).await?)
     }
 
     /// Answered; talk; one of them hangs up and the other hears it.
@@ -194,7 +195,7 @@ impl Stage<'_> {
         let (queue, uniqueid) = self.entered("").await?;
         self.answer(&call, &ringing).await?;
         logged(self.pbx, &uniqueid, "CONNECT").await?;
-        self.pause(300, 2_500).await;
+        self.lasts(&call, 300, 2_500).await?;
         let by = match ends {
             Ends::Caller => {
                 call.hang_up().await?;
@@ -220,9 +221,9 @@ impl Stage<'_> {
         self.answer(&call, &ringing).await?;
         logged(self.pbx, &uniqueid, "CONNECT").await?;
         ringing.call.hold().await?;
-        self.pause(200, 1_200).await;
+        self.lasts(&call, 200, 1_200).await?;
         ringing.call.unhold().await?;
-        self.pause(200, 800).await;
+        self.lasts(&call, 200, 800).await?;
         let by = if self.dice.one_in(2) {
             call.hang_up().await?;
             ringing.call.ended(SOON).await?;
@@ -273,7 +274,7 @@ impl Stage<'_> {
         let (queue, uniqueid) = self.entered("").await?;
         self.answer(&call, &ringing).await?;
         logged(self.pbx, &uniqueid, "CONNECT").await?;
-        self.pause(300, 1_500).await;
+        self.lasts(&call, 300, 1_500).await?;
         let colleague = &self.lane.colleague;
         ringing.call.transfer(&colleague.extension.to_string()).await?;
         let transferred = colleague.phone.next_call(SOON).await?;
@@ -284,7 +285,7 @@ impl Stage<'_> {
         if !self.is_hidden() {
             logged(self.pbx, &uniqueid, "BLINDTRANSFER").await?;
         }
-        self.pause(300, 1_000).await;
+        self.lasts(&call, 300, 1_000).await?;
         if self.dice.one_in(2) {
             transferred.hang_up().await?;
             ensure!(call.ended(SOON).await?.by == Side::Peer, "the caller hung up");
@@ -303,7 +304,7 @@ impl Stage<'_> {
         let (queue, uniqueid) = self.entered("").await?;
         self.answer(&call, &ringing).await?;
         logged(self.pbx, &uniqueid, "CONNECT").await?;
-        self.pause(300, 1_000).await;
+        self.lasts(&call, 300, 1_000).await?;
         ringing.call.hold().await?;
         let colleague = &self.lane.colleague;
         let consultation =
@@ -312,7 +313,7 @@ impl Stage<'_> {
         consulted.rings(SOON).await?;
         consulted.answer().await?;
         consultation.answered(SOON).await?;
-        self.pause(200, 800).await;
+        self.lasts(&call, 200, 800).await?;
         ringing.call.transfer_to(&consultation).await?;
         ringing.call.ended(SOON).await?;
         consultation.ended(SOON).await?;
@@ -320,7 +321,7 @@ impl Stage<'_> {
         if !self.is_hidden() {
             logged(self.pbx, &uniqueid, "ATTENDEDTRANSFER").await?;
         }
-        self.pause(300, 1_000).await;
+        self.lasts(&call, 300, 1_000).await?;
         if self.dice.one_in(2) {
             consulted.hang_up().await?;
             call.ended(SOON).await?;
@@ -345,7 +346,7 @@ impl Stage<'_> {
     async fn abandoned_before_ringing(mut self) -> Story {
         let call = self.dial(3)?;
         let (queue, uniqueid) = self.entered("wait").await?;
-        self.pause(100, 2_500).await;
+        self.lasts(&call, 100, 2_500).await?;
         call.hang_up().await?;
         logged(self.pbx, &uniqueid, "ABANDON").await?;
         let visit = Visit { refusals: Some(0), ..Visit::ended(&queue, "abandoned") };
@@ -358,7 +359,7 @@ impl Stage<'_> {
         let call = self.dial(digit)?;
         let ringing = self.next_ringing().await?;
         let (queue, uniqueid) = self.entered("").await?;
-        self.pause(100, 1_200).await;
+        self.lasts(&call, 100, 1_200).await?;
         call.hang_up().await?;
         ringing.call.ended(SOON).await?;
         logged(self.pbx, &uniqueid, "ABANDON").await?;
@@ -389,11 +390,13 @@ impl Stage<'_> {
         let first = self.dial(5)?;
         first.answered(SOON).await?;
         // Of two calls of one number the log must name the second: it is the one that is refused.
-        let (queue, _) = self.entered("full").await?;
+        let (queue, holds_the_place) = self.entered("full").await?;
         let second = self.dial(5)?;
         let (_, uniqueid) = self.went_on("FULL").await?;
         ensure!(second.ended(SOON).await?.by == Side::Peer, "the caller hung up");
         first.hang_up().await?;
+        // The next script may want the place.
+        logged(self.pbx, &holds_the_place, "ABANDON").await?;
         let visit = Visit { refusals: Some(0), ..Visit::ended(&queue, "full") };
         Ok((uniqueid, vec![visit]))
     }
@@ -426,7 +429,7 @@ impl Stage<'_> {
         let call = self.dial(3)?;
         call.answered(SOON).await?;
         let (queue, uniqueid) = self.entered("wait").await?;
-        self.pause(200, 1_500).await;
+        self.lasts(&call, 200, 1_500).await?;
         call.press("3").await?;
         ensure!(call.ended(SOON).await?.by == Side::Peer, "the caller hung up");
         let visit = Visit { refusals: Some(0), ..Visit::ended(&queue, "pressed-key") };
@@ -438,10 +441,10 @@ impl Stage<'_> {
         let call = self.dial(0)?;
         call.answered(SOON).await?;
         let (first, uniqueid) = self.entered("").await?;
-        self.pause(0, 800).await;
+        self.lasts(&call, 0, 800).await?;
         call.press("2").await?;
         let (second, _) = self.entered("wait").await?;
-        self.pause(100, 1_500).await;
+        self.lasts(&call, 100, 1_500).await?;
         call.hang_up().await?;
         logged(self.pbx, &uniqueid, "ABANDON").await?;
         let visits = vec![
@@ -455,14 +458,14 @@ impl Stage<'_> {
     async fn redirected(mut self) -> Story {
         let call = self.dial(3)?;
         let (first, uniqueid) = self.entered("wait").await?;
-        self.pause(100, 1_500).await;
+        self.lasts(&call, 100, 1_500).await?;
         let second = self.lane.queue() + "full";
         let mut ami = Ami::witness(self.pbx).await?;
         let channel = channel_of(&mut ami, &uniqueid).await?;
         let target = [("Context", "to-queue"), ("Exten", second.as_str()), ("Priority", "1")];
         ami.action("Redirect", &[&[("Channel", channel.as_str())], &target[..]].concat()).await?;
         entered(self.pbx, &second, &self.caller.number).await?;
-        self.pause(100, 800).await;
+        self.lasts(&call, 100, 800).await?;
         call.hang_up().await?;
         self.abandoned_in(&uniqueid, &second).await?;
         let visits = vec![
@@ -485,7 +488,7 @@ impl Stage<'_> {
     async fn withdrawn(mut self) -> Story {
         let call = self.dial(3)?;
         let (queue, uniqueid) = self.entered("wait").await?;
-        self.pause(100, 1_500).await;
+        self.lasts(&call, 100, 1_500).await?;
         let mut ami = Ami::witness(self.pbx).await?;
         let channel = channel_of(&mut ami, &uniqueid).await?;
         let who = [("Queue", queue.as_str()), ("Caller", channel.as_str())];
@@ -499,7 +502,7 @@ impl Stage<'_> {
     async fn hung_up_by_pbx(mut self) -> Story {
         let call = self.dial(3)?;
         let (queue, uniqueid) = self.entered("wait").await?;
-        self.pause(100, 1_500).await;
+        self.lasts(&call, 100, 1_500).await?;
         let channel = channel_of(&mut Ami::witness(self.pbx).await?, &uniqueid).await?;
         self.pbx.cli(&format!("channel request hangup {channel}")).await?;
         ensure!(call.ended(SOON).await?.by == Side::Peer, "the caller hung up");

@@ -353,6 +353,19 @@ impl Call {
         }
     }
 
+    /// Lets the call go on for a while; an error if it ends meanwhile.
+    pub async fn lasts(&self, time: Duration) -> Result<(), PhoneError> {
+        let mut stage = self.dialog.stage.subscribe();
+        let end = stage.wait_for(|now| matches!(now, Stage::Ended(_)));
+        match timeout(time, end).await {
+            Ok(Ok(stage)) => match &*stage {
+                Stage::Ended(ending) => Err(PhoneError::Ended(ending.clone())),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the conversation is up now.
     pub fn is_up(&self) -> bool {
         *self.dialog.stage.borrow() == Stage::Up
@@ -991,9 +1004,10 @@ impl Line {
             Answering::After(delay) => {
                 let call = call.clone();
                 self.spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    // Fails when the caller was faster, which is no fault.
-                    let _ = call.answer().await;
+                    // The caller may be faster, which is no fault.
+                    if call.lasts(delay).await.is_ok() {
+                        let _ = call.answer().await;
+                    }
                 });
             }
         }
