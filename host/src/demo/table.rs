@@ -45,7 +45,7 @@ impl Table {
         };
         let caller = caller().unwrap_or_else(|| "a caller".to_owned());
         let what = match &event.body {
-            Body::ConnectorConnected { pbx } => {
+            Body::ConnectorConnected { pbx, .. } => {
                 format!("{} {} is watched", pbx.product, pbx.version)
             }
             Body::PbxChanged { pbx } => format!("can also tell: {}", pbx.capabilities.join(", ")),

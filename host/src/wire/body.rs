@@ -25,7 +25,12 @@ macro_rules! bodies {
 
 bodies! {
     /// Logged in to the PBX; what follows is seen live.
-    ConnectorConnected = "connector.connected" { pbx: Pbx, },
+    ConnectorConnected = "connector.connected" {
+        pbx: Pbx,
+        /// Where the config has it; older events do not say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        place: String,
+    },
     /// Still connected, and more or else is known of the PBX now.
     PbxChanged = "connector.pbx-changed" { pbx: Pbx, },
     /// From here on nothing is seen.

@@ -123,6 +123,7 @@ pub(crate) fn samples() -> Vec<B> {
                 started_at: Some(at),
                 capabilities: vec!["pause".into()],
             },
+            place: "pbx.example.org:5038".into(),
         },
         B::PbxChanged {
             pbx: fact::Pbx {

@@ -54,7 +54,9 @@ impl From<&B> for Body {
     #[expect(clippy::too_many_lines, reason = "one arm per variant")]
     fn from(body: &B) -> Self {
         match body {
-            B::ConnectorConnected { pbx } => Self::ConnectorConnected { pbx: pbx.into() },
+            B::ConnectorConnected { pbx, place } => {
+                Self::ConnectorConnected { pbx: pbx.into(), place: place.clone() }
+            }
             B::PbxChanged { pbx } => Self::PbxChanged { pbx: pbx.into() },
             B::ConnectorDisconnected { reason } => {
                 Self::ConnectorDisconnected { reason: reason.clone() }

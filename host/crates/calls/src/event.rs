@@ -231,7 +231,7 @@ pub struct Problem {
 #[expect(missing_docs, reason = "fields are documented where their types are")]
 pub enum Body {
     /// `connector.connected`: logged in; what follows is seen live.
-    ConnectorConnected { pbx: Pbx },
+    ConnectorConnected { pbx: Pbx, place: String },
     /// `connector.pbx-changed`: still connected, and more or else is known of the PBX now.
     PbxChanged { pbx: Pbx },
     /// `connector.disconnected`: from here on nothing is seen.

@@ -98,6 +98,8 @@ pub struct Connector {
     pub reason: String,
     /// The PBX when last connected.
     pub pbx: Option<Pbx>,
+    /// Where it was reached then, as the config had it.
+    pub place: String,
     /// Last time the state was compared with the PBX's picture, and how many events that took.
     pub resynced: Option<(Timestamp, u64)>,
 }

@@ -41,6 +41,8 @@ pub type Parties = Box<dyn Fn(&ConnectorId, &RawParty) -> Party + Send + Sync>;
 pub struct ConnectorPolicy {
     /// `asterisk 0.1.0`: who saw it, in every event.
     pub plugin: String,
+    /// Where its PBX is, e.g. `pbx.example.org:5038`: what tells two PBXs apart that have no name of their own.
+    pub place: String,
     /// What to put back after a restart of the PBX.
     pub restore: Restore,
     /// Exceptions by native queue name.

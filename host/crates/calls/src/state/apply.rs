@@ -23,7 +23,9 @@ impl State {
             call.call_seq = call.call_seq.max(call_seq);
         }
         match &event.body {
-            Body::ConnectorConnected { pbx } => self.connection(event, true, "", Some(pbx)),
+            Body::ConnectorConnected { pbx, place } => {
+                self.connection(event, true, "", Some((pbx, place)));
+            }
             Body::PbxChanged { pbx } => {
                 if let Some(connector) =
                     event.connector.as_ref().and_then(|id| self.connectors.get_mut(id))
@@ -188,7 +190,13 @@ impl State {
         self.index.entry(connector.clone()).or_default()
     }
 
-    fn connection(&mut self, event: &Event, up: bool, reason: &str, pbx: Option<&fact::Pbx>) {
+    fn connection(
+        &mut self,
+        event: &Event,
+        up: bool,
+        reason: &str,
+        pbx: Option<(&fact::Pbx, &String)>,
+    ) {
         let Some(id) = &event.connector else { return };
         let connector = self.connectors.entry(id.clone()).or_insert_with(|| Connector {
             id: id.clone(),
@@ -196,13 +204,15 @@ impl State {
             since: event.at,
             reason: String::new(),
             pbx: None,
+            place: String::new(),
             resynced: None,
         });
         connector.connected = up;
         connector.since = event.at;
         connector.reason = reason.to_owned();
-        if let Some(pbx) = pbx {
+        if let Some((pbx, place)) = pbx {
             connector.pbx = Some(pbx.clone());
+            connector.place.clone_from(place);
         }
     }
 

@@ -86,7 +86,7 @@ impl Picture {
     fn connector(&mut self, connector: &Connector) {
         let id = Some(&connector.id);
         if let Some(pbx) = connector.pbx.clone() {
-            let body = Body::ConnectorConnected { pbx };
+            let body = Body::ConnectorConnected { pbx, place: connector.place.clone() };
             self.push(connector.since, id, About::default(), body);
         }
         if !connector.connected {

@@ -90,6 +90,17 @@ impl Bracket {
     }
 }
 
+/// Is it the PBX that was there before? By what it calls itself; if it did not or does not, by its place. A place
+/// that was never noted says nothing.
+fn is_same(known: (&Pbx, &str), now: (&Pbx, &str)) -> bool {
+    let names = (known.0.system_name.as_str(), now.0.system_name.as_str());
+    known.0.product == now.0.product
+        && match names {
+            ("", _) | (_, "") => known.1.is_empty() || now.1.is_empty() || known.1 == now.1,
+            (known, now) => known == now,
+        }
+}
+
 impl Switchboard {
     /// A host that was started again sees nothing until its connectors are connected again; what they did
     /// since the last event of the journal is unknown.
@@ -143,18 +154,35 @@ impl Switchboard {
     }
 
     pub(super) fn pbx(&mut self, connector: &ConnectorId, pbx: Pbx) {
-        let known = self.state.connector(connector).and_then(|connector| connector.pbx.as_ref());
-        let restarted = known.is_some_and(|known| {
+        let place = self.place_of(connector);
+        let known = self.state.connector(connector);
+        let known = known.and_then(|known| Some((known.pbx.as_ref()?, known.place.as_str())));
+        let is_another = known.is_some_and(|known| !is_same(known, (&pbx, &place)));
+        let restarted = known.is_some_and(|(known, _)| {
             known.started_at.is_some()
                 && pbx.started_at.is_some()
                 && known.started_at != pbx.started_at
         });
         let session = self.session(connector);
-        session.restarted |= restarted && session.pbx.as_ref() != Some(&pbx);
+        if is_another {
+            // What was wished of the other one is no wish here: its picture is the truth.
+            session.restarted = false;
+            session.unfinished.clear();
+            session.to_restore.clear();
+            session.restoring.clear();
+        } else {
+            session.restarted |= restarted && session.pbx.as_ref() != Some(&pbx);
+        }
         session.pbx = Some(pbx);
         if session.resynced {
             self.connect(connector);
         }
+    }
+
+    /// Where the config says that the connector's PBX is.
+    fn place_of(&self, connector: &ConnectorId) -> String {
+        let policy = self.policy.connectors.get(connector);
+        policy.map(|policy| policy.place.clone()).unwrap_or_default()
     }
 
     /// Both halves are there: who the PBX is, and a picture of it.
@@ -175,7 +203,8 @@ impl Switchboard {
             return;
         }
         let since = known.map(|connector| connector.since);
-        self.know(Some(connector), About::default(), Body::ConnectorConnected { pbx });
+        let place = self.place_of(connector);
+        self.know(Some(connector), About::default(), Body::ConnectorConnected { pbx, place });
         if let Some(from) = since {
             let body = self.gap_since(from);
             self.know(Some(connector), About::default(), body);

@@ -75,10 +75,14 @@ impl Bill {
 
     /// The host goes away and comes back with nothing but the journal.
     pub fn restart_host(&mut self, without: &str) {
-        let mut state = State::default();
-        self.events.iter().for_each(|event| state.apply(event));
         let mut policy = policy();
         policy.connectors.remove(&ConnectorId::from(without));
+        self.restart_host_with(policy);
+    }
+
+    fn restart_host_with(&mut self, policy: Policy) {
+        let mut state = State::default();
+        self.events.iter().for_each(|event| state.apply(event));
         let configured: Vec<ConnectorId> = policy.connectors.keys().cloned().collect();
         self.switchboard = Switchboard::new(policy, state);
         for connector in configured {
@@ -127,6 +131,13 @@ impl Bill {
             ["on", connector] => self.connector = (*connector).into(),
             ["restart-host"] => self.restart_host(""),
             ["restart-host", "without", connector] => self.restart_host(connector),
+            ["restart-host", "link-to", place] => {
+                let mut policy = policy();
+                if let Some(hq) = policy.connectors.get_mut(&self.connector) {
+                    hq.place = (*place).to_owned();
+                }
+                self.restart_host_with(policy);
+            }
             ["connect", started] => {
                 self.input_fact(pbx(started));
                 self.picture += 1;
@@ -595,6 +606,10 @@ pub fn fact(words: &[&str]) -> Fact {
         }),
         ["no-ext", number] => Fact::ExtensionRemoved { number: number.into() },
         ["pbx", started] => pbx(started),
+        ["pbx", started, name] => match pbx(started) {
+            Fact::Pbx(pbx) => Fact::Pbx(Pbx { system_name: (*name).into(), ..pbx }),
+            other => other,
+        },
         ["notice", code] => Fact::Notice(Notice {
             code: code.into(),
             severity: "warning".into(),
