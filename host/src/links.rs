@@ -78,6 +78,11 @@ impl Target {
         LinkUrl { port: Some(self.port), ..self.url.clone() }.to_string()
     }
 
+    /// Host and port, however they are spoken to.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.url.host, self.port)
+    }
+
     /// Connects, within five seconds or not at all.
     pub async fn dial(&self) -> Result<Connection, DialError> {
         let peer = self.peer();

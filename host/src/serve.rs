@@ -413,8 +413,8 @@ fn zones(config: &Config) -> Zones {
 }
 
 fn policy(config: &Config, plans: &[Plan]) -> Policy {
-    let plugins: BTreeMap<&ConnectorId, String> =
-        plans.iter().map(|plan| (&plan.id, plan.plugin.info.name_and_version())).collect();
+    let plans_by_id: BTreeMap<&ConnectorId, &Plan> =
+        plans.iter().map(|plan| (&plan.id, plan)).collect();
     let connectors = config
         .connectors
         .iter()
@@ -424,8 +424,11 @@ fn policy(config: &Config, plans: &[Plan]) -> Policy {
                 .iter()
                 .filter_map(|(name, rules)| Some((name.clone(), restore(rules.restore?))))
                 .collect();
+            let plan = plans_by_id.get(&connector.id);
+            let name = plan.map(|plan| plan.plugin.info.name_and_version());
             let policy = ConnectorPolicy {
-                plugin: plugins.get(&connector.id).cloned().unwrap_or_default(),
+                plugin: name.unwrap_or_default(),
+                place: plan.and_then(|plan| plan.place()).unwrap_or_default(),
                 restore: Restore::default(),
                 restore_queues,
             };

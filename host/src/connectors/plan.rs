@@ -67,6 +67,13 @@ pub struct PlannedLink {
     pub required: bool,
 }
 
+impl Plan {
+    /// Where its PBX is: the place of the link without which nothing is seen.
+    pub fn place(&self) -> Option<String> {
+        self.links.iter().find(|link| link.required).map(|link| link.target.place())
+    }
+}
+
 /// Loads a component from a file.
 pub fn load(runtime: &Runtime, file: &Path) -> Result<LoadedPlugin, String> {
     use std::io::Read;

@@ -81,9 +81,7 @@ fn body(body: Body, cause: Option<Cause>) -> Result<B, NotAnEvent> {
         None => event::Cause { code: event::CauseCode::Unknown, raw: fact::RawCause::default() },
     };
     Ok(match body {
-        Body::ConnectorConnected { pbx, place } => {
-            B::ConnectorConnected { pbx: pbx.into(), place }
-        }
+        Body::ConnectorConnected { pbx, place } => B::ConnectorConnected { pbx: pbx.into(), place },
         Body::PbxChanged { pbx } => B::PbxChanged { pbx: pbx.into() },
         Body::ConnectorDisconnected { reason } => B::ConnectorDisconnected { reason },
         Body::ObservationGap { from, to } => B::ObservationGap { from: from.into(), to: to.into() },
