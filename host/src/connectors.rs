@@ -8,6 +8,7 @@
 //! Every arrow is bounded. When the switch does not take facts, the thread waits, its links are not read, and
 //! the PBX's own socket buffer fills: nothing is dropped on the way.
 
+mod errands;
 mod mask;
 mod notices;
 mod plan;

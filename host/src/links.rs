@@ -126,7 +126,10 @@ impl Target {
 
 /// Each address but the last gets a share of the time only: one that swallows everything, e.g. the IPv6 one of a
 /// name with both, does not keep us from the others.
-async fn first_that_answers(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
+pub(crate) async fn first_that_answers(
+    addresses: &[SocketAddr],
+    within: Duration,
+) -> io::Result<TcpStream> {
     let Some((last, earlier)) = addresses.split_last() else {
         return Err(io::Error::other("the name has no address"));
     };

@@ -469,12 +469,14 @@ impl<'d, 't> Reader<'d, 't> {
 
     fn grant(&self, grant: At<String>) -> Option<String> {
         match grant.value.split_once(':') {
-            Some(("link" | "plain" | "http", name)) if !name.is_empty() => Some(grant.value),
+            Some(("link" | "plain" | "http" | "http-private", name)) if !name.is_empty() => {
+                Some(grant.value)
+            }
             _ => {
                 self.complain(
                     &grant,
                     format!("{:?} is not a grant of this version", grant.value),
-                    "write \"link:\" and a link's name, e.g. \"link:ami\"; there are also \"plain:<link>\" and \"http:<host>\"",
+                    "write \"link:\" and a link's name, e.g. \"link:ami\"; there are also \"plain:<link>\", \"http:<host>\" and \"http-private:<host>:<port>\"",
                 );
                 None
             }

@@ -19,8 +19,14 @@ use plugin_runtime::{
 use tokio::sync::{mpsc, watch};
 
 use self::batch::Batch;
-use super::{Control, Delivery, Plan, PlannedLink, Surroundings, mask::Mask, notices};
+use super::{
+    Control, Delivery, Plan, PlannedLink, Surroundings,
+    errands::{Errands, Told},
+    mask::Mask,
+    notices,
+};
 use crate::{
+    http::{Fetcher, Request},
     links::{self, DialError, LinkEvent, LinkWriter, Redial, Report},
     status::{ConnectorStatus, LinkWord, StatusWord},
 };
@@ -56,6 +62,8 @@ struct Supervisor {
     pending: VecDeque<Input>,
     /// Answers the host gives by itself. They wait a nap, so that a plugin that asks again at once gets no core.
     answers: VecDeque<Input>,
+    /// HTTP requests on their way.
+    errands: Errands,
     /// The end of a connection, until the plugin has heard the last words before it.
     ending: Option<Report>,
     sight: Sight,
@@ -120,6 +128,7 @@ impl Supervisor {
                 told: None,
             })
             .collect();
+        let errands = Errands::new(Fetcher::default(), &plan);
         Self {
             id: plan.id.clone(),
             plan,
@@ -133,6 +142,7 @@ impl Supervisor {
             instance: Instance::Stopped(Redial::new(now)),
             pending: VecDeque::new(),
             answers: VecDeque::new(),
+            errands,
             ending: None,
             sight: Sight::default(),
             stepped: Duration::ZERO,
@@ -172,6 +182,7 @@ impl Supervisor {
                         None => break,
                     },
                     Some(report) = self.reports.recv() => self.receive(report, &mut batch).await,
+                    told = self.errands.answered() => self.answered(told, &mut batch).await,
                     () = sleep_until(due), if due.is_some() => {}
                 }
             }
@@ -186,6 +197,8 @@ impl Supervisor {
                         break;
                     }
                     self.receive(report, &mut batch).await;
+                } else if let Some(told) = self.errands.try_answered() {
+                    self.answered(told, &mut batch).await;
                 } else {
                     break;
                 }
@@ -327,6 +340,17 @@ impl Supervisor {
         }
     }
 
+    async fn answered(&mut self, (answer, notice): Told, batch: &mut Batch) {
+        if let Input::HttpResponse { body, .. } = &answer {
+            batch.bytes += body.len();
+        }
+        batch.push(answer);
+        if let Some(notice) = notice {
+            let notice = self.notice(notice);
+            self.tell(vec![notice]).await;
+        }
+    }
+
     async fn dial_failed(&mut self, index: usize, error: DialError) {
         let now = self.now();
         let link = &mut self.links[index];
@@ -424,6 +448,13 @@ impl Supervisor {
         let mut told = Vec::new();
         // Told after the facts of the same step: what was seen was seen before the end.
         let mut blinded = None;
+        let is_end = |incident: &Incident| {
+            matches!(incident, Incident::ColdStart { .. } | Incident::GivenUp { .. })
+        };
+        if outcome.incidents.iter().any(is_end) {
+            // Before the effects: a new instance may ask again, with the same numbers.
+            self.errands.abandon();
+        }
         for effect in outcome.effects {
             if told.len() >= FACTS_AT_ONCE {
                 self.tell(std::mem::take(&mut told)).await;
@@ -437,10 +468,9 @@ impl Supervisor {
                 Effect::Close { link, reason, retry } => {
                     self.close(&link, reason, retry, &mut blinded)
                 }
-                effect @ Effect::HttpRequest { .. } => {
-                    if let Some(notice) = self.fetch(effect) {
-                        told.push(self.notice(notice));
-                    }
+                Effect::HttpRequest { id, method, url, headers, body, timeout } => {
+                    let request = Request { method, url, headers, body, timeout };
+                    self.answers.extend(self.errands.send(id, request));
                 }
                 effect => told.extend(self.fact(effect)),
             }
@@ -481,25 +511,6 @@ impl Supervisor {
             self.lose_sight(&reason).await;
         }
         self.show_sight();
-    }
-
-    /// Carries out an [`Effect::HttpRequest`]: the one place that does.
-    fn fetch(&mut self, request: Effect) -> Option<Notice> {
-        let Effect::HttpRequest { id, url, .. } = request else { return None };
-        let error = "this version of the host sends no HTTP requests for connectors";
-        self.answers.push_back(Input::HttpResponse {
-            id,
-            status: 0,
-            headers: Vec::new(),
-            body: Vec::new(),
-            error: error.to_owned(),
-        });
-        Some(Notice {
-            code: "effect-refused".to_owned(),
-            severity: Severity::Warning,
-            message: format!("no request to {url}: {error}"),
-            fix: "use a later version of jackfield".to_owned(),
-        })
     }
 
     /// Facts, pictures and outcomes as the switch takes them.

@@ -73,6 +73,7 @@ impl Supervisor {
     async fn take_up(&mut self, plan: Plan) {
         let plugin = plan.plugin.info.name_and_version();
         let info = plan.plugin.info.clone();
+        self.errands.allow(&plan);
         self.plan = plan;
         let connector = self.id.clone();
         self.tell(vec![SwitchInput::Runs { connector, plugin }]).await;
