@@ -30,8 +30,10 @@ use ::calls::{Accepted, Actor, Request};
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use tokio::sync::{Semaphore, watch};
 
+pub(crate) use instances::permissions::HONEST_LIMIT;
 pub use keep::{Keep, Kept};
 pub use problem::Problem;
+pub use upload::{MAX_COMPONENT_BYTES, SIGNATURE};
 
 use crate::{
     journal::JournalWriter,

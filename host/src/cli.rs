@@ -1,7 +1,12 @@
 //! The command line: what people type, and the exit codes scripts rely on.
 
+mod audit;
+mod client;
 mod logging;
 mod plugin;
+mod reload;
+mod report;
+mod table;
 mod token;
 
 use std::{
@@ -42,6 +47,8 @@ Examples:
   jackfield check --config jackfield.toml            Find out what is wrong, and the fix
   jackfield serve --config jackfield.toml            Run it
   jackfield token create chat --scope read --expires 90d
+  jackfield plugin inspect asterisk.wasm             See what a plugin may do before you let it
+  jackfield plugin list                              What runs in a running host (needs JACKFIELD_TOKEN)
 
 Environment:
   JACKFIELD_CONFIG       The config file, instead of --config
@@ -49,6 +56,8 @@ Environment:
                          jackfield=debug,plugin_runtime=info; add `json` for JSON lines:
                          JACKFIELD_LOG=json,info
   JACKFIELD_PLUGINS_DIR  Where plugins named by id are, unless the config says so
+  JACKFIELD_URL          The API of a running host, instead of --url
+  JACKFIELD_TOKEN        The token for it; never an option, for others can see those
   JACKFIELD_CACHE_DIR    Where compiled plugins are kept (default: the user's cache folder)
   NO_COLOR               Set to anything: no colours
 
@@ -111,9 +120,30 @@ enum Command {
     #[command(subcommand)]
     Token(token::TokenCommand),
 
-    /// Look at plugins.
+    /// Look at plugins; install, update and roll back those of a running host.
+    ///
+    /// `inspect` needs no host. The others ask the API of a running one, with the token in JACKFIELD_TOKEN.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+
+    /// Make a running host read its config file again, and show what that changed.
+    ///
+    /// A file with mistakes changes nothing. Calls, connections and the API go on.
+    Reload {
+        /// The answer as one JSON document.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        host: client::HostArgs,
+    },
+
+    /// Compare the config file with what runs.
+    #[command(subcommand)]
+    Config(reload::ConfigCommand),
+
+    /// Who changed what: show it, and check that nobody changed that.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 
     /// Compile the component on standard input; jackfield starts itself with this.
     #[command(hide = true)]
@@ -210,6 +240,12 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             logging::start(color, "warn");
             plugin::run(command)
         }
+        Command::Reload { json, host } => remote(reload::reload(json, host)),
+        Command::Config(command) => remote(reload::config(command)),
+        Command::Audit(command) => {
+            logging::start(color, "warn");
+            audit::run(command)
+        }
         Command::CompilePlugin(args) => {
             compile::run_child(&args)?;
             Ok(SUCCESS)
@@ -230,6 +266,19 @@ fn load(file: &std::path::Path) -> Option<Config> {
             None
         }
     }
+}
+
+/// A command that asks a running host.
+fn remote(work: impl Future<Output = Result<(), client::Trouble>>) -> anyhow::Result<u8> {
+    block_on(async {
+        Ok(match work.await {
+            Ok(()) => SUCCESS,
+            Err(trouble) => {
+                complain(&trouble.text);
+                trouble.code
+            }
+        })
+    })
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {

@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
 fn jackfield(folder: &Path, arguments: &[&str]) -> Output {
@@ -13,6 +14,8 @@ fn jackfield(folder: &Path, arguments: &[&str]) -> Output {
         .env_remove("JACKFIELD_CONFIG")
         .env_remove("JACKFIELD_LOG")
         .env_remove("JACKFIELD_PLUGINS_DIR")
+        .env_remove("JACKFIELD_TOKEN")
+        .env_remove("JACKFIELD_URL")
         .stdin(Stdio::null())
         .output()
         .expect("the binary runs")
@@ -34,7 +37,7 @@ fn folder_with(config: &str) -> tempfile::TempDir {
 fn help_shows_examples_and_exit_codes() {
     let (code, out, _) = said(&jackfield(Path::new("."), &["--help"]));
     assert_eq!(code, Some(0));
-    for part in ["Examples:", "Exit codes:", "JACKFIELD_LOG", "jackfield demo"] {
+    for part in ["Examples:", "Exit codes:", "JACKFIELD_LOG", "JACKFIELD_TOKEN", "jackfield demo"] {
         assert!(out.contains(part), "{part}");
     }
 }
@@ -135,27 +138,126 @@ fn completions_come_for_every_shell() {
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn a_running_host_answers_and_stops_in_order_on_sigterm() {
-    use std::io::{BufRead, BufReader, Read, Write};
-
-    let folder = folder_with("[api]\nlisten = \"127.0.0.1:0\"\n");
+/// A host of that folder, its log, and where its API is.
+fn serving(folder: &Path) -> (Child, BufReader<ChildStderr>, String) {
     let mut host = Command::new(env!("CARGO_BIN_EXE_jackfield"))
         .args(["--color", "never", "serve"])
-        .current_dir(folder.path())
+        .current_dir(folder)
         .env("JACKFIELD_LOG", "info")
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
     let mut log = BufReader::new(host.stderr.take().expect("piped"));
-    let address = loop {
+    loop {
         let mut line = String::new();
         assert!(log.read_line(&mut line).expect("UTF-8") > 0, "it must become ready");
         if let Some((_, rest)) = line.split_once("ready api=") {
-            break rest.split_whitespace().next().expect("an address").to_owned();
+            let address = rest.split_whitespace().next().expect("an address").to_owned();
+            return (host, log, address);
         }
+    }
+}
+
+/// A command that asks a running host.
+fn asked(
+    folder: &Path,
+    url: &str,
+    token: &str,
+    arguments: &[&str],
+) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jackfield"));
+    command.args(arguments).args(["--url", url]).current_dir(folder).stdin(Stdio::null());
+    command.env_remove("JACKFIELD_URL").env("JACKFIELD_TOKEN", token);
+    said(&command.output().expect("the binary runs"))
+}
+
+#[test]
+fn without_a_token_a_host_is_not_even_asked() {
+    for command in [&["plugin", "list"][..], &["reload"], &["config", "diff"], &["audit", "list"]] {
+        let (code, _, error) = said(&jackfield(Path::new("."), command));
+        assert_eq!(code, Some(2), "{command:?}");
+        assert!(error.contains("JACKFIELD_TOKEN") && error.contains("fix:"), "{error}");
+    }
+}
+
+#[test]
+fn nobody_listens_and_somebody_else_listens_are_told_apart() {
+    use std::io::{Read, Write};
+
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", socket.local_addr().expect("bound"));
+    let page = std::thread::spawn(move || {
+        let (mut client, _) = socket.accept().expect("a client");
+        let mut asked = [0; 1024];
+        let read = client.read(&mut asked).expect("a request");
+        let answer = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>";
+        client.write_all(answer).expect("answered");
+        String::from_utf8_lossy(&asked[..read]).into_owned()
+    });
+    let (code, _, error) = asked(Path::new("."), &url, "jf_a_b", &["plugin", "list"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("is not Jackfield"), "{error}");
+    let request = page.join().expect("asked").to_ascii_lowercase();
+    assert!(
+        request.starts_with("get /v1/plugins?") && request.contains("bearer jf_a_b"),
+        "{request}"
+    );
+    let (code, _, error) = asked(Path::new("."), &url, "jf_a_b", &["plugin", "list"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("nobody listens") && error.contains("jackfield serve"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_running_host_is_asked_by_its_own_commands() {
+    let folder = folder_with("[api]\nlisten = \"127.0.0.1:0\"\n");
+    let (mut host, _log, address) = serving(folder.path());
+    let url = format!("http://{address}");
+    let token = |name: &str, scope: &str| {
+        let made = jackfield(folder.path(), &["token", "create", name, "--scope", scope]);
+        said(&made).1.trim().to_owned()
     };
+    let (reader, admin) = (token("reader", "read"), token("admin", "admin"));
+    let ask = |token: &str, arguments: &[&str]| asked(folder.path(), &url, token, arguments);
+
+    let (code, out, error) = ask(&reader, &["plugin", "list"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("no plugins are kept") && out.contains("no connectors"), "{out}");
+    let (code, out, _) = ask(&reader, &["plugin", "list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &list["plugins"]), (Some(0), &serde_json::json!([])));
+
+    let (code, _, error) = ask(&reader, &["plugin", "enable", "hq"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("scope `admin`") && error.contains("--scope admin"), "{error}");
+    let (code, _, error) = ask(&admin, &["plugin", "enable", "hq"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("There is no connector `hq`"), "{error}");
+    let (code, _, error) = ask("jf_0_1", &["plugin", "list"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("not valid") && error.contains("JACKFIELD_TOKEN"), "{error}");
+    let (code, _, error) = ask(&admin, &["plugin", "install", "nowhere.wasm"]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("nowhere.wasm"), "{error}");
+    host.kill().expect("it runs");
+    host.wait().expect("it ends");
+}
+
+#[test]
+fn an_audit_log_that_is_not_there_is_named() {
+    let folder = folder_with("");
+    let (code, _, error) = said(&jackfield(folder.path(), &["audit", "verify"]));
+    assert_eq!(code, Some(2));
+    assert!(error.contains("registry.db") && error.contains("fix:"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_running_host_answers_and_stops_in_order_on_sigterm() {
+    use std::io::{Read, Write};
+
+    let folder = folder_with("[api]\nlisten = \"127.0.0.1:0\"\n");
+    let (mut host, mut log, address) = serving(folder.path());
     let mut client = std::net::TcpStream::connect(&address).expect("it listens");
     client
         .write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -19,7 +19,8 @@ pub(super) enum TokenCommand {
     Create {
         /// Whose it is, e.g. `chat`; events name it as their actor.
         name: String,
-        /// What it may do: `read` sees, `control` also sends commands, `admin` also changes agents. May be repeated.
+        /// What it may do: `read` sees, `control` also sends commands, `admin` also changes agents, plugins and connectors. May be
+        /// repeated.
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<String>,
         /// When it ends, e.g. 90d, 12h, 30m. Without it: never.
