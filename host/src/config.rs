@@ -25,6 +25,8 @@ pub use secret::SecretText;
 pub(crate) use secret::{Unusable as UnusableSecret, from_file as secret_from_file};
 pub use url::{LinkUrl, Transport};
 
+use crate::plugins::signing::Signing;
+
 /// The largest config file that is read.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -90,10 +92,8 @@ pub struct PluginsConfig {
     pub probation: Duration,
     /// A new version that does not take the old one's state: dial again and resync, or keep the old one.
     pub redial: bool,
-    /// What is asked of signatures.
-    pub signatures: SignatureRule,
-    /// Public keys in minisign's form, which may sign.
-    pub keys: Vec<String>,
+    /// What is asked of signatures, and whose count.
+    pub signing: Signing,
 }
 
 impl Default for PluginsConfig {
@@ -103,22 +103,9 @@ impl Default for PluginsConfig {
             watch: true,
             probation: Duration::from_secs(60),
             redial: true,
-            signatures: SignatureRule::Off,
-            keys: Vec::new(),
+            signing: Signing::default(),
         }
     }
-}
-
-/// What is asked of a component's signature.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SignatureRule {
-    /// `off`: nothing.
-    #[default]
-    Off,
-    /// `warn`: a component without a good signature is used, and told of.
-    Warn,
-    /// `require`: it is not used.
-    Require,
 }
 
 /// `[connectors.<id>]`: one instance of a connector plugin.
@@ -339,13 +326,6 @@ impl Config {
     /// The hashes of the API's tokens, beside the journal.
     pub fn tokens_file(&self) -> PathBuf {
         self.journal.path.with_extension("tokens.db")
-    }
-
-    /// The folder of kept plugins, beside the journal.
-    pub fn store_folder(&self) -> PathBuf {
-        let mut name = self.journal.path.as_os_str().to_owned();
-        name.push(".plugins");
-        name.into()
     }
 
     /// Where plugins named by id are looked for, in order.

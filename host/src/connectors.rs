@@ -17,15 +17,18 @@ mod supervisor;
 use std::{io, thread, time::Duration};
 
 use calls::{CommandId, ConnectorId};
+use plugin_runtime::{OnRefusal, Recording, SwapError, Swapped, Version};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use plan::{LoadedPlugin, Plan, PlannedLink, find, load, plan};
-use plugin_runtime::{OnRefusal, SwapError, Swapped, Version};
+pub use plan::{LoadedPlugin, Plan, PlannedLink, find, load, plan, plan_one};
 
 use crate::{
     clock::Clock,
     plugins::Swaps,
-    status::{ConnectorStatus, Counters, LinkStatus, LinkWord, StatusBoard, StatusWord},
+    status::{
+        ConnectorStatus, Counters, LastError, LinkStatus, LinkWord, PluginInfo, StatusBoard,
+        StatusWord,
+    },
     switch::FactsHandle,
 };
 
@@ -89,6 +92,18 @@ pub enum Control {
         /// How it went.
         answer: oneshot::Sender<Result<(), SwapError>>,
     },
+    /// Hand out the recording of the last minutes.
+    Recording {
+        /// None: nothing runs.
+        answer: oneshot::Sender<Option<Recording>>,
+    },
+    /// Begin a capture, or end it.
+    Capture {
+        /// It grows to so many bytes; none ends it.
+        most: Option<usize>,
+        /// What was captured, at its end.
+        answer: oneshot::Sender<Option<Recording>>,
+    },
 }
 
 /// What the keeper hears of a connector.
@@ -109,6 +124,13 @@ pub enum News {
     ProbationPassed {
         /// Which.
         connector: ConnectorId,
+    },
+    /// The plugin failed; this led to it.
+    Crashed {
+        /// Which.
+        connector: ConnectorId,
+        /// From its last snapshot to the step that failed.
+        bundle: Box<Recording>,
     },
 }
 
@@ -140,6 +162,47 @@ pub fn announce(plan: &Plan, board: &StatusBoard, clock: Clock) {
         probation: None,
         shadow: None,
         restarts: 0,
+        log: None,
+        capturing: false,
+    });
+}
+
+/// Puts a connector on the board that does not run.
+pub(crate) fn announce_idle(
+    id: &str,
+    plugin: Option<PluginInfo>,
+    failed: bool,
+    reason: &str,
+    last_error: Option<LastError>,
+    board: &StatusBoard,
+    clock: Clock,
+) {
+    let known = board.get(&id.into());
+    let word = if failed { StatusWord::Failed } else { StatusWord::Disabled };
+    let now = clock.now().wall;
+    let since = match &known {
+        Some(known) if known.word == word => known.since,
+        _ => now,
+    };
+    let down = |link: LinkStatus| LinkStatus { state: LinkWord::Down, next_dial_at: None, ..link };
+    let links = known.iter().flat_map(|known| known.links.clone()).map(down).collect();
+    board.put(ConnectorStatus {
+        id: id.into(),
+        word,
+        reason: reason.to_owned(),
+        since,
+        last_error,
+        links,
+        counters: known.as_ref().map(|known| known.counters.clone()).unwrap_or_default(),
+        usage: known.as_ref().map(|known| known.usage.clone()).unwrap_or_default(),
+        plugin,
+        alive: false,
+        swaps: known.as_ref().map(|known| known.swaps).unwrap_or_default(),
+        probation: None,
+        shadow: None,
+        restarts: known.as_ref().map_or(0, |known| known.restarts),
+        log: known.and_then(|known| known.log),
+        capturing: false,
     });
 }
 

@@ -3,7 +3,11 @@
 //! Numbers come from strangers. They are measured before a parser sees them, and what no rule understands
 //! stays raw.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    str::FromStr,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use calls::{
     ConnectorId,
@@ -27,10 +31,17 @@ pub fn is_country(code: &str) -> bool {
         && country::Id::from_str(code).is_ok()
 }
 
+/// The rules of all connectors; they can change while calls go on.
+pub type Rules = Arc<RwLock<BTreeMap<ConnectorId, NumberRules>>>;
+
 /// The rules of all connectors as the function that call state wants.
-pub fn parties(rules: BTreeMap<ConnectorId, NumberRules>) -> Parties {
+pub fn parties(rules: Rules) -> Parties {
     let nothing = NumberRules::default();
-    Box::new(move |connector, raw| party(rules.get(connector).unwrap_or(&nothing), raw))
+    Box::new(move |connector, raw| {
+        // Rules are plain data: whoever panicked left at worst old ones.
+        let rules = rules.read().unwrap_or_else(PoisonError::into_inner);
+        party(rules.get(connector).unwrap_or(&nothing), raw)
+    })
 }
 
 /// Loads the number rules of all countries, so that the first caller does not wait for it.

@@ -12,17 +12,28 @@
 
 pub mod audit;
 pub mod compile;
-#[allow(dead_code, reason = "the keeper lands next")]
 mod desired;
+mod difference;
+mod keeper;
+mod library;
+mod recordings;
 mod report;
+mod shared;
 pub mod signing;
 pub mod store;
+mod verdict;
 mod views;
+mod watch;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use calls::Actor;
+use plugin_runtime::{LogLine, Recording};
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
+
+pub use keeper::{Foundation, KeeperTask};
+pub(crate) use keeper::{idle_policy, overlay_ids};
 
 pub use report::{Change, ChangeKind, Report};
 pub use views::{
@@ -31,7 +42,7 @@ pub use views::{
     WaitingVersion,
 };
 
-use crate::config::Complaint;
+use crate::{config::Complaint, connectors::Control};
 
 /// Changes that may wait for their turn.
 const WAITING_CHANGES: usize = 32;
@@ -40,6 +51,7 @@ const WAITING_CHANGES: usize = 32;
 #[derive(Clone, Debug)]
 pub struct Keeper {
     asks: mpsc::Sender<Ask>,
+    shared: Option<Arc<shared::Shared>>,
 }
 
 /// Why a change was not made. Nothing of it was.
@@ -124,7 +136,6 @@ pub struct AuditEntry {
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "the task that reads them lands next")]
 struct Ask {
     wish: Wish,
     actor: Actor,
@@ -132,10 +143,10 @@ struct Ask {
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "the task that reads them lands next")]
 enum Wish {
     Reload,
-    Install { wasm: Vec<u8>, signature: Option<String> },
+    FilesChanged,
+    Installed { plugin: String, sha256: String },
     UseVersion { plugin: String, version: String },
     RollBack { plugin: String },
     Uninstall { plugin: String },
@@ -144,10 +155,13 @@ enum Wish {
     Shadow { connector: String, version: Option<String> },
 }
 
+/// A capture grows to this at most, in memory.
+const MAX_CAPTURE: usize = 64 << 20;
+
 impl Keeper {
     /// Of a host without plugins, as tests of other parts want it: there is nothing, and nothing can be changed.
     pub fn nobody() -> Self {
-        Self { asks: mpsc::channel(WAITING_CHANGES).0 }
+        Self { asks: mpsc::channel(WAITING_CHANGES).0, shared: None }
     }
 
     async fn ask(&self, wish: Wish, actor: &Actor) -> Result<Report, KeeperError> {
@@ -157,8 +171,20 @@ impl Keeper {
         done.await.map_err(|_| KeeperError::Stopping)?
     }
 
+    fn shared(&self) -> Result<&Arc<shared::Shared>, KeeperError> {
+        self.shared.as_ref().ok_or(KeeperError::Stopping)
+    }
+
     /// Reads the config file again and applies the difference. A file with mistakes changes nothing.
     pub async fn reload(&self, actor: &Actor) -> Result<Report, KeeperError> {
+        let shared = Arc::clone(self.shared()?);
+        // New components are compiled here, so that nobody else's change waits for it.
+        keeper::blocking(move || {
+            if let Ok(config) = keeper::read(&shared.config().file) {
+                shared.library.warm(&config);
+            }
+        })
+        .await;
         self.ask(Wish::Reload, actor).await
     }
 
@@ -170,7 +196,22 @@ impl Keeper {
         signature: Option<String>,
         actor: &Actor,
     ) -> Result<Report, KeeperError> {
-        self.ask(Wish::Install { wasm, signature }, actor).await
+        let library = Arc::clone(&self.shared()?.library);
+        let by = actor.clone();
+        let installed = keeper::blocking(move || {
+            let source = format!("upload by {}", audit::actor_text(&by));
+            library.install(&wasm, signature.as_deref(), &source, &by)
+        })
+        .await?;
+        let store::Version { plugin, sha256, .. } = installed.version;
+        let mut report =
+            self.ask(Wish::Installed { plugin: plugin.clone(), sha256 }, actor).await?;
+        if let Some(warning) = installed.warning {
+            let (message, fix) = library::split_fix(&warning.to_string());
+            let key = format!("plugin {plugin}");
+            report.warnings.push(Complaint { place: Default::default(), key, message, fix });
+        }
+        Ok(report)
     }
 
     /// Makes every connector of the plugin run this version: a version number, a SHA-256, or the beginning of
@@ -230,13 +271,52 @@ impl Keeper {
         on: bool,
         actor: &Actor,
     ) -> Result<Option<PathBuf>, KeeperError> {
-        let _ = (connector, on, actor);
-        Err(KeeperError::Stopping)
+        let shared = Arc::clone(self.shared()?);
+        let handle = shared.handle(connector).ok_or_else(|| not_running(connector))?;
+        let most = on.then_some(MAX_CAPTURE);
+        let ended =
+            shared::order(&handle.controls, connector, |answer| Control::Capture { most, answer })
+                .await?;
+        let (id, actor) = (connector.to_owned(), actor.clone());
+        keeper::blocking(move || {
+            let detail = json!({ "on": on });
+            let subject = format!("connector {id}");
+            let written = match ended {
+                Some(recording) => {
+                    let kind = RecordingKind::Capture;
+                    let kept =
+                        recordings::keep(&shared.recordings(), &id, kind, &recording, &handle.secrets);
+                    Some(kept.map_err(|error| KeeperError::Install {
+                        message: format!("the recording cannot be written: {error}"),
+                        fix: "make room beside the journal, and see that its folder can be written".to_owned(),
+                        ours: true,
+                    })?)
+                }
+                None => None,
+            };
+            shared.library.note(&actor, "connector.capture", &subject, &detail)?;
+            Ok(written)
+        })
+        .await
+    }
+
+    /// What a connector was told and answered in the last minutes.
+    pub async fn recording(&self, connector: &str) -> Result<Recording, KeeperError> {
+        let handle = self.shared()?.handle(connector).ok_or_else(|| not_running(connector))?;
+        let answered =
+            shared::order(&handle.controls, connector, |answer| Control::Recording { answer });
+        answered.await?.ok_or_else(|| not_running(connector))
+    }
+
+    /// The secrets of a running connector: what must not be in a recording that leaves the host.
+    pub fn secrets(&self, connector: &str) -> plugin_runtime::Secrets {
+        let handle = self.shared.as_ref().and_then(|shared| shared.handle(connector));
+        handle.map(|handle| handle.secrets).unwrap_or_default()
     }
 
     /// Every plugin that is kept or in use, by id.
     pub fn plugins(&self) -> Vec<PluginView> {
-        Vec::new()
+        self.shared.as_ref().map(|shared| shared.plugins().to_vec()).unwrap_or_default()
     }
 
     /// One plugin.
@@ -246,22 +326,40 @@ impl Keeper {
 
     /// Every connector, by id.
     pub fn instances(&self) -> Vec<InstanceView> {
-        Vec::new()
+        self.shared.as_ref().map(|shared| shared.instances()).unwrap_or_default()
     }
 
     /// One connector.
     pub fn instance(&self, connector: &str) -> Option<InstanceView> {
-        self.instances().into_iter().find(|instance| instance.id == connector)
+        self.shared.as_ref()?.instance(connector)
+    }
+
+    /// The last lines of a connector's log, oldest first; none when there is no such connector.
+    pub fn log(&self, connector: &str) -> Option<Vec<LogLine>> {
+        self.shared.as_ref()?.log(connector)
     }
 
     /// What a reload would change: the running state against the config file.
+    /// It reads files: call it where that may take a moment.
     pub fn difference(&self) -> Result<Report, KeeperError> {
-        Err(KeeperError::Stopping)
+        difference::difference(self.shared()?)
     }
 
     /// Entries of the audit log after that id, oldest first.
     pub fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, KeeperError> {
-        let _ = (after, limit);
-        Err(KeeperError::Stopping)
+        Ok(self.shared()?.library.store.audit(after, limit)?)
+    }
+
+    /// Where the keeper's files are: the store with its audit log, and the recordings.
+    pub fn folders(&self) -> Option<(PathBuf, PathBuf)> {
+        let shared = self.shared.as_ref()?;
+        Some((store::Store::beside(&shared.config().journal.path), shared.recordings()))
+    }
+}
+
+fn not_running(connector: &str) -> KeeperError {
+    KeeperError::Conflict {
+        message: format!("connector {connector} does not run"),
+        fix: "enable it, or see in its status why it does not".to_owned(),
     }
 }

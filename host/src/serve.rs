@@ -1,45 +1,46 @@
 //! `jackfield serve`: everything started in order, and stopped in the reverse order.
 //!
 //! ```text
-//! start: configuration -> plugins -> journal -> switch -> API's socket -> connectors -> API
-//! stop:  API -> connectors -> switch -> journal
+//! start: configuration -> journal -> plugins' store -> switch -> API's socket -> keeper and connectors -> API
+//! stop:  API -> keeper and connectors -> switch -> journal
 //! ```
 
 mod listener;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 use calls::{
     Actor, ConnectorId,
     fact::{Notice, Severity},
-    switchboard::{ConnectorPolicy, Input, Policy, Request, Restore, Switchboard},
+    switchboard::{ConnectorPolicy, Input, Policy, Request, Switchboard},
 };
 use jiff::tz::TimeZone;
 use plugin_runtime::RuntimeError;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, watch},
     task::JoinHandle,
 };
 
 use crate::{
     api::{self, ApiState, MAX_STREAMS, Parts},
-    cli::{FAILURE, SUCCESS, USAGE, complain},
+    cli::{FAILURE, SUCCESS, complain},
     clock::Clock,
-    config::{Config, ConfigError, RestoreConfig},
-    connectors::{self, MAX_WAITING_COMMANDS, Plan, Surroundings},
+    config::Config,
     figures::Zones,
     journal::{Journal, JournalError, JournalOptions, Retention},
     parties,
-    plugins::{Keeper, compile},
+    plugins::{
+        Foundation, Keeper, KeeperError, KeeperTask, compile, idle_policy, overlay_ids,
+        store::{Store, StoreError},
+    },
     publish::Publisher,
     status::StatusBoard,
     switch::{Switch, SwitchHandle},
@@ -55,9 +56,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Why the host did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// What the admin wrote.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// The machine cannot run plugins.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -80,11 +78,12 @@ pub enum StartError {
     /// The API's tokens.
     #[error(transparent)]
     Tokens(#[from] TokenError),
-    /// The machine gives no thread.
-    #[error(
-        "cannot start a connector's thread: {0}; fix: raise the limit of processes (ulimit -u)"
-    )]
-    Thread(io::Error),
+    /// What is kept of plugins.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keeper of the connectors.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
 }
 
 /// A running host.
@@ -95,12 +94,12 @@ pub struct Host {
     publisher: Arc<Publisher>,
     journal: Journal,
     stop_api: watch::Sender<bool>,
-    stop_connectors: watch::Sender<Option<String>>,
+    keeper: Keeper,
+    keeper_task: KeeperTask,
     api_task: JoinHandle<()>,
     switch_task: JoinHandle<()>,
     /// Why the switch ended.
     switch_ended: watch::Receiver<Option<String>>,
-    threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Host {
@@ -108,11 +107,6 @@ impl Host {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let clock = Clock::start();
         let config = Arc::new(config);
-        let plans = blocking({
-            let config = config.clone();
-            move || plan(&config)
-        })
-        .await?;
         // The first caller must not wait for the number rules of the world.
         tokio::task::spawn_blocking(parties::warm_up);
 
@@ -128,10 +122,21 @@ impl Host {
             move || Tokens::open(&file)
         })
         .await?;
-        let policy = policy(&config, &plans);
-        let policies = policy.connectors.clone();
+        let (runtime, store, of_rest) = blocking({
+            let config = config.clone();
+            move || {
+                let folder = Store::beside(&config.journal.path);
+                let store = Store::open(&folder, config.plugins.signing.clone())?;
+                let of_rest = overlay_ids(&store)?;
+                Ok::<_, StartError>((compile::runtime()?, store, of_rest))
+            }
+        })
+        .await?;
+        let rules = parties::Rules::default();
+        let policy = policy(&config, &of_rest, rules.clone());
+        let connectors: Vec<ConnectorId> = policy.connectors.keys().cloned().collect();
         let mut switchboard = Switchboard::new(policy, recovered.state);
-        configure(&mut switchboard, &config, clock);
+        configure(&mut switchboard, &connectors, &config, clock);
 
         let (task, switch, facts, roster) = Switch::new(switchboard, clock, journal.writer());
 
@@ -144,18 +149,6 @@ impl Host {
             socket.local_addr().map_err(|source| StartError::Listen { address, source })?;
 
         let board = StatusBoard::default();
-        let (stop_api, stopping) = watch::channel(false);
-        let app = api::app(ApiState::from(Parts {
-            publisher: publisher.clone(),
-            journal: journal.writer(),
-            switch: switch.clone().into(),
-            status: board.clone(),
-            keeper: Keeper::nobody().into(),
-            tokens,
-            cors: config.api.cors.clone(),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            stopping: stopping.clone(),
-        }));
         let (tell_end, switch_ended) = watch::channel(None);
         let switch_task = tokio::spawn(async move {
             let why = match tokio::spawn(task.run()).await {
@@ -165,33 +158,30 @@ impl Host {
             };
             tell_end.send_replace(Some(why));
         });
-        let (stop_connectors, stop) = watch::channel(None);
-        let (news, _) = mpsc::channel(1);
-        let mut threads = Vec::new();
-        for plan in plans {
-            connectors::announce(&plan, &board, clock);
-            let (inbox, commands) = mpsc::channel(MAX_WAITING_COMMANDS);
-            let policy = policies.get(&plan.id).cloned().unwrap_or_default();
-            roster.configure(plan.id.clone(), policy, Some(inbox)).await;
-            let surroundings = Surroundings {
-                clock,
-                switch: facts.clone(),
-                board: board.clone(),
-                news: news.clone(),
-                stop: stop.clone(),
-            };
-            let (_, controls) = mpsc::channel(1);
-            let thread = connectors::spawn(plan, commands, controls, surroundings)
-                .map_err(StartError::Thread)?;
-            threads.push(thread);
-        }
-        // The switch ends with the last teller of facts, and it must not end because connectors failed.
-        let mut stopping_connectors = stop.clone();
-        tokio::spawn(async move {
-            let _ = stopping_connectors.wait_for(Option::is_some).await;
-            drop(facts);
-        });
-
+        let (keeper, keeper_task) = Keeper::start(Foundation {
+            config: config.clone(),
+            runtime,
+            store,
+            clock,
+            switch: switch.clone(),
+            roster,
+            facts,
+            board: board.clone(),
+            rules,
+        })
+        .await?;
+        let (stop_api, stopping) = watch::channel(false);
+        let app = api::app(ApiState::from(Parts {
+            publisher: publisher.clone(),
+            journal: journal.writer(),
+            switch: switch.clone().into(),
+            status: board.clone(),
+            keeper: keeper.clone().into(),
+            tokens,
+            cors: config.api.cors.clone(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            stopping: stopping.clone(),
+        }));
         let api_task = match tls {
             None => tokio::spawn(serve(api::serve::Listener(socket), app, stopping)),
             Some(tls) => {
@@ -207,11 +197,11 @@ impl Host {
             publisher,
             journal,
             stop_api,
-            stop_connectors,
+            keeper,
+            keeper_task,
             api_task,
             switch_task,
             switch_ended,
-            threads,
         })
     }
 
@@ -223,6 +213,11 @@ impl Host {
     /// How the connectors are.
     pub fn board(&self) -> &StatusBoard {
         &self.board
+    }
+
+    /// Changes plugins and connectors.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// Asks the switch.
@@ -252,24 +247,13 @@ impl Host {
 
     /// Stops everything; what was accepted is on disk afterwards.
     pub async fn stop(self) {
-        let Self {
-            stop_api, stop_connectors, mut api_task, mut switch_task, threads, switch, ..
-        } = self;
+        let Self { stop_api, keeper_task, mut api_task, mut switch_task, switch, .. } = self;
         stop_api.send_replace(true);
         // A client may be in the middle of something long.
         if tokio::time::timeout(API_PATIENCE, &mut api_task).await.is_err() {
             api_task.abort();
         }
-        stop_connectors.send_replace(Some("this host stopped".to_owned()));
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                // Its panic was reported on the status board.
-                let _ = thread.join();
-            }
-        });
-        if tokio::time::timeout(STOP_PATIENCE, joined).await.is_err() {
-            tracing::warn!("a connector does not stop; going on without it");
-        }
+        keeper_task.stop().await;
         drop(switch);
         if tokio::time::timeout(STOP_PATIENCE, &mut switch_task).await.is_err() {
             tracing::error!(
@@ -303,10 +287,11 @@ pub async fn run(config: Config) -> anyhow::Result<u8> {
         Ok(host) => host,
         Err(error) => {
             complain(&error.to_string());
-            return Ok(if matches!(error, StartError::Config(_)) { USAGE } else { FAILURE });
+            return Ok(FAILURE);
         }
     };
     tracing::info!(api = %host.api_addr(), ms = began.elapsed().as_millis() as u64, "ready");
+    let reloading = tokio::spawn(reload_on_signal(host.keeper().clone()));
     let code = tokio::select! {
         signal = signal() => {
             signal?;
@@ -318,6 +303,7 @@ pub async fn run(config: Config) -> anyhow::Result<u8> {
             FAILURE
         }
     };
+    reloading.abort();
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         () = host.stop() => {
@@ -329,6 +315,37 @@ pub async fn run(config: Config) -> anyhow::Result<u8> {
             Ok(FAILURE)
         }
     }
+}
+
+/// SIGHUP: the config file is read again.
+async fn reload_on_signal(keeper: Keeper) {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hang_ups = match signal(SignalKind::hangup()) {
+            Ok(hang_ups) => hang_ups,
+            Err(error) => {
+                tracing::warn!(%error, "SIGHUP cannot be heard; change the file instead, it is watched");
+                return;
+            }
+        };
+        while hang_ups.recv().await.is_some() {
+            match keeper.reload(&Actor::Config).await {
+                Ok(report) if report.is_empty() => tracing::info!("reloaded; nothing has changed"),
+                Ok(report) => tracing::info!(
+                    changes = report.changes.len(),
+                    complaints = report.complaints.len(),
+                    needs_restart = report.needs_restart.len(),
+                    "reloaded"
+                ),
+                Err(error) => tracing::error!(
+                    "the config file cannot be used, everything goes on as it is:\n{error}"
+                ),
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    drop(keeper);
 }
 
 async fn signal() -> io::Result<()> {
@@ -366,11 +383,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-fn plan(config: &Config) -> Result<Vec<Plan>, StartError> {
-    let runtime = compile::runtime()?;
-    Ok(connectors::plan(config, &runtime).map_err(|complaints| config.refuse(complaints))?)
 }
 
 /// Where compiled plugins are kept: a folder only this user may write, or none.
@@ -412,44 +424,23 @@ fn zones(config: &Config) -> Zones {
     zones
 }
 
-fn policy(config: &Config, plans: &[Plan]) -> Policy {
-    let plans_by_id: BTreeMap<&ConnectorId, &Plan> =
-        plans.iter().map(|plan| (&plan.id, plan)).collect();
-    let connectors = config
-        .connectors
-        .iter()
-        .map(|connector| {
-            let restore_queues = connector
-                .queues
-                .iter()
-                .filter_map(|(name, rules)| Some((name.clone(), restore(rules.restore?))))
-                .collect();
-            let plan = plans_by_id.get(&connector.id);
-            let name = plan.map(|plan| plan.plugin.info.name_and_version());
-            let policy = ConnectorPolicy {
-                plugin: name.unwrap_or_default(),
-                place: plan.and_then(|plan| plan.place()).unwrap_or_default(),
-                restore: Restore::default(),
-                restore_queues,
-            };
-            (connector.id.clone(), policy)
-        })
-        .collect();
-    let rules = plans.iter().map(|plan| (plan.id.clone(), plan.numbers.clone()));
-    Policy { connectors, parties: parties::parties(rules.collect()) }
-}
-
-fn restore(config: RestoreConfig) -> Restore {
-    match config {
-        RestoreConfig::MembersAndPauses => Restore::MembersAndPauses,
-        RestoreConfig::Nothing => Restore::Nothing,
-    }
+/// Every connector that anybody names; the keeper says more about each when it has looked at it.
+fn policy(config: &Config, of_rest: &[String], rules: parties::Rules) -> Policy {
+    let of_rest = of_rest.iter().map(|id| (id.as_str().into(), ConnectorPolicy::default()));
+    let of_file =
+        config.connectors.iter().map(|connector| (connector.id.clone(), idle_policy(connector)));
+    Policy { connectors: of_rest.chain(of_file).collect(), parties: parties::parties(rules) }
 }
 
 /// Tells the switchboard what the configuration says, before anything else happens.
-fn configure(switchboard: &mut Switchboard, config: &Config, clock: Clock) {
-    for connector in &config.connectors {
-        switchboard.handle(Input::Configured { connector: connector.id.clone() }, clock.now());
+fn configure(
+    switchboard: &mut Switchboard,
+    connectors: &[ConnectorId],
+    config: &Config,
+    clock: Clock,
+) {
+    for connector in connectors {
+        switchboard.handle(Input::Configured { connector: connector.clone() }, clock.now());
     }
     let wanted: BTreeSet<_> = config.agents.iter().map(|agent| &agent.id).collect();
     let gone: Vec<_> = switchboard

@@ -10,7 +10,7 @@ use std::{
 };
 
 use calls::{ConnectorId, Timestamp};
-use plugin_runtime::{Manifest, ShadowReport, Usage};
+use plugin_runtime::{Log, Manifest, ShadowReport, Usage};
 
 use crate::plugins::{ProbationView, Swaps};
 
@@ -51,6 +51,10 @@ pub struct ConnectorStatus {
     pub shadow: Option<ShadowReport>,
     /// How often its plugin had to begin anew.
     pub restarts: u64,
+    /// What its plugin logs.
+    pub log: Option<Log>,
+    /// A capture to a file is under way.
+    pub capturing: bool,
 }
 
 /// A connector in one word.

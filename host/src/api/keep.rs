@@ -132,7 +132,7 @@ impl Keep for Keeper {
     }
 
     fn log(&self, connector: &str) -> Option<Vec<LogLine>> {
-        self.instance(connector).map(|_| Vec::new())
+        self.log(connector)
     }
 
     fn difference(&self) -> Result<Report, KeeperError> {

@@ -16,10 +16,12 @@ use toml::de::DeValue;
 use super::{
     ApiConfig, Config, ConfigError, ConnectorConfig, JournalConfig, LimitsConfig, LinkConfig,
     LinkUrl, NumberRules, PluginSource, PluginsConfig, QueueConfig, RestoreConfig, SecretText,
-    SignatureRule, TlsFiles, Transport,
+    TlsFiles, Transport,
     document::{At, Document, Section, nearest},
     secret,
 };
+
+use crate::plugins::signing::{SignaturePolicy, Signing, SigningError};
 
 /// What most admins want; nothing leaves the machine.
 const USUAL_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
@@ -206,26 +208,29 @@ impl<'d, 't> Reader<'d, 't> {
                 ),
             }
         }
-        if let Some(word) = section.string("signatures") {
-            match word.value.as_str() {
-                "off" => plugins.signatures = SignatureRule::Off,
-                "warn" => plugins.signatures = SignatureRule::Warn,
-                "require" => plugins.signatures = SignatureRule::Require,
-                _ => self.complain(
-                    &word,
-                    format!("{:?} is not a rule for signatures", word.value),
-                    "write \"off\", \"warn\" or \"require\"",
-                ),
-            }
-        }
+        let policy = section.string("signatures").map_or(Ok(SignaturePolicy::Off), |word| {
+            word.value.parse().map_err(|error: SigningError| (word, error))
+        });
         let keys = section.strings("keys").unwrap_or_default();
-        plugins.keys = keys.into_iter().map(|key| key.value).collect();
-        if plugins.signatures == SignatureRule::Require && plugins.keys.is_empty() {
-            self.missing(
-                &section,
-                "keys",
-                "name who may sign: keys = [\"RW...\"], the second line of a minisign.pub",
-            );
+        let at =
+            keys.first().map(|key| At { value: (), key: key.key.clone(), span: key.span.clone() });
+        let keys: Vec<String> = keys.into_iter().map(|key| key.value).collect();
+        let signing = policy.and_then(|policy| {
+            let at = at.unwrap_or_else(|| At {
+                value: (),
+                key: section.dotted("signatures"),
+                span: section.span.clone(),
+            });
+            let at = At { value: String::new(), key: at.key, span: at.span };
+            Signing::new(policy, &keys).map_err(|error| (at, error))
+        });
+        match signing {
+            Ok(signing) => plugins.signing = signing,
+            Err((at, error)) => {
+                let text = error.to_string();
+                let (message, fix) = text.split_once("; fix: ").unwrap_or((&text, "remove it"));
+                self.complain(&at, message, fix);
+            }
         }
         section.finish();
         plugins

@@ -35,10 +35,29 @@ pub struct Plan {
     pub links: Vec<PlannedLink>,
     /// Put in at the socket.
     pub secrets: Secrets,
-    /// The same as texts, to be masked in what the PBX says.
-    pub secret_texts: Vec<SecretText>,
+    /// The same as texts, by name, to be masked in what the PBX says.
+    pub secret_texts: BTreeMap<String, SecretText>,
     /// How numbers are read: as configured, or as the plugin's settings are by default.
     pub numbers: NumberRules,
+}
+
+impl Plan {
+    /// The same links, to the same peers: a running connector can take it up without dialling.
+    pub fn has_links_of(&self, other: &Self) -> bool {
+        let peers = |plan: &Self| -> Vec<_> {
+            let link = |link: &PlannedLink| {
+                let Target { url, port, .. } = &*link.target;
+                (link.name.clone(), url.clone(), *port, link.ca.clone(), link.required)
+            };
+            plan.links.iter().map(link).collect()
+        };
+        peers(self) == peers(other)
+    }
+
+    /// The plugin's instance would be told and allowed the same, and the same secrets.
+    pub fn is_instance_of(&self, other: &Self) -> bool {
+        self.instance == other.instance && self.secret_texts == other.secret_texts
+    }
 }
 
 /// A component and what is known about it.
@@ -48,6 +67,19 @@ pub struct LoadedPlugin {
     pub plugin: Plugin,
     /// For people.
     pub info: PluginInfo,
+}
+
+impl LoadedPlugin {
+    /// A component that was read from there.
+    pub fn of(plugin: Plugin, file: &Path) -> Self {
+        let info = PluginInfo {
+            manifest: plugin.manifest().clone(),
+            sha256: plugin.sha256().to_owned(),
+            file: file.to_owned(),
+            has_snapshot: plugin.has_snapshot(),
+        };
+        Self { plugin, info }
+    }
 }
 
 impl std::fmt::Debug for LoadedPlugin {
@@ -63,6 +95,8 @@ pub struct PlannedLink {
     pub name: String,
     /// Where it goes.
     pub target: Arc<Target>,
+    /// PEM file with the only certificates that are trusted for it.
+    pub ca: Option<PathBuf>,
     /// Without it nothing is seen.
     pub required: bool,
 }
@@ -83,13 +117,7 @@ pub fn load(runtime: &Runtime, file: &Path) -> Result<LoadedPlugin, String> {
         .and_then(|opened| opened.take(MAX_PLUGIN_BYTES + 1).read_to_end(&mut wasm))
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let plugin = runtime.load(&wasm).map_err(|error| format!("{}: {error}", file.display()))?;
-    let info = PluginInfo {
-        manifest: plugin.manifest().clone(),
-        sha256: plugin.sha256().to_owned(),
-        file: file.to_owned(),
-        has_snapshot: plugin.has_snapshot(),
-    };
-    Ok(LoadedPlugin { plugin, info })
+    Ok(LoadedPlugin::of(plugin, file))
 }
 
 /// The file of a plugin; the error lists where it was looked for.
@@ -130,6 +158,16 @@ pub fn plan(config: &Config, runtime: &Runtime) -> Result<Vec<Plan>, Vec<Complai
         complaints.sort_by_key(|complaint| complaint.place);
         Err(complaints)
     }
+}
+
+/// Plans one connector, which need not be as the config has it; places of complaints are the config's.
+pub fn plan_one(
+    config: &Config,
+    connector: &ConnectorConfig,
+    plugin: LoadedPlugin,
+) -> Result<Plan, Vec<Complaint>> {
+    let mut planning = Planning { config, connector, complaints: Vec::new() };
+    planning.finish(plugin).ok_or(planning.complaints)
 }
 
 struct Planning<'c> {
@@ -182,6 +220,10 @@ impl Planning<'_> {
         self.check_grants(&manifest.links);
         let mut links = Vec::new();
         for name in self.connector.links.keys() {
+            // It is configured, and the plugin is not to have it.
+            if self.is_declined(name) {
+                continue;
+            }
             match manifest.link(name) {
                 Some(request) => links.extend(self.link(name, request)),
                 None => {
@@ -196,7 +238,19 @@ impl Planning<'_> {
             }
         }
         for request in manifest.links.iter().filter(|request| request.required) {
-            if !self.connector.links.contains_key(&request.name) {
+            if self.is_declined(&request.name) {
+                self.complain(
+                    "declined",
+                    format!(
+                        "\"link:{}\" is declined, and the plugin cannot work without it",
+                        request.name
+                    ),
+                    format!(
+                        "grant it: grants = [\"link:{}\"], or use another plugin",
+                        request.name
+                    ),
+                );
+            } else if !self.connector.links.contains_key(&request.name) {
                 self.complain(
                     &format!("links.{}", request.name),
                     "is missing, and the plugin cannot work without it",
@@ -236,9 +290,14 @@ impl Planning<'_> {
                 .iter()
                 .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
                 .collect(),
-            secret_texts: self.connector.secrets.values().cloned().collect(),
+            secret_texts: self.connector.secrets.clone(),
             numbers: numbers(&self.connector.numbers, &manifest.settings),
         })
+    }
+
+    fn is_declined(&self, link: &str) -> bool {
+        let grant = format!("link:{link}");
+        self.connector.declined.contains(&grant) && !self.connector.grants.contains(&grant)
     }
 
     fn check_settings(&mut self, plugin: &LoadedPlugin) {
@@ -285,6 +344,7 @@ impl Planning<'_> {
         for name in self.connector.links.keys() {
             if requests.iter().any(|request| &request.name == name)
                 && !self.connector.grants.contains(&format!("link:{name}"))
+                && !self.is_declined(name)
             {
                 self.complain(
                     "grants",
@@ -330,6 +390,7 @@ impl Planning<'_> {
         Some(PlannedLink {
             name: name.to_owned(),
             target: Arc::new(Target { url: link.url.clone(), port, tls }),
+            ca: link.ca.clone(),
             required: request.required,
         })
     }

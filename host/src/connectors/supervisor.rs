@@ -249,8 +249,12 @@ impl Supervisor {
         }
         match Connector::start(&self.plan.plugin.plugin, self.plan.instance.clone(), now) {
             Ok((connector, outcome)) => {
+                let log = connector.log();
                 self.instance = Instance::Running(Box::new(connector));
-                self.show(|status, now| status.set(StatusWord::Connecting, "", now));
+                self.show(|status, now| {
+                    status.log = Some(log);
+                    status.set(StatusWord::Connecting, "", now);
+                });
                 self.carry_out(outcome).await;
             }
             Err(error) => {
@@ -302,7 +306,7 @@ impl Supervisor {
                     return;
                 };
                 let texts =
-                    self.plan.secret_texts.iter().map(|text| text.expose().as_bytes().to_vec());
+                    self.plan.secret_texts.values().map(|text| text.expose().as_bytes().to_vec());
                 let texts = texts.filter(|text| text.len() >= MIN_MASKED).collect();
                 let mask = Box::new(Mask::new(&self.plan.secrets, texts));
                 link.state = LinkState::Up { writer, mask };

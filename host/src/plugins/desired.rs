@@ -3,12 +3,12 @@
 //! Each key has one owner. What the file sets, REST may not; the two are put together as one section, which the
 //! config's own parser reads: whatever is wrong is said in the same words, wherever it came from.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use serde_json::{Map, Value};
 
 use super::{KeeperError, KeyView, Owner};
-use crate::config::{Complaint, Config, ConfigError, ConnectorConfig, Place};
+use crate::config::{Complaint, Config, ConfigError, ConnectorConfig, Place, SecretText};
 
 /// Keys of a connector that REST may set, where the file does not.
 const KEYS: [&str; 10] = [
@@ -25,25 +25,36 @@ const KEYS: [&str; 10] = [
 ];
 /// Of them, those that are owned entry by entry.
 const TABLES: [&str; 4] = ["settings", "links", "secrets", "limits"];
-/// What REST may set of one connector, as text.
-const MAX_OVERLAY: usize = 256 * 1024;
+/// Of one secret.
+const MAX_SECRET: usize = 4096;
 
-/// What REST has set of one connector: an object with some of [`KEYS`].
-pub(super) type Overlay = Map<String, Value>;
+/// What REST has set of one connector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Overlay {
+    /// Some of [`KEYS`], without secrets.
+    pub(super) keys: Map<String, Value>,
+    /// By name; kept in private files.
+    pub(super) secrets: BTreeMap<String, SecretText>,
+}
+
+impl Overlay {
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.secrets.is_empty()
+    }
+}
 
 /// A merge patch (RFC 7396), applied to a copy; refused where it touches what the file owns. Secrets are texts in
-/// it; `keep` makes a reference of each.
+/// it.
 pub(super) fn patched(
     config: &Config,
     connector: &str,
-    overlay: &Overlay,
+    before: &Overlay,
     patch: &Value,
-    keep: &mut dyn FnMut(&str, &str) -> Result<Value, KeeperError>,
 ) -> Result<Overlay, KeeperError> {
     let Value::Object(patch) = patch else {
         return Err(wrong(connector, "", "a change is a JSON object", "send keys and values"));
     };
-    let mut overlay = overlay.clone();
+    let Overlay { keys: mut overlay, mut secrets } = before.clone();
     for (key, value) in patch {
         if !KEYS.contains(&key.as_str()) {
             let fix = match crate::config::nearest(key, &KEYS) {
@@ -62,6 +73,9 @@ pub(super) fn patched(
             // All that REST has set of it goes.
             Value::Null => {
                 overlay.remove(key);
+                if key == "secrets" {
+                    secrets.clear();
+                }
                 continue;
             }
             _ => return Err(wrong(connector, key, "is not an object", "send names and values")),
@@ -74,17 +88,20 @@ pub(super) fn patched(
             let dotted = format!("{key}.{}", quoted(&name));
             owned_by_rest(config, connector, &dotted)?;
             let value = match (key.as_str(), value) {
-                ("secrets", Value::Null) => Value::Null,
-                ("secrets", Value::String(text)) => keep(&name, &text)?,
-                ("secrets", _) => {
-                    return Err(wrong(
-                        connector,
-                        &dotted,
-                        "is not a text",
-                        "send the secret itself; it is kept in a private file and never shown",
-                    ));
+                ("secrets", Value::Null) => {
+                    secrets.remove(&name);
+                    continue;
                 }
-                ("settings", value) => merged(table.get(&name).cloned().unwrap_or_default(), value),
+                ("secrets", Value::String(text)) => {
+                    secrets.insert(name, secret(connector, &dotted, text)?);
+                    continue;
+                }
+                ("secrets", _) => {
+                    let fix =
+                        "send the secret itself; it is kept in a private file and never shown";
+                    return Err(wrong(connector, &dotted, "is not a text", fix));
+                }
+                ("settings", value) => merged(table.remove(&name).unwrap_or_default(), value),
                 (_, value) => value,
             };
             set(&mut table, &name, value);
@@ -93,10 +110,15 @@ pub(super) fn patched(
             overlay.insert(key.clone(), Value::Object(table));
         }
     }
-    if Value::Object(overlay.clone()).to_string().len() > MAX_OVERLAY {
-        return Err(wrong(connector, "", "this is more than 256 KiB", "send less"));
+    Ok(Overlay { keys: overlay, secrets })
+}
+
+fn secret(connector: &str, key: &str, text: String) -> Result<SecretText, KeeperError> {
+    if text.is_empty() || text.len() > MAX_SECRET || text.contains(['\r', '\n', '\0']) {
+        let fix = "send one line of at most 4096 bytes";
+        return Err(wrong(connector, key, "cannot be a secret", fix));
     }
-    Ok(overlay)
+    Ok(text.into())
 }
 
 fn set(table: &mut Map<String, Value>, key: &str, value: Value) {
@@ -170,7 +192,14 @@ pub(super) fn wanted(
     let section = together(written, overlay);
     let text = format!("[connectors.{}]\n{}", quoted(connector), toml_of(&section));
     Some(match Config::parse(&text, &config.file, environment) {
-        Ok(parsed) => parsed.connectors.into_iter().next().ok_or_else(Vec::new),
+        Ok(parsed) => {
+            parsed.connectors.into_iter().next().ok_or_else(Vec::new).map(|mut parsed| {
+                for (name, secret) in &overlay.secrets {
+                    parsed.secrets.entry(name.clone()).or_insert_with(|| secret.clone());
+                }
+                parsed
+            })
+        }
         Err(ConfigError::Complaints { complaints, .. }) => {
             Err(complaints.into_iter().map(|it| placed(config, overlay, it)).collect())
         }
@@ -190,7 +219,10 @@ pub(super) fn placed(config: &Config, overlay: &Overlay, complaint: Complaint) -
 
 fn is_set(overlay: &Overlay, key: &str) -> bool {
     let (table, rest) = key.split_once(['.', '[']).unwrap_or((key, ""));
-    match overlay.get(table) {
+    if table == "secrets" {
+        return overlay.secrets.keys().any(|name| rest == quoted(name));
+    }
+    match overlay.keys.get(table) {
         Some(Value::Object(entries)) if TABLES.contains(&table) => {
             rest.is_empty()
                 || entries.keys().any(|name| {
@@ -207,7 +239,7 @@ fn is_set(overlay: &Overlay, key: &str) -> bool {
 /// The file's section with REST's keys where it has none.
 fn together(written: Option<&Value>, overlay: &Overlay) -> Map<String, Value> {
     let mut section = written.and_then(Value::as_object).cloned().unwrap_or_default();
-    for (key, value) in overlay {
+    for (key, value) in &overlay.keys {
         match (section.get_mut(key), value) {
             (None, value) => {
                 section.insert(key.clone(), value.clone());
@@ -228,7 +260,7 @@ fn together(written: Option<&Value>, overlay: &Overlay) -> Map<String, Value> {
 
 /// Every key that somebody set, with its owner.
 pub(super) fn keys(config: &Config, connector: &str, overlay: Option<&Overlay>) -> Vec<KeyView> {
-    let none = Overlay::new();
+    let none = Overlay::default();
     let overlay = overlay.unwrap_or(&none);
     let of_file = config.connectors.iter().find(|known| known.id.as_str() == connector);
     let mut views = Vec::new();
@@ -243,6 +275,12 @@ pub(super) fn keys(config: &Config, connector: &str, overlay: Option<&Overlay>) 
                 }
             }
             value => views.push(view(config, connector, key, value)),
+        }
+    }
+    for name in overlay.secrets.keys() {
+        let key = format!("secrets.{}", quoted(name));
+        if !views.iter().any(|view| view.key == key) {
+            views.push(view(config, connector, key, "set".into()));
         }
     }
     views
@@ -329,12 +367,11 @@ grants = ["link:ami"]
     }
 
     fn object(value: Value) -> Overlay {
-        value.as_object().unwrap().clone()
+        Overlay { keys: value.as_object().unwrap().clone(), secrets: BTreeMap::new() }
     }
 
     fn patch(overlay: Value, patch: Value) -> Result<Overlay, KeeperError> {
-        let mut keep = |name: &str, _: &str| Ok(json!({ "file": format!("/private/{name}") }));
-        patched(&config(), "hq", &object(overlay), &patch, &mut keep)
+        patched(&config(), "hq", &object(overlay), &patch)
     }
 
     #[test]
@@ -352,7 +389,7 @@ grants = ["link:ami"]
             assert_eq!((named.as_str(), *found), (key, line));
         }
         let overlay = patch(json!({}), json!({"settings": {"extensions": "^1"}})).unwrap();
-        assert_eq!(Value::Object(overlay), json!({"settings": {"extensions": "^1"}}));
+        assert_eq!(Value::Object(overlay.keys), json!({"settings": {"extensions": "^1"}}));
     }
 
     #[test]
@@ -362,17 +399,22 @@ grants = ["link:ami"]
             before,
             json!({"settings": {"a": {"x": null, "z": 3}, "b": null}, "enabled": null}),
         );
-        assert_eq!(Value::Object(after.unwrap()), json!({"settings": {"a": {"y": 2, "z": 3}}}));
+        assert_eq!(
+            Value::Object(after.unwrap().keys),
+            json!({"settings": {"a": {"y": 2, "z": 3}}})
+        );
     }
 
     #[test]
     fn a_secret_is_kept_elsewhere_and_shown_to_nobody() {
         let overlay = patch(json!({}), json!({"secrets": {"ami": "hunter2"}})).unwrap();
-        assert!(!Value::Object(overlay.clone()).to_string().contains("hunter2"));
+        assert!(!format!("{overlay:?}").contains("hunter2"));
         let shown = keys(&config(), "hq", Some(&overlay));
         let secret = shown.iter().find(|key| key.key == "secrets.ami").unwrap();
         assert_eq!((&secret.value, &secret.owner), (&json!("set"), &Owner::Rest));
         assert!(patch(json!({}), json!({"secrets": {"ami": {"env": "HOME"}}})).is_err());
+        let made = wanted(&config(), "hq", Some(&overlay), &|_| None).unwrap().unwrap();
+        assert_eq!(made.secrets["ami"].expose(), "hunter2");
     }
 
     #[test]

@@ -82,7 +82,6 @@ impl Report {
     }
 
     /// Notes a change.
-    #[expect(dead_code, reason = "the task that writes reports lands next")]
     pub(crate) fn note(
         &mut self,
         subject: impl Into<String>,

@@ -25,6 +25,26 @@ impl Supervisor {
             Control::Shadow { plan, answer } => {
                 let _ = answer.send(self.shadow(plan.map(|plan| *plan)));
             }
+            Control::Recording { answer } => {
+                let recording = match &mut self.instance {
+                    Instance::Running(connector) => Some(connector.recording()),
+                    Instance::Stopped(_) => None,
+                };
+                let _ = answer.send(recording);
+            }
+            Control::Capture { most, answer } => {
+                let ended = match &mut self.instance {
+                    Instance::Running(connector) => {
+                        let ended = connector.end_capture();
+                        most.into_iter().for_each(|most| connector.begin_capture(most));
+                        ended.filter(|_| most.is_none())
+                    }
+                    Instance::Stopped(_) => None,
+                };
+                let capturing = most.is_some() && matches!(self.instance, Instance::Running(_));
+                self.show(|status, _| status.capturing = capturing);
+                let _ = answer.send(ended);
+            }
         }
         self.show_shadow();
     }
@@ -138,6 +158,13 @@ impl Supervisor {
                 self.before = None;
                 self.show(|status, _| status.probation = None);
                 self.report(News::ProbationPassed { connector: self.id.clone() });
+            }
+            Incident::Trapped { .. } => {
+                let Instance::Running(connector) = &mut self.instance else { return };
+                for bundle in connector.take_bundles() {
+                    let connector = self.id.clone();
+                    self.report(News::Crashed { connector, bundle: Box::new(bundle) });
+                }
             }
             Incident::ColdStart { .. } | Incident::GivenUp { .. } => {
                 self.show(|status, _| status.restarts += 1);

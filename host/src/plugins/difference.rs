@@ -1,0 +1,91 @@
+//! The running state against the config file: what a reload would change, and what the file does not know of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    ChangeKind, InstanceView, KeeperError, Owner, Report, desired,
+    keeper::{needs_restart, read},
+    shared::Shared,
+};
+
+/// Compares.
+pub(super) fn difference(shared: &Shared) -> Result<Report, KeeperError> {
+    let running = shared.config();
+    let file = read(&running.file)?;
+    let mut report = Report { warnings: file.warnings.clone(), ..Report::default() };
+    report.needs_restart = needs_restart(&running, &file);
+    let instances = shared.instances();
+    let mut ids: BTreeSet<&str> = file.connectors.iter().map(|it| it.id.as_str()).collect();
+    ids.extend(instances.iter().map(|it| it.id.as_str()));
+    for id in ids {
+        let subject = format!("connector {id}");
+        let in_file = file.connectors.iter().any(|it| it.id.as_str() == id);
+        let instance = instances.iter().find(|it| it.id == id);
+        match instance {
+            None => report.note(subject, ChangeKind::Added, "it is in the file, and nothing runs"),
+            Some(it) if !in_file && it.keys.iter().all(|key| key.owner != Owner::Rest) => {
+                report.note(subject, ChangeKind::Removed, "it runs, and the file does not name it");
+            }
+            Some(instance) => {
+                let wanted: BTreeMap<String, Value> = desired::keys(&file, id, None)
+                    .into_iter()
+                    .map(|key| (key.key, key.value))
+                    .collect();
+                compare(&subject, instance, &wanted, &mut report);
+            }
+        }
+    }
+    let agents = |config: &crate::config::Config| -> BTreeMap<_, _> {
+        config.agents.iter().map(|agent| (agent.id.clone(), agent.clone())).collect()
+    };
+    let (now, then) = (agents(&running), agents(&file));
+    for (id, agent) in &then {
+        match now.get(id) {
+            None => report.note(format!("agent {id}"), ChangeKind::Added, "it is in the file"),
+            Some(known) if known != agent => {
+                report.note(format!("agent {id}"), ChangeKind::Changed, "the file says otherwise");
+            }
+            Some(_) => {}
+        }
+    }
+    for id in now.keys().filter(|id| !then.contains_key(*id)) {
+        report.note(format!("agent {id}"), ChangeKind::Removed, "the file does not name it");
+    }
+    Ok(report)
+}
+
+fn compare(
+    subject: &str,
+    instance: &InstanceView,
+    wanted: &BTreeMap<String, Value>,
+    report: &mut Report,
+) {
+    for (key, value) in wanted {
+        let known = instance.keys.iter().find(|known| known.key == *key);
+        match known {
+            Some(known) if known.value == *value => {}
+            Some(known) => {
+                let detail = format!("{key}: {value} in the file, {} runs", known.value);
+                report.note(subject, ChangeKind::Changed, detail);
+            }
+            None => {
+                let detail = format!("{key}: {value} in the file, and not set");
+                report.note(subject, ChangeKind::Changed, detail);
+            }
+        }
+    }
+    for known in instance.keys.iter().filter(|known| !wanted.contains_key(&known.key)) {
+        let detail = match known.owner {
+            Owner::Rest => format!("{}: {} by REST, and not in the file", known.key, known.value),
+            Owner::File { .. } => {
+                format!("{}: {} runs, and is not in the file any more", known.key, known.value)
+            }
+        };
+        report.note(subject, ChangeKind::Changed, detail);
+    }
+    if let Some(waiting) = &instance.waiting {
+        report.note(subject, ChangeKind::Waiting, waiting.why.clone());
+    }
+}
