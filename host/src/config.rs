@@ -328,6 +328,11 @@ impl Config {
         self.journal.path.with_extension("tokens.db")
     }
 
+    /// The folder of what is kept of plugins, beside the journal.
+    pub fn store_folder(&self) -> PathBuf {
+        crate::plugins::store::Store::beside(&self.journal.path)
+    }
+
     /// Where plugins named by id are looked for, in order.
     pub fn plugin_dirs(&self) -> Vec<PathBuf> {
         let beside_binary = || {

@@ -125,7 +125,7 @@ impl Host {
         let (runtime, store, of_rest) = blocking({
             let config = config.clone();
             move || {
-                let folder = Store::beside(&config.journal.path);
+                let folder = config.store_folder();
                 let store = Store::open(&folder, config.plugins.signing.clone())?;
                 let of_rest = overlay_ids(&store)?;
                 Ok::<_, StartError>((compile::runtime()?, store, of_rest))
