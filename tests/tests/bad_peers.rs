@@ -103,7 +103,7 @@ async fn bad_peers_are_told_with_their_fix_and_harm_nobody() -> Result<()> {
         ("silent", &["noth", "silen", "no banner", "did not", "not greet", "says"][..]),
         ("garbage", &["no AMI"]),
         ("web", &["no AMI"]),
-        ("huge", &["frame", "login"]),
+        ("huge", &["more than 64 KiB during the login"]),
         ("half", &["not", "answer"]),
         ("cut", &["clos", "list"]),
         ("closes", &["clos"]),

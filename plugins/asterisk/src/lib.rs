@@ -203,6 +203,16 @@ impl Asterisk {
                     self.frame(&headers, out);
                 }
                 Next::Blank(length) => at += length,
+                Next::Incomplete
+                    if rest.len() > MAX_FRAME && self.state.session.is_logging_in() =>
+                {
+                    let said = format!(
+                        "it sent a message of more than {} KiB during the login: is this really an AMI port?",
+                        MAX_FRAME / 1024
+                    );
+                    self.state.session.close(said, "slow", out);
+                    break;
+                }
                 Next::Incomplete if rest.len() > MAX_FRAME => {
                     // Keep what may be the start of its end.
                     at += rest.len() - 3;

@@ -233,10 +233,12 @@ impl Queues {
 
     /// The far end of a leg asks to hang up.
     pub fn far_end_hung_up(&mut self, leg: &str, out: &mut Out<'_>) {
-        // Longer after the leave it explains nothing: the queue had given up on them before.
-        let now = out.mono();
+        // What else takes them out (the queue, a redirect) is told before, in the channel's own order, if variables
+        // are seen. If not: longer after the leave it explains nothing, the queue had given up on them before.
+        let (now, sees_variables) = (out.mono(), self.sees_variables);
         let overtaken = |leaving: &Leaving| {
-            leaving.abandon && now + PATIENCE_NS <= leaving.until + OVERTAKING_NS
+            leaving.abandon
+                && (sees_variables || now + PATIENCE_NS <= leaving.until + OVERTAKING_NS)
         };
         self.decide_leg(leg, overtaken, "abandoned", "QueueCallerAbandon, HangupRequest", out);
         for service in &mut self.services {

@@ -222,6 +222,11 @@ impl Session {
         self.pong_by = None;
     }
 
+    /// Nothing is to come now but answers of a few lines.
+    pub fn is_logging_in(&self) -> bool {
+        matches!(self.phase, Phase::Challenge | Phase::Login)
+    }
+
     /// Closes the link.
     pub fn close(&mut self, reason: impl Into<String>, retry: &str, out: &mut Out<'_>) {
         if !matches!(self.phase, Phase::Down | Phase::Closing) {

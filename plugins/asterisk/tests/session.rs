@@ -72,6 +72,20 @@ fn what_is_no_ami_is_left_alone() {
 }
 
 #[test]
+fn a_message_without_end_during_the_login_is_told_as_what_it_is() {
+    let mut lab = Lab::new(SETTINGS, Fake::default());
+    lab.host.link_up("ami");
+    lab.receive("Asterisk Call Manager/11.0.0\n");
+    lab.receive("Response: Success\nMessage: ");
+    for _ in 0..3 {
+        lab.receive(&"x".repeat(32 * 1024));
+    }
+    let told = lab.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("close slow: it sent a message of more than 64 KiB"), "{told:?}");
+}
+
+#[test]
 fn a_pbx_that_says_nothing_is_closed_after_ten_seconds() {
     let mut lab = Lab::new(SETTINGS, Fake::default());
     lab.host.link_up("ami");
@@ -409,6 +423,36 @@ fn a_leave_that_nothing_explains_is_unknown_after_two_seconds() {
     assert_eq!(lab.told(), [] as [String; 0]);
     lab.host.advance(Duration::from_millis(1));
     assert!(lab.told()[0].contains("left: unknown"));
+}
+
+#[test]
+fn on_a_busy_pbx_a_hang_up_is_told_long_after_the_leave_that_it_explains() {
+    for (variables, exit) in [(true, "abandoned"), (false, "unknown")] {
+        let mut lab = Lab::ready(SETTINGS, Fake::default());
+        let of_caller = |name, class, lines| event(name, class, "PJSIP/t-1", "1.1", lines);
+        if variables {
+            lab.receive(&of_caller("VarSet", "dialplan", "Variable: X\nValue: 1\n"));
+        }
+        lab.receive(&of_caller(
+            "QueueCallerJoin",
+            "agent",
+            "Queue: sales\nPosition: 1\nCount: 1\n",
+        ));
+        let waited = "Queue: sales\nPosition: 1\nOriginalPosition: 1\nHoldTime: 9\n";
+        lab.receive(&of_caller("QueueCallerAbandon", "agent", waited));
+        lab.receive(&of_caller(
+            "QueueCallerLeave",
+            "agent",
+            "Queue: sales\nPosition: 1\nCount: 0\n",
+        ));
+        lab.told();
+        lab.host.advance(Duration::from_millis(1500));
+        // Without variables it may be the end of something else: a caller who was taken elsewhere before.
+        lab.receive(&of_caller("HangupRequest", "call", "Cause: 16\n"));
+        lab.host.advance(Duration::from_millis(500));
+        let told = lab.told();
+        assert!(told[0].contains(&format!("left: {exit}")), "{variables}: {told:?}");
+    }
 }
 
 #[test]
