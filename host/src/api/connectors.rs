@@ -156,6 +156,13 @@ impl Known {
         let unmapped = model.state.unmapped().into_iter();
         let (status, instance) = (self.status.as_ref(), self.instance.as_ref());
         let (word, reason, since) = match (status, instance) {
+            // Its thread has the picture, and the journal has not: nobody may read that they see it all.
+            (Some(it), _)
+                if it.word == StatusWord::Connected
+                    && known.is_none_or(|known| !known.connected) =>
+            {
+                (StatusWord::Connecting.code(), it.reason.clone(), it.since.into())
+            }
             (Some(it), _) => (it.word.code(), it.reason.clone(), it.since.into()),
             (Option::None, Some(it)) => {
                 (StatusWord::Disabled.code(), it.reason.clone(), it.since.into())

@@ -26,6 +26,31 @@ async fn everything_of_a_pbx_can_be_read() {
 }
 
 #[tokio::test]
+async fn nobody_reads_connected_before_the_first_picture_can_be_read() {
+    let world = World::new();
+    let token = world.token(Scope::Read);
+    let (board, id) = (&world.state.status, "hq".into());
+    crate::connectors::announce_idle(
+        "hq",
+        None,
+        false,
+        "",
+        None,
+        board,
+        crate::clock::Clock::start(),
+    );
+    board.update(&id, |status| status.word = crate::status::StatusWord::Connected);
+    world.core.lock().unwrap().connect();
+    let path = "/v1/connectors/hq";
+    let (_, before) = world.ask("GET", path, &token, None).await;
+    assert_eq!((&before["status"], &before["resynced_at"]), (&json!("connecting"), &Value::Null));
+    world.settle().await;
+    let (_, after) = world.ask("GET", path, &token, None).await;
+    assert_eq!(after["status"], "connected");
+    assert!(after["resynced_at"].is_string(), "{after}");
+}
+
+#[tokio::test]
 async fn pages_hold_everything_once() {
     let world = World::busy().await;
     let token = world.token(Scope::Read);
