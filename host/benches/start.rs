@@ -4,6 +4,9 @@
 
 #![allow(clippy::print_stdout, reason = "a bench shows its figures")]
 
+#[path = "shared/config.rs"]
+mod config;
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -19,7 +22,7 @@ fn main() -> anyhow::Result<()> {
     // A PBX that never answers: nothing of its time is in the figure.
     let silent = TcpListener::bind(("127.0.0.1", 0))?;
     let api = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-    let config = configure(folder.path(), api, silent.local_addr()?)?;
+    let config = config::write(folder.path(), api, silent.local_addr()?)?;
     let compiled = folder.path().join("cache");
     let (first, _) = start(&config, api, &compiled)?;
     println!("first start, connector compiled on the way  {:>7.0} ms", first.as_secs_f64() * 1e3);
@@ -74,27 +77,4 @@ fn is_ready(api: SocketAddr) -> bool {
     let asked = write!(stream, "GET /readyz HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n");
     let mut answer = [0; 12];
     asked.is_ok() && stream.read_exact(&mut answer).is_ok() && answer.ends_with(b"200")
-}
-
-fn configure(
-    folder: &Path,
-    api: SocketAddr,
-    ami: SocketAddr,
-) -> anyhow::Result<std::path::PathBuf> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options.open(folder.join("ami.secret"))?.write_all(b"bench")?;
-    let plugins = std::env::var("JACKFIELD_PLUGINS_DIR")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins").to_owned());
-    let file = folder.join("jackfield.toml");
-    std::fs::write(
-        &file,
-        format!(
-            "[api]\nlisten = \"{api}\"\n[plugins]\ndir = {plugins:?}\n[connectors.bench]\nplugin = \"asterisk\"\n\
-             links.ami = \"tcp://{ami}\"\nsecrets.ami = {{ file = \"ami.secret\" }}\n\
-             settings = {{ username = \"jackfield\" }}\ngrants = [\"link:ami\"]\n"
-        ),
-    )?;
-    Ok(file)
 }

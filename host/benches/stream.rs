@@ -6,6 +6,9 @@
 
 #![allow(clippy::print_stdout, reason = "a bench shows its figures")]
 
+#[path = "shared/config.rs"]
+mod config;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
@@ -33,8 +36,6 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-
-const SECRET: &str = "bench";
 
 fn main() -> anyhow::Result<()> {
     // On the disk of the target folder: a temporary folder may be in memory.
@@ -116,7 +117,8 @@ async fn run(folder: &Path, name: &str, per_second: u32, length: Duration) -> an
     std::fs::create_dir_all(&folder)?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let ami = listener.local_addr()?;
-    let config = configure(&folder, ami)?;
+    let listen = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    let config = Config::load(&config::write(&folder, listen, ami)?)?;
     let token = Tokens::open(&config.tokens_file())?.create(
         "bench",
         &[Scope::Read],
@@ -146,26 +148,6 @@ async fn run(folder: &Path, name: &str, per_second: u32, length: Duration) -> an
     Ok(Run { latencies, sent: sent.len() * 2, took, missing, dense })
 }
 
-fn configure(folder: &Path, ami: SocketAddr) -> anyhow::Result<Config> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options.open(folder.join("ami.secret"))?.write_all(SECRET.as_bytes())?;
-    let plugins = std::env::var("JACKFIELD_PLUGINS_DIR")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins").to_owned());
-    let file = folder.join("jackfield.toml");
-    std::fs::write(
-        &file,
-        format!(
-            "[api]\nlisten = \"127.0.0.1:0\"\n[plugins]\ndir = {plugins:?}\n[connectors.bench]\nplugin = \"asterisk\"\n\
-             links.ami = \"tcp://{ami}\"\nsecrets.ami = {{ file = \"ami.secret\" }}\n\
-             settings = {{ username = \"jackfield\", extensions = \"^10[0-9]{{2}}$\", country = \"DE\" }}\n\
-             grants = [\"link:ami\"]\n"
-        ),
-    )?;
-    Ok(Config::load(&file)?)
-}
-
 /// A PBX in which calls start and end at a steady pace: half of the events are `Newchannel`, half `Hangup`.
 async fn play(
     listener: TcpListener,
@@ -177,7 +159,7 @@ async fn play(
     let (mut stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     stream.write_all(&recording.banner).await?;
-    let mut answers = Answers::new(Arc::clone(&recording), SECRET);
+    let mut answers = Answers::new(Arc::clone(&recording), config::SECRET);
     let mut chunk = vec![0; 16 * 1024];
     let mut quiet = tokio::time::Instant::now() + Duration::from_secs(10);
     // Until the connector has its first picture: nothing asked for a while.

@@ -53,40 +53,15 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer> {
-        let what = || format!("{method} {path}");
-        timeout(PATIENCE, self.exchange(method, path, headers, body))
-            .await
-            .with_context(|| format!("{}: no answer within {PATIENCE:?}", what()))?
-            .with_context(what)
+        let exchange = async { self.open(method, path, headers, body).await?.read().await };
+        let answered = timeout(PATIENCE, exchange).await;
+        let answered = answered.with_context(|| format!("no answer within {PATIENCE:?}"));
+        answered.and_then(|answer| answer).with_context(|| format!("{method} {path}"))
     }
 
     /// A command: POST (or another method), waits for its end, and returns the command.
     pub async fn command(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
         self.request(method, path, &[("Prefer", "wait=20")], body).await
-    }
-
-    async fn exchange(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<&Value>,
-    ) -> Result<Answer> {
-        let (status, headers, mut reader) = self.open(method, path, headers, body).await?;
-        let mut bytes = Vec::new();
-        if header(&headers, "transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = next_chunk(&mut reader).await? {
-                bytes.extend(chunk);
-            }
-        } else if let Some(length) = header(&headers, "content-length") {
-            bytes.resize(length.parse().context("content-length")?, 0);
-            reader.read_exact(&mut bytes).await?;
-        } else {
-            reader.read_to_end(&mut bytes).await?;
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text.into_owned()));
-        Ok(Answer { status, headers, body })
     }
 
     async fn open(
@@ -95,7 +70,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Result<(u16, Vec<(String, String)>, BufReader<TcpStream>)> {
+    ) -> Result<Opened> {
         let mut stream = TcpStream::connect(self.address).await.context("cannot reach the API")?;
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut head =
@@ -119,7 +94,7 @@ impl Client {
         loop {
             let line = line(&mut reader).await?;
             if line.is_empty() {
-                return Ok((status, headers, reader));
+                return Ok(Opened { status, headers, reader });
             }
             let (name, value) = line.split_once(':').unwrap_or((&line, ""));
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
@@ -139,7 +114,7 @@ impl Client {
 
     async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Result<Events> {
         let opened = timeout(PATIENCE, self.open("GET", path, headers, None)).await;
-        let (status, headers, reader) = opened.context("the stream did not begin")??;
+        let Opened { status, headers, reader } = opened.context("the stream did not begin")??;
         ensure!(status == 200, "GET {path}: {status}");
         let is_chunked = header(&headers, "transfer-encoding") == Some("chunked");
         let log = watch::Sender::new(Log::default());
@@ -152,6 +127,33 @@ impl Client {
             writing.send_modify(|log| log.ended = Some(ended));
         });
         Ok(Events { log, task })
+    }
+}
+
+/// An answer whose body is still to be read.
+struct Opened {
+    status: u16,
+    headers: Vec<(String, String)>,
+    reader: BufReader<TcpStream>,
+}
+
+impl Opened {
+    async fn read(self) -> Result<Answer> {
+        let Opened { status, headers, mut reader } = self;
+        let mut bytes = Vec::new();
+        if header(&headers, "transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = next_chunk(&mut reader).await? {
+                bytes.extend(chunk);
+            }
+        } else if let Some(length) = header(&headers, "content-length") {
+            bytes.resize(length.parse().context("content-length")?, 0);
+            reader.read_exact(&mut bytes).await?;
+        } else {
+            reader.read_to_end(&mut bytes).await?;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text.into_owned()));
+        Ok(Answer { status, headers, body })
     }
 }
 
