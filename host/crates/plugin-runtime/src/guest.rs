@@ -135,6 +135,13 @@ impl Guest {
         let answer = guarded(&mut self.store, SLOW_CALL, most + SNAPSHOT_SLACK, |store| {
             state.jackfield_connector_state().call_snapshot(store)
         });
+        let answer = answer.map_err(|failure| match failure.kind {
+            FailureKind::TooMuch => {
+                let problem = format!("its snapshot is larger than the {most} bytes allowed");
+                Failure::new(failure.kind, &problem)
+            }
+            _ => failure,
+        });
         Some(answer.and_then(|answer| {
             let snapshot = answer.map_err(guest_error)?;
             if snapshot.data.len() <= most {
@@ -266,6 +273,8 @@ fn guarded<T>(
 
 fn classify(error: &wasmtime::Error, memory_denied: bool, deadline: Duration) -> Failure {
     let text = format!("{error:?}");
+    // The host's own stack, when RUST_BACKTRACE asks for it, is not what happened in the guest.
+    let text = text.split("\nStack backtrace:").next().unwrap_or_default().trim_end();
     let kind = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         let text = format!("not done after {} ms\n{text}", deadline.as_millis());
         return Failure::new(FailureKind::Deadline, &text);

@@ -307,7 +307,7 @@ impl Connector {
         Ok(())
     }
 
-    /// The old instance knows some of the open commands, but only those from before the swap did it send.
+    /// The old instance knows all open commands, but what it did for those since the swap did not happen.
     fn settle_commands(
         &mut self,
         before: &BTreeSet<u64>,
@@ -322,7 +322,9 @@ impl Connector {
         };
         let open: Vec<u64> = self.commands.keys().copied().collect();
         for id in open {
-            if let Some(outcome) = outcomes.remove(&id) {
+            if before.contains(&id)
+                && let Some(outcome) = outcomes.remove(&id)
+            {
                 self.apply(vec![outcome], out);
             } else if !goes_on(id) {
                 self.commands.remove(&id);

@@ -63,7 +63,7 @@ impl Connector {
     ) {
         let Failure { kind, message } = failure;
         self.history.bundle(&self.numbers);
-        let reason = format!("it failed in a step ({}): {}", kind.code(), first_line(&message));
+        let reason = format!("it failed in a step ({}): {}", kind.code(), brief(&message));
         out.incidents.push(Incident::Trapped { kind, message });
         if self.probation.is_some() {
             return self.go_back(reason, inputs, now, out);
@@ -164,7 +164,7 @@ impl Connector {
                     self.history.bundle(&self.numbers);
                 }
                 if self.probation.is_some() {
-                    let reason = format!("it gives no snapshot: {}", first_line(&failure.message));
+                    let reason = format!("it gives no snapshot: {}", brief(&failure.message));
                     self.go_back(reason, Vec::new(), now, out);
                     return Err(Interrupted);
                 }
@@ -332,6 +332,9 @@ impl Connector {
     }
 }
 
-fn first_line(message: &str) -> &str {
-    message.lines().next().unwrap_or_default()
+/// The sentence in a failure's message that says most.
+pub(super) fn brief(message: &str) -> &str {
+    let cause = message.split_once("Caused by:").map_or(message, |(_, cause)| cause);
+    let line = cause.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.strip_prefix("0: ").unwrap_or(line)
 }

@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::{
     Connector, History, InstanceConfig, Link, Pending, StartError,
     probation::{Predecessor, Probation},
+    recovery::brief,
 };
 use crate::{
     FailureKind, Incident, Outcome, Plugin,
@@ -294,7 +295,7 @@ impl Connector {
                     // It is needed if the new one does not start.
                     let _ = self.restore(failure.kind, now, out);
                 }
-                let message = failure.message;
+                let message = brief(&failure.message);
                 return Err(NoState::Refused(format!("{old} gives no snapshot: {message}")));
             }
         };

@@ -3,17 +3,23 @@
 ;; links that begin with c, that for others, a count of steps.
 ;; Commands by the first letter of their kind: d ends as done, e as "oops", t traps, w ends twice,
 ;; s sends for connection 1, c closes the link, l sends a secret in the clear, b begins resync 7 and says
-;; an item of resync 8, h asks for a wake-up at 5 s, z traps when it wakes up, n does nothing.
+;; an item of resync 8, h asks for a wake-up at 5 s, z traps when it wakes up, n does nothing, o opens
+;; resync 7, i says an item of it, f finishes it, a ends command 1 as done.
+;; A line "-x" ends the leg x. A gap of no bytes, and new settings, make it say "look".
+;; Put behind it a `lines-...` that is its state, and a whim: what one version does in another way.
 (data (i32.const 80) "done")
 (data (i32.const 96) "ami")
 (data (i32.const 112) "md5-hex")
 (data (i32.const 128) "plain")
 (data (i32.const 144) "wake")
+(data (i32.const 160) "look")
+(global $whims (mut i32) (i32.const 0))
 (global $sleepless (mut i32) (i32.const 0))
 
 (func (export "jackfield:connector/connector@0.1.0#step") (param $monotonic i64) (param $wall i64) (param $inputs i32) (param $count i32) (result i32)
   (local $end i32)
   (i32.store (i32.const 3008) (i32.add (i32.load (i32.const 3008)) (i32.const 1)))
+  (global.set $whims (call $whim))
   (local.set $end (i32.add (local.get $inputs) (i32.mul (local.get $count) (i32.const 48))))
   (loop $next
     (if (i32.lt_u (local.get $inputs) (local.get $end)) (then
@@ -32,11 +38,15 @@
   (local.set $case (i32.load8_u (local.get $at)))
   (if (i32.eqz (local.get $case)) (then (i32.store (call $silence (local.get $at)) (i32.const 0))))
   (if (i32.eq (local.get $case) (i32.const 1)) (then (call $bytes (local.get $at))))
-  (if (i32.eq (local.get $case) (i32.const 4)) (then (i32.store (call $silence (local.get $at)) (i32.const 1))))
+  (if (i32.eq (local.get $case) (i32.const 4)) (then
+    (if (i64.eqz (i64.load offset=32 (local.get $at)))
+      (then (call $say (i32.const 160) (i32.const 4)))
+      (else (i32.store (call $silence (local.get $at)) (i32.const 1))))))
+  (if (i32.eq (local.get $case) (i32.const 8)) (then (call $say (i32.const 160) (i32.const 4))))
   (if (i32.eq (local.get $case) (i32.const 5)) (then
     (if (global.get $sleepless) (then (unreachable)))
     (call $say (i32.const 144) (i32.const 4))))
-  (if (i32.eq (local.get $case) (i32.const 6)) (then
+  (if (i32.and (i32.eq (local.get $case) (i32.const 6)) (i32.eqz (i32.and (global.get $whims) (i32.const 1)))) (then
     (call $command (i64.load offset=8 (local.get $at)) (i32.load8_u (i32.load offset=16 (local.get $at)))))))
 
 (func $bytes (param $at i32)
@@ -49,15 +59,32 @@
       (if (i32.eq (local.get $byte) (i32.const 88)) (then (unreachable)))
       (if (i32.eq (local.get $byte) (i32.const 90)) (then (loop $for_ever (br $for_ever))))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (if (i32.eq (local.get $byte) (i32.const 10)) (then
+      (if (i32.and (i32.eq (local.get $byte) (i32.const 10)) (i32.eqz (i32.and (global.get $whims) (i32.const 8)))) (then
         (if (i32.load (call $silence (local.get $at)))
           (then (i32.store (call $silence (local.get $at)) (i32.const 0)))
-          (else (call $say (i32.add (local.get $data) (local.get $start))
+          (else (call $line (i32.add (local.get $data) (local.get $start))
             (i32.sub (i32.sub (local.get $i) (local.get $start)) (i32.const 1)))))
         (local.set $start (local.get $i))))
       (br $next))))
   (call $consumed (i32.load offset=8 (local.get $at)) (i32.load offset=12 (local.get $at))
     (i64.add (i64.load offset=24 (local.get $at)) (i64.extend_i32_u (local.get $start)))))
+
+(func $line (param $text i32) (param $length i32)
+  (if (i32.and (i32.eq (i32.load8_u (local.get $text)) (i32.const 98))
+    (i32.ne (i32.and (global.get $whims) (i32.const 4)) (i32.const 0))) (then (return)))
+  (if (i32.ne (i32.load8_u (local.get $text)) (i32.const 45)) (then
+    (call $say (local.get $text) (local.get $length))
+    (return)))
+  (call $ended (i32.add (local.get $text) (i32.const 1)) (i32.sub (local.get $length) (i32.const 1)))
+  (if (i32.and (global.get $whims) (i32.const 2)) (then
+    (call $ended (i32.add (local.get $text) (i32.const 1)) (i32.sub (local.get $length) (i32.const 1))))))
+
+;; The fact `leg-ended`.
+(func $ended (param $leg i32) (param $length i32)
+  (local $at i32)
+  (local.set $at (call $action (i32.const 2)))
+  (i32.store8 offset=16 (local.get $at) (i32.const 5))
+  (call $text (i32.add (local.get $at) (i32.const 24)) (local.get $leg) (local.get $length)))
 
 (func $command (param $id i64) (param $letter i32)
   (local $at i32)
@@ -79,6 +106,13 @@
     (i64.store (local.get $at) (i64.const 8))
     (i32.store8 offset=8 (local.get $at) (i32.const 18))
     (i64.store (call $action (i32.const 6)) (i64.const 7))))
+  (if (i32.eq (local.get $letter) (i32.const 111)) (then (i64.store (call $action (i32.const 4)) (i64.const 7))))
+  (if (i32.eq (local.get $letter) (i32.const 105)) (then
+    (local.set $at (call $action (i32.const 5)))
+    (i64.store (local.get $at) (i64.const 7))
+    (i32.store8 offset=8 (local.get $at) (i32.const 18))))
+  (if (i32.eq (local.get $letter) (i32.const 102)) (then (i64.store (call $action (i32.const 6)) (i64.const 7))))
+  (if (i32.eq (local.get $letter) (i32.const 97)) (then (call $outcome (i64.const 1) (i32.const 80) (i32.const 4))))
   (if (i32.or (i32.eq (local.get $letter) (i32.const 104)) (i32.eq (local.get $letter) (i32.const 122))) (then
     (call $wake_at (i64.const 5000000000))))
   (if (i32.eq (local.get $letter) (i32.const 122)) (then (global.set $sleepless (i32.const 1)))))
@@ -95,17 +129,3 @@
   (i32.store8 (i32.const 1060) (i32.const 1))
   (call $text (i32.const 1064) (i32.const 96) (i32.const 3))
   (call $text (i32.const 1072) (local.get $form) (local.get $form_length)))
-
-;; A snapshot of none is all zeros.
-(func (export "jackfield:connector/connector@0.1.0#init")
-  (param i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32) (param $data i32) (param $length i32)
-  (param i64 i64) (result i32)
-  (if (local.get $some) (then (memory.copy (i32.const 3000) (local.get $data) (i32.const 12))))
-  (call $ok))
-
-(func $snapshot (result i32)
-  (i32.store8 (i32.const 16) (i32.const 0))
-  (call $text (i32.const 20) (i32.const 80) (i32.const 4))
-  (i32.store (i32.const 28) (i32.const 1))
-  (call $text (i32.const 32) (i32.const 3000) (i32.const 12))
-  (i32.const 16))

@@ -216,7 +216,7 @@ fn inputs_of_a_link_nobody_configured_are_ignored() {
 #[test]
 fn a_guest_with_all_interfaces_runs() {
     let exports = ["connector", "state", "settings"];
-    let full = plugin(&["lines", "with-state", "picky-settings"], &exports);
+    let full = plugin(&["lines", "lines-v1", "sane", "with-state", "picky-settings"], &exports);
     assert!(full.has_snapshot() && full.has_settings_check());
     let mut bench = Bench::connected(&full);
     bench.receive(b"one\n");

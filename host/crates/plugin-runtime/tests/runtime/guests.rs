@@ -4,7 +4,8 @@ use std::{path::Path, sync::OnceLock, time::Duration};
 
 use calls::{Fact, Now, Timestamp};
 use plugin_runtime::{
-    Connector, Effect, Incident, Input, InstanceConfig, Limits, Outcome, Plugin, Runtime,
+    Connector, Effect, Incident, Input, InstanceConfig, Limits, OnRefusal, Outcome, Plugin,
+    Runtime, Successor, SwapError, Swapped,
 };
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
@@ -99,7 +100,34 @@ pub fn simple(name: &str) -> Plugin {
 /// The guest `lines`, with its state.
 pub fn lines() -> Plugin {
     static LINES: OnceLock<Plugin> = OnceLock::new();
-    LINES.get_or_init(|| plugin(&["lines", "with-state"], &["connector", "state"])).clone()
+    LINES.get_or_init(|| version("lines-v1", "sane")).clone()
+}
+
+/// A version of `lines`, with that state and that whim.
+pub fn version(state: &str, whim: &str) -> Plugin {
+    plugin(&["lines", state, whim, "with-state"], &["connector", "state"])
+}
+
+/// A version of `lines` with another manifest.
+pub fn version_saying(state: &str, whim: &str, manifest: &str) -> Plugin {
+    let files = ["lines", state, whim, "with-state"];
+    let wasm = component(&files, &["connector", "state"], Some(manifest));
+    runtime().load(&wasm).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A successor that begins anew when it must, without probation.
+pub fn successor(plugin: &Plugin) -> Successor {
+    Successor {
+        plugin: plugin.clone(),
+        config: config(),
+        on_refusal: OnRefusal::Redial,
+        probation: Duration::ZERO,
+    }
+}
+
+/// A successor on probation for a minute.
+pub fn on_probation(plugin: &Plugin) -> Successor {
+    Successor { probation: Duration::from_secs(60), ..successor(plugin) }
 }
 
 pub fn config() -> InstanceConfig {
@@ -156,6 +184,17 @@ impl Bench {
         self.handle(vec![received(data)]);
     }
 
+    pub fn swap(&mut self, successor: Successor) -> Result<Swapped, SwapError> {
+        let (swapped, outcome) = self.connector.swap(successor, self.now)?;
+        self.take(outcome);
+        Ok(swapped)
+    }
+
+    pub fn roll_back(&mut self) {
+        let outcome = self.connector.roll_back("the admin wants it", self.now).unwrap();
+        self.take(outcome);
+    }
+
     fn take(&mut self, outcome: Outcome) {
         self.effects.extend(outcome.effects);
         self.incidents.extend(outcome.incidents);
@@ -170,6 +209,15 @@ impl Bench {
             _ => None,
         };
         self.effects.iter().filter_map(said).collect()
+    }
+
+    /// Legs that ended.
+    pub fn ended(&self) -> Vec<&str> {
+        let ended = |effect| match effect {
+            &Effect::Fact { fact: Fact::LegEnded { ref leg, .. }, .. } => Some(&**leg),
+            _ => None,
+        };
+        self.effects.iter().filter_map(ended).collect()
     }
 
     /// Outcomes of commands: id, end, code of the problem.

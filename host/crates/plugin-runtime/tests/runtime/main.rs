@@ -3,5 +3,8 @@
 mod contract;
 mod guests;
 mod load;
+mod probation;
 mod recording;
 mod recovery;
+mod shadow;
+mod swap;

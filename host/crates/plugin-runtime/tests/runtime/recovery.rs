@@ -230,7 +230,7 @@ fn a_trap_tells_where_it_was() {
 
 #[test]
 fn without_a_state_export_a_trap_is_a_cold_start() {
-    let stateless = plugin(&["lines"], &["connector"]);
+    let stateless = plugin(&["lines", "lines-v1", "sane"], &["connector"]);
     let mut bench = Bench::connected(&stateless);
     bench.handle(vec![command(1, "nothing"), received(b"one\n")]);
     bench.handle(vec![received(b"X\n"), command(2, "done")]);

@@ -1,0 +1,15 @@
+;; The state of `lines`, version 1: what lies at 3000. It takes no other version's.
+(func (export "jackfield:connector/connector@0.1.0#init")
+  (param i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32) (param $version i32) (param $data i32) (param $length i32)
+  (param i64 i64) (result i32)
+  (if (i32.eqz (local.get $some)) (then (return (call $ok))))
+  (if (i32.ne (local.get $version) (i32.const 1)) (then (return (call $error))))
+  (memory.copy (i32.const 3000) (local.get $data) (i32.const 12))
+  (call $ok))
+
+(func $snapshot (result i32)
+  (i32.store8 (i32.const 16) (i32.const 0))
+  (call $text (i32.const 20) (i32.const 80) (i32.const 4))
+  (i32.store (i32.const 28) (i32.const 1))
+  (call $text (i32.const 32) (i32.const 3000) (i32.const 12))
+  (i32.const 16))
