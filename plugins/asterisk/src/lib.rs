@@ -161,7 +161,12 @@ impl Asterisk {
             Input::LinkClosed(closed) if closed.link == LINK => self.closed(&closed, out),
             // What comes next may start in mid-frame: believe nothing until we know where we are.
             Input::Gap(gap) if self.is_live_link(&gap.link, gap.epoch) => {
-                self.distrust(out);
+                if gap.bytes > 0 {
+                    self.distrust(out);
+                } else {
+                    // Nothing is missing: the host only wants everything looked at anew.
+                    self.state.resync.iter_mut().for_each(Resync::spoil);
+                }
                 self.want_resync(0, out);
             }
             Input::Command(command) => self.command(&command, out),

@@ -244,6 +244,21 @@ fn a_gap_or_a_command_makes_one_resync() {
 }
 
 #[test]
+fn what_comes_after_a_gap_is_believed_at_once_only_if_nothing_was_lost_in_it() {
+    for (before, is_believed) in [("", true), ("Event: Half\nChan", false)] {
+        let mut lab = Lab::ready(SETTINGS, Fake::default());
+        lab.receive(before);
+        lab.told();
+        lab.host.gap("ami");
+        lab.receive(&event("Newchannel", "call", "PJSIP/t-1", "1.1", ""));
+        let told = lab.told();
+        assert_eq!(told.iter().any(|line| line.starts_with("leg ")), is_believed, "{told:?}");
+        lab.answer();
+        assert!(lab.told().iter().any(|line| line == "resync ends"));
+    }
+}
+
+#[test]
 fn a_second_login_starts_over_with_a_picture() {
     let mut lab = Lab::ready(SETTINGS, Fake::default());
     lab.told();

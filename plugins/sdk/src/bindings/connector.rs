@@ -168,6 +168,7 @@ pub mod jackfield {
             }
             /// Bytes that the host took out: they made the connector trap, or never became a frame.
             /// The next `bytes` start behind them, perhaps in mid-frame. A resync should follow.
+            /// With no bytes nothing is missing: the host only wants a resync.
             #[derive(Clone)]
             pub struct Gap {
                 pub link: Link,

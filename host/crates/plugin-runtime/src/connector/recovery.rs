@@ -334,7 +334,10 @@ impl Connector {
 
 /// The sentence in a failure's message that says most.
 pub(super) fn brief(message: &str) -> &str {
-    let cause = message.split_once("Caused by:").map_or(message, |(_, cause)| cause);
-    let line = cause.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let said = match message.split_once("Caused by:") {
+        Some((place, cause)) if place.starts_with("error while executing") => cause,
+        _ => message,
+    };
+    let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     line.strip_prefix("0: ").unwrap_or(line)
 }

@@ -29,7 +29,10 @@ fn what_is_no_component_is_named() {
         assert!(
             matches!(
                 error,
-                LoadError::Invalid(_) | LoadError::NoConnector { .. } | LoadError::Manifest(_)
+                LoadError::Truncated(_)
+                    | LoadError::Invalid(_)
+                    | LoadError::NoConnector { .. }
+                    | LoadError::Manifest(_)
             ),
             "{length}: {error}"
         );
