@@ -286,7 +286,7 @@ fn classify(error: &wasmtime::Error, memory_denied: bool, deadline: Duration) ->
     } else {
         FailureKind::Trap
     };
-    Failure::new(kind, &text)
+    Failure::new(kind, text)
 }
 
 fn guest_error(error: crate::bindings::types::Error) -> Failure {
