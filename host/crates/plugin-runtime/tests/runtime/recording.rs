@@ -143,7 +143,7 @@ fn no_ring_keeps_nothing_but_what_recovery_needs() {
 
 #[test]
 fn a_plugin_without_snapshots_is_recorded_from_its_start_and_says_when_that_is_lost() {
-    let guest = plugin(&["lines"], &["connector"]);
+    let guest = plugin(&["lines", "lines-v1", "sane"], &["connector"]);
     let mut bench = Bench::with(&guest, limited(16 << 10, 10_000));
     bench.link_up();
     say(&mut bench, 0, 200);
@@ -242,7 +242,7 @@ fn crashes_and_what_came_after_them_replay_together() {
 
 #[test]
 fn a_crash_of_a_plugin_without_snapshots_is_bundled_from_its_start() {
-    let guest = plugin(&["lines"], &["connector"]);
+    let guest = plugin(&["lines", "lines-v1", "sane"], &["connector"]);
     let mut bench = Bench::connected(&guest);
     bench.receive(b"one\n");
     bench.receive(b"X\n");
