@@ -5,6 +5,7 @@ mod client;
 mod logging;
 mod plugin;
 mod reload;
+mod replay;
 mod report;
 mod table;
 mod token;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FAILURE, SUCCESS, client::HostArgs, complain, say};
+use super::{FAILURE, SUCCESS, client::HostArgs, complain, replay, say};
 use crate::{connectors::load, plugins::compile};
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +23,11 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Give a plugin the inputs of a recording again, and show what it does differently.
+    ///
+    /// The exit code is 0 when every answer is as it was recorded, 1 when one is not, 2 when the recording cannot be
+    /// replayed.
+    Replay(replay::ReplayArgs),
     /// Show the plugins of a running host: versions, and the connectors that use them.
     List {
         #[command(flatten)]
@@ -178,6 +183,7 @@ pub(super) struct Show {
 pub(super) fn run(command: PluginCommand) -> anyhow::Result<u8> {
     match command {
         PluginCommand::Inspect { file, json } => inspect(&file, json),
+        PluginCommand::Replay(args) => replay::run(&args),
         remote => super::remote(remote::run(remote)),
     }
 }

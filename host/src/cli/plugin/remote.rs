@@ -23,7 +23,9 @@ use crate::{
 
 pub(super) async fn run(command: PluginCommand) -> Result<(), Trouble> {
     match command {
-        PluginCommand::Inspect { .. } => unreachable!("it needs no host"),
+        PluginCommand::Inspect { .. } | PluginCommand::Replay(_) => {
+            unreachable!("it needs no host")
+        }
         PluginCommand::List { show } => plugins(&show).await,
         PluginCommand::Stat { connector, show } => stat(connector, &show).await,
         PluginCommand::Install { file, signature, host } => install(&file, signature, &host).await,

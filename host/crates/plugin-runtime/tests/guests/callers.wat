@@ -1,8 +1,9 @@
 ;; Consumes lines. One that begins with N tells the number of leg 1: what follows. Any other is said.
-;; A T anywhere in the bytes it is given traps. Its state at 3000: length and text of the last line, at most
-;; 60 bytes. A command says that line, and ends as done.
+;; A T anywhere in the bytes it is given traps. Its state at 3000: the last line, if it has at most 60
+;; bytes, and spaces. A command says that, and ends as done; one whose kind begins with t traps.
 (data (i32.const 80) "done")
 (data (i32.const 96) "leg 1")
+(data (i32.const 3000) "                                                            ")
 
 (func (export "jackfield:connector/connector@0.1.0#step") (param $monotonic i64) (param $wall i64) (param $inputs i32) (param $count i32) (result i32)
   (local $end i32) (local $case i32)
@@ -12,7 +13,9 @@
       (local.set $case (i32.load8_u (local.get $inputs)))
       (if (i32.eq (local.get $case) (i32.const 1)) (then (call $bytes (local.get $inputs))))
       (if (i32.eq (local.get $case) (i32.const 6)) (then
-        (call $say (i32.const 3004) (i32.load (i32.const 3000)))
+        (if (i32.eq (i32.load8_u (i32.load offset=16 (local.get $inputs))) (i32.const 116))
+          (then (unreachable)))
+        (call $say (i32.const 3000) (i32.const 60))
         (call $outcome (i64.load offset=8 (local.get $inputs)) (i32.const 80) (i32.const 4))))
       (local.set $inputs (i32.add (local.get $inputs) (i32.const 48)))
       (br $next))))
@@ -38,9 +41,8 @@
 (func $line (param $text i32) (param $length i32)
   (local $at i32)
   (if (i32.le_u (local.get $length) (i32.const 60)) (then
-    (i32.store (i32.const 3000) (local.get $length))
-    (memory.fill (i32.const 3004) (i32.const 32) (i32.const 60))
-    (memory.copy (i32.const 3004) (local.get $text) (local.get $length))))
+    (memory.fill (i32.const 3000) (i32.const 32) (i32.const 60))
+    (memory.copy (i32.const 3000) (local.get $text) (local.get $length))))
   (if (i32.and (i32.ne (local.get $length) (i32.const 0))
       (i32.eq (i32.load8_u (local.get $text)) (i32.const 78)))
     (then
@@ -55,12 +57,12 @@
 (func (export "jackfield:connector/connector@0.1.0#init")
   (param i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32) (param $data i32) (param $length i32)
   (param i64 i64) (result i32)
-  (if (local.get $some) (then (memory.copy (i32.const 3000) (local.get $data) (i32.const 64))))
+  (if (local.get $some) (then (memory.copy (i32.const 3000) (local.get $data) (i32.const 60))))
   (call $ok))
 
 (func $snapshot (result i32)
   (i32.store8 (i32.const 16) (i32.const 0))
   (call $text (i32.const 20) (i32.const 80) (i32.const 4))
   (i32.store (i32.const 28) (i32.const 1))
-  (call $text (i32.const 32) (i32.const 3000) (i32.const 64))
+  (call $text (i32.const 32) (i32.const 3000) (i32.const 60))
   (i32.const 16))

@@ -2,9 +2,11 @@
 
 mod contract;
 mod guests;
+mod hostile_recordings;
 mod load;
 mod probation;
 mod recording;
 mod recovery;
+mod redaction;
 mod shadow;
 mod swap;

@@ -13,31 +13,34 @@ use crate::guests::{
 };
 
 /// Tells numbers of callers.
-fn callers() -> Plugin {
+pub fn callers() -> Plugin {
     static CALLERS: OnceLock<Plugin> = OnceLock::new();
     CALLERS.get_or_init(|| plugin(&["callers", "with-state"], &["connector", "state"])).clone()
 }
 
-fn file(recording: &Recording) -> (String, Written) {
+pub fn file(recording: &Recording) -> (String, Written) {
     write(recording, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn write(recording: &Recording, how: &WriteOptions<'_>) -> Result<(String, Written), WriteError> {
+pub fn write(
+    recording: &Recording,
+    how: &WriteOptions<'_>,
+) -> Result<(String, Written), WriteError> {
     let mut file = Vec::new();
     let written = recording.write(&mut file, how)?;
     assert_eq!(file.len() as u64, written.bytes);
     Ok((String::from_utf8(file).unwrap(), written))
 }
 
-fn read(file: &str) -> Recording {
+pub fn read(file: &str) -> Recording {
     Recording::read(&mut file.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn replayed(plugin: &Plugin, file: &str) -> ReplayReport {
+pub fn replayed(plugin: &Plugin, file: &str) -> ReplayReport {
     replay(std::slice::from_ref(plugin), &read(file), None).unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn limited(recording_kib: u32, recording_minutes: u32) -> InstanceConfig {
+pub fn limited(recording_kib: u32, recording_minutes: u32) -> InstanceConfig {
     let limits = Limits { recording_kib, recording_minutes, ..config().limits };
     InstanceConfig { limits, ..config() }
 }
