@@ -75,20 +75,20 @@ pub(crate) async fn put_settings(
 }
 
 /// The merge patch that makes the settings REST owns the wanted ones.
-fn replacement(instance: &InstanceView, wanted: Map<String, Value>) -> Map<String, Value> {
+fn replacement(instance: &InstanceView, mut wanted: Map<String, Value>) -> Map<String, Value> {
     let mut present = Map::new();
-    let mut wanted = Value::Object(wanted);
     for key in &instance.keys {
-        let Some(path) = key.key.strip_prefix(PREFIX) else { continue };
-        let path: Vec<&str> = path.split('.').collect();
-        if matches!(key.owner, Owner::File { .. }) && at(&wanted, &path) == Some(&key.value) {
-            take(&mut wanted, &path);
-        }
-        if key.owner == Owner::Rest {
-            put(&mut present, &path, key.value.clone());
+        let Some(name) = key.key.strip_prefix(PREFIX) else { continue };
+        // A name that is no bare key is quoted.
+        let name = serde_json::from_str(name).unwrap_or_else(|_| name.to_owned());
+        match key.owner {
+            Owner::Rest => drop(present.insert(name, key.value.clone())),
+            Owner::File { .. } if wanted.get(&name) == Some(&key.value) => {
+                wanted.remove(&name);
+            }
+            Owner::File { .. } => {}
         }
     }
-    let Value::Object(wanted) = wanted else { return Map::new() };
     difference(&present, wanted)
 }
 
@@ -108,31 +108,6 @@ fn difference(present: &Map<String, Value>, wanted: Map<String, Value>) -> Map<S
         }
     }
     patch
-}
-
-fn at<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {
-    path.iter().try_fold(value, |value, step| value.get(step))
-}
-
-fn take(value: &mut Value, path: &[&str]) {
-    let [before @ .., last] = path else { return };
-    let holder = before.iter().try_fold(value, |value, step| value.get_mut(*step));
-    if let Some(Value::Object(holder)) = holder {
-        holder.remove(*last);
-    }
-}
-
-fn put(into: &mut Map<String, Value>, path: &[&str], value: Value) {
-    match path {
-        [] => {}
-        [last] => drop(into.insert((*last).to_owned(), value)),
-        [first, rest @ ..] => {
-            let inner = into.entry(*first).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(inner) = inner {
-                put(inner, rest, value);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
