@@ -264,11 +264,13 @@ impl Keeper {
         self.ask(Wish::Shadow { connector: connector.into(), version }, actor).await.map(drop)
     }
 
-    /// Begins or ends a capture to a file; the file when it ended.
+    /// Begins or ends a capture to a file; the file when it ended. `redact` puts tokens in the place of callers'
+    /// numbers in it.
     pub async fn capture(
         &self,
         connector: &str,
         on: bool,
+        redact: bool,
         actor: &Actor,
     ) -> Result<Option<PathBuf>, KeeperError> {
         let shared = Arc::clone(self.shared()?);
@@ -284,13 +286,15 @@ impl Keeper {
             let written = match ended {
                 Some(recording) => {
                     let kind = RecordingKind::Capture;
-                    let kept =
-                        recordings::keep(&shared.recordings(), &id, kind, &recording, &handle.secrets);
-                    Some(kept.map_err(|error| KeeperError::Install {
-                        message: format!("the recording cannot be written: {error}"),
-                        fix: "make room beside the journal, and see that its folder can be written".to_owned(),
-                        ours: true,
-                    })?)
+                    let kept = recordings::keep(
+                        &shared.recordings(),
+                        &id,
+                        kind,
+                        &recording,
+                        &handle.secrets,
+                        redact,
+                    );
+                    Some(kept.map_err(|error| recordings::refused(&error))?)
                 }
                 None => None,
             };
@@ -308,10 +312,13 @@ impl Keeper {
         answered.await?.ok_or_else(|| not_running(connector))
     }
 
-    /// The secrets of a running connector: what must not be in a recording that leaves the host.
-    pub fn secrets(&self, connector: &str) -> plugin_runtime::Secrets {
-        let handle = self.shared.as_ref().and_then(|shared| shared.handle(connector));
-        handle.map(|handle| handle.secrets).unwrap_or_default()
+    /// The same as a file, with tokens in the place of callers' numbers when asked.
+    pub async fn ring(&self, connector: &str, redact: bool) -> Result<std::fs::File, KeeperError> {
+        let handle = self.shared()?.handle(connector).ok_or_else(|| not_running(connector))?;
+        let recording = self.recording(connector).await?;
+        keeper::blocking(move || recordings::unnamed(&recording, &handle.secrets, redact))
+            .await
+            .map_err(|error| recordings::refused(&error))
     }
 
     /// Every plugin that is kept or in use, by id.

@@ -1,6 +1,6 @@
 //! The way to the keeper of plugins: the real one, or a test's.
 
-use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
+use std::{fs::File, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use ::calls::Actor;
 use plugin_runtime::LogLine;
@@ -42,8 +42,10 @@ pub trait Keep: Send + Sync + 'static {
         &'a self,
         connector: &'a str,
         on: bool,
+        redact: bool,
         actor: &'a Actor,
     ) -> Kept<'a, Option<PathBuf>>;
+    fn ring<'a>(&'a self, connector: &'a str, redact: bool) -> Kept<'a, File>;
     fn plugins(&self) -> Vec<PluginView>;
     fn plugin(&self, id: &str) -> Option<PluginView>;
     fn instances(&self) -> Vec<InstanceView>;
@@ -110,9 +112,14 @@ impl Keep for Keeper {
         &'a self,
         connector: &'a str,
         on: bool,
+        redact: bool,
         actor: &'a Actor,
     ) -> Kept<'a, Option<PathBuf>> {
-        Box::pin(self.capture(connector, on, actor))
+        Box::pin(self.capture(connector, on, redact, actor))
+    }
+
+    fn ring<'a>(&'a self, connector: &'a str, redact: bool) -> Kept<'a, File> {
+        Box::pin(self.ring(connector, redact))
     }
 
     fn plugins(&self) -> Vec<PluginView> {

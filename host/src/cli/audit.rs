@@ -13,7 +13,10 @@ use super::{
     say,
     table::table,
 };
-use crate::plugins::audit::{AuditError, Head, verify_file};
+use crate::plugins::{
+    audit::{AuditError, Head, verify_file},
+    store::Store,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -54,7 +57,7 @@ pub(super) fn run(command: AuditCommand) -> anyhow::Result<u8> {
                 Some(file) => file,
                 None => {
                     let Some(config) = load(&config.config) else { return Ok(USAGE) };
-                    config.store_folder().join("registry.db")
+                    Store::beside(&config.journal.path).join("registry.db")
                 }
             };
             Ok(verify(&file, json))

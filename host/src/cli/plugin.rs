@@ -162,8 +162,8 @@ pub(super) enum PluginCommand {
         /// Write this recording to standard output, `ring` for the last minutes.
         #[arg(long, value_name = "NAME", group = "what")]
         fetch: Option<String>,
-        /// With --fetch: put tokens in the place of callers' numbers.
-        #[arg(long, requires = "fetch")]
+        /// With --stop and with --fetch ring: tokens in the place of callers' numbers.
+        #[arg(long, requires = "what", conflicts_with = "start")]
         redact: bool,
         #[command(flatten)]
         show: Show,

@@ -3,15 +3,16 @@
 //! They hold callers' numbers, so their folder is private, like the journal's.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use calls::Timestamp;
-use plugin_runtime::{Recording, Secrets, WriteOptions};
+use plugin_runtime::{Recording, Secrets, WriteError, WriteOptions};
 
-use super::{RecordingFile, RecordingKind};
+use super::{KeeperError, RecordingFile, RecordingKind};
 
 /// Of one connector.
 const MAX_FILES: usize = 20;
@@ -32,10 +33,11 @@ pub(super) fn keep(
     kind: RecordingKind,
     recording: &Recording,
     secrets: &Secrets,
-) -> io::Result<PathBuf> {
+    redact: bool,
+) -> Result<PathBuf, WriteError> {
     private_folder(folder)?;
     let mut file = tempfile::Builder::new().prefix(".part-").tempfile_in(folder)?;
-    write(recording, secrets, file.as_file_mut())?;
+    write(recording, secrets, redact, file.as_file_mut())?;
     file.as_file().sync_all()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let name = format!("{connector}.{:020}.{}.jsonl", now.as_nanos(), kind.code());
@@ -45,11 +47,51 @@ pub(super) fn keep(
     Ok(path)
 }
 
-fn write(recording: &Recording, secrets: &Secrets, to: &mut fs::File) -> io::Result<()> {
-    let options = WriteOptions { redact: None, secrets: Some(secrets) };
+/// Writes one to a file nobody else has, to be read from its beginning.
+pub(super) fn unnamed(
+    recording: &Recording,
+    secrets: &Secrets,
+    redact: bool,
+) -> Result<fs::File, WriteError> {
+    let mut file = tempfile::tempfile()?;
+    write(recording, secrets, redact, &mut file)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn write(
+    recording: &Recording,
+    secrets: &Secrets,
+    redact: bool,
+    to: &mut fs::File,
+) -> Result<(), WriteError> {
+    let redact = redact.then(fresh).transpose()?;
     let mut to = io::BufWriter::new(to);
-    recording.write(&mut to, &options).map_err(io::Error::other)?;
-    io::Write::flush(&mut to)
+    recording.write(&mut to, &WriteOptions { redact, secrets: Some(secrets) })?;
+    Ok(to.flush()?)
+}
+
+/// For this one file.
+fn fresh() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// Why there is no file, for whoever asked for it.
+pub(super) fn refused(error: &WriteError) -> KeeperError {
+    let message = error.to_string();
+    let fix = match error {
+        WriteError::Io(_) => {
+            let fix =
+                "make room on that disk, and see that the folder beside the journal can be written";
+            return KeeperError::Install { message, fix: fix.to_owned(), ours: true };
+        }
+        WriteError::NotRedacted(_) => "ask for it without redaction, and do not pass it on",
+        WriteError::HoldsSecret { .. } => "take the secret out of the settings",
+        WriteError::NoComponent => "ask again while the connector runs",
+    };
+    KeeperError::Conflict { message, fix: fix.to_owned() }
 }
 
 fn trim(folder: &Path, connector: &str) {

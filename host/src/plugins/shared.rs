@@ -143,7 +143,7 @@ impl Shared {
         let secrets = self.handle(&id).map(|handle| handle.secrets).unwrap_or_default();
         tokio::task::spawn_blocking(move || {
             let kind = super::RecordingKind::Crash;
-            match super::recordings::keep(&folder, &id, kind, &bundle, &secrets) {
+            match super::recordings::keep(&folder, &id, kind, &bundle, &secrets, false) {
                 Ok(path) => {
                     tracing::warn!(connector = id, file = %path.display(), "what led to the crash is kept")
                 }

@@ -12,7 +12,7 @@ use axum::{
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::{fs::File, io::AsyncReadExt};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::known;
 use crate::{
@@ -77,6 +77,9 @@ pub(crate) async fn recordings(
 pub(crate) struct Capture {
     /// True begins one, false ends it.
     capture: bool,
+    /// At its end: tokens in the place of callers' numbers.
+    #[serde(default)]
+    redact: bool,
 }
 
 /// How a capture is now.
@@ -98,30 +101,54 @@ pub(crate) async fn capture(
     State(api): State<ApiState>,
     Path(id): Path<String>,
     _: Params<None>,
-    extract::Json(Capture { capture }): extract::Json<Capture>,
+    extract::Json(Capture { capture, redact }): extract::Json<Capture>,
 ) -> Result<Json<Capturing>, Problem> {
-    let file = api.keeper.capture(&id, capture, &holder.actor()).await?;
+    let file = api.keeper.capture(&id, capture, redact, &holder.actor()).await?;
     let name = file.as_deref().and_then(FilePath::file_name);
     let name = name.map(|name| name.to_string_lossy().into_owned());
     Ok(Json(Capturing { capturing: capture, name }))
 }
 
-/// One recording, as a file to replay. It holds no secret.
+/// How it is to be written.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Manner {
+    /// Of `ring`: tokens in the place of callers' numbers. Files that are kept are as they were written.
+    #[serde(default)]
+    redact: bool,
+}
+
+/// The recording that is always made.
+const RING: &str = "ring";
+
+/// One recording, as a file to replay; `ring` is what happened in the last minutes. None holds a secret.
 #[utoipa::path(get, path = "/v1/connectors/{id}/recordings/{name}", tag = "connectors", security(("bearer" = ["admin"])),
-    params(("id" = String, Path, description = "As the config names it"), ("name" = String, Path, description = "As the list names it")),
+    params(("id" = String, Path, description = "As the config names it"), ("name" = String, Path, description = "As the list names it, or `ring`"), Manner),
     responses((status = 200, body = String, content_type = "application/x-ndjson")))]
 pub(crate) async fn download(
     _: Holder<Admin>,
     State(api): State<ApiState>,
     Path((id, name)): Path<(String, String)>,
-    _: Params<None>,
+    Params(Manner { redact }): Params<Manner>,
 ) -> Result<Response, Problem> {
-    let kept = known(&api, &id)?.recordings.into_iter().find(|kept| kept.name == name);
+    let instance = known(&api, &id)?;
+    if name == RING {
+        let file = File::from_std(api.keeper.ring(&id, redact).await?);
+        return Ok(attachment(&format!("{id}.{RING}.jsonl"), body_of(file)));
+    }
     let gone = || {
         let fix = format!("GET /v1/connectors/{id}/recordings lists those that are kept.");
         Problem::not_found(format_args!("recording `{name}` of connector `{id}`"), fix)
     };
-    let file = File::open(kept.ok_or_else(gone)?.path).await.map_err(|_| gone())?;
+    let kept = instance.recordings.into_iter().find(|kept| kept.name == name).ok_or_else(gone)?;
+    if redact {
+        let detail = format!("Recording `{name}` is as it was written.");
+        let fix =
+            "End a capture with `redact`, or fetch `ring` with it; or fetch this one as it is.";
+        return Err(Problem::conflict(detail, fix));
+    }
+    let file = File::open(kept.path).await.map_err(|_| gone())?;
     Ok(attachment(&name, body_of(file)))
 }
 

@@ -1,6 +1,8 @@
 //! A keeper that keeps nothing: it has one plugin and two connectors, and remembers what it was asked.
 
 use std::{
+    fs::File,
+    io::{Seek, Write},
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
@@ -164,11 +166,22 @@ impl Keep for FakeKeeper {
         &'a self,
         connector: &'a str,
         on: bool,
+        redact: bool,
         actor: &'a Actor,
     ) -> Kept<'a, Option<PathBuf>> {
         let known = self.instance_known(connector);
-        let asked = known.and_then(|()| self.ask(format!("capture {connector} {on}"), actor));
+        let what = format!("capture {connector} {on} {redact}");
+        let asked = known.and_then(|()| self.ask(what, actor));
         now(asked.map(|_| (!on).then(|| "/var/lib/jackfield/hq-1.jsonl".into())))
+    }
+
+    fn ring<'a>(&'a self, connector: &'a str, redact: bool) -> Kept<'a, File> {
+        now(self.instance_known(connector).map(|()| {
+            let mut file = tempfile::tempfile().unwrap();
+            writeln!(file, "redacted: {redact}").unwrap();
+            file.rewind().unwrap();
+            file
+        }))
     }
 
     fn plugins(&self) -> Vec<PluginView> {

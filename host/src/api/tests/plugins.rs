@@ -177,7 +177,7 @@ async fn a_patch_reaches_the_keeper_as_it_is() {
         ),
         ("POST", "/shadow", Some(r#"{"version":"0.2.0"}"#), "admin-0: shadow hq Some(\"0.2.0\")"),
         ("DELETE", "/shadow", None, "admin-0: shadow hq None"),
-        ("POST", "/recordings", Some(r#"{"capture":true}"#), "admin-0: capture hq true"),
+        ("POST", "/recordings", Some(r#"{"capture":true}"#), "admin-0: capture hq true false"),
     ] {
         world.keeper.asked();
         let path = format!("/v1/connectors/hq{path}");
@@ -318,11 +318,18 @@ async fn logs_shadow_and_recordings_can_be_read() {
     let file = format!("{at}/recordings/crash-1.jsonl");
     let (parts, body) = world.send(request("GET", &file, &token, None)).await;
     assert_eq!((parts.status.as_u16(), body.as_slice()), (200, &b"{}\n"[..]));
+    let redacted = format!("{file}?redact=true");
+    assert_eq!(world.ask("GET", &redacted, &token, None).await.0, 409);
+    for (query, told) in [("", "redacted: false\n"), ("?redact=true", "redacted: true\n")] {
+        let path = format!("{at}/recordings/ring{query}");
+        let (_, body) = world.send(request("GET", &path, &token, None)).await;
+        assert_eq!(String::from_utf8(body).unwrap(), told);
+    }
     for other in ["..%2Fjackfield.toml", "crash-2.jsonl"] {
         let path = format!("{at}/recordings/{other}");
         assert_eq!(world.ask("GET", &path, &token, None).await.0, 404);
     }
-    let end = Some(r#"{"capture":false}"#);
+    let end = Some(r#"{"capture":false,"redact":true}"#);
     let (_, ended) = world.ask("POST", &format!("{at}/recordings"), &token, end).await;
     assert_eq!(ended, json!({ "capturing": false, "name": "hq-1.jsonl" }));
 }

@@ -67,7 +67,7 @@ pub(super) async fn run(command: PluginCommand) -> Result<(), Trouble> {
         }
         PluginCommand::Record { connector, start, stop, fetch, redact, show } => match fetch {
             Some(name) => fetch_recording(&connector, &name, redact, &show.host).await,
-            None if start || stop => capture(&connector, start, &show.host).await,
+            None if start || stop => capture(&connector, start, redact, &show.host).await,
             None => recordings(&connector, &show).await,
         },
     }
@@ -453,8 +453,8 @@ async fn recordings(connector: &str, show: &Show) -> Result<(), Trouble> {
     .await
 }
 
-async fn capture(connector: &str, on: bool, host: &HostArgs) -> Result<(), Trouble> {
-    let body = Sent::Json(json!({ "capture": on }));
+async fn capture(connector: &str, on: bool, redact: bool, host: &HostArgs) -> Result<(), Trouble> {
+    let body = Sent::Json(json!({ "capture": on, "redact": redact }));
     let answer = Client::new(host)?.ask(Method::POST, &of(connector, "/recordings"), body).await?;
     say(&match answer["name"].as_str() {
         Some(name) => {
