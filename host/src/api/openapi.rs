@@ -134,10 +134,19 @@ fn add_problems(path: &str, operation: &mut Operation) {
         ways.push(("404", "There is no such thing"));
         ways.push(("409", "It contradicts what is, or a flat name is not unique"));
     }
-    if operation.request_body.is_some() {
-        ways.push(("413", "The body is larger than 256 KiB"));
-        ways.push(("415", "The body is not JSON"));
-        ways.push(("422", "A field is missing, unknown or wrong"));
+    match &operation.request_body {
+        Some(RefOr::T(body)) if body.content.contains_key("application/wasm") => {
+            ways.push(("413", "The body is larger than 64 MiB"));
+            ways.push(("415", "The body is not `application/wasm`"));
+            ways.push(("422", "It is no plugin, or none that is trusted"));
+            ways.push(("503", "The disk or the compiler cannot do it now"));
+        }
+        Some(_) => {
+            ways.push(("413", "The body is larger than 256 KiB"));
+            ways.push(("415", "The body is not JSON"));
+            ways.push(("422", "A field is missing, unknown or wrong"));
+        }
+        None => {}
     }
     if operation.responses.responses.contains_key("202") {
         ways.push(("422", "A value makes no sense"));

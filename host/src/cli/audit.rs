@@ -13,10 +13,7 @@ use super::{
     say,
     table::table,
 };
-use crate::plugins::{
-    audit::{AuditError, Head, verify_file},
-    store::Store,
-};
+use crate::plugins::audit::{AuditError, Head, verify_file};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -57,7 +54,7 @@ pub(super) fn run(command: AuditCommand) -> anyhow::Result<u8> {
                 Some(file) => file,
                 None => {
                     let Some(config) = load(&config.config) else { return Ok(USAGE) };
-                    Store::beside(&config.journal.path).join("registry.db")
+                    config.store_folder().join("registry.db")
                 }
             };
             Ok(verify(&file, json))

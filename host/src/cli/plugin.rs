@@ -90,6 +90,15 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         host: HostArgs,
     },
+    /// Forget all that REST and these commands have set of a connector.
+    ///
+    /// What the config file says of it stays; one that the file does not name is gone then.
+    Forget {
+        /// As in [connectors.<name>].
+        connector: String,
+        #[command(flatten)]
+        host: HostArgs,
+    },
     /// Show what a connector's plugin asks for, why, what it means, and what was said to it.
     Permissions {
         /// As in [connectors.<name>].

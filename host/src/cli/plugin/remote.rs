@@ -47,6 +47,9 @@ pub(super) async fn run(command: PluginCommand) -> Result<(), Trouble> {
         PluginCommand::Disable { connector, host } => {
             changed(&host, Method::POST, &of(&connector, "/disable"), Sent::Nothing).await
         }
+        PluginCommand::Forget { connector, host } => {
+            changed(&host, Method::DELETE, &of(&connector, ""), Sent::Nothing).await
+        }
         PluginCommand::Permissions { connector, show } => permissions(&connector, &show).await,
         PluginCommand::Grant { connector, permissions, host } => {
             answer(&connector, &permissions, true, &host).await
