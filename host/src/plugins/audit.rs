@@ -230,3 +230,112 @@ fn cut(mut text: String, most: usize) -> String {
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn log(rows: u64) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        for row in 1..=rows {
+            add(&connection, row);
+        }
+        connection
+    }
+
+    fn add(connection: &Connection, row: u64) {
+        let actor = Actor::Token(format!("ops{row}"));
+        let detail = json!({ "row": row });
+        let note =
+            Note { actor: &actor, action: "grant", subject: "connector hq", detail: &detail };
+        append(connection, &note, Timestamp(row)).unwrap();
+    }
+
+    /// Somebody with a SQLite shell, who knows how to take the triggers away.
+    fn tamper(connection: &Connection, statement: &str) {
+        let away = "DROP TRIGGER audit_is_not_edited; DROP TRIGGER audit_is_not_deleted;";
+        connection.execute_batch(&format!("{away} {statement}")).unwrap();
+    }
+
+    #[test]
+    fn what_was_appended_is_read_in_order_and_verifies() {
+        let log = log(5);
+        let page = page(&log, 2, 2).unwrap();
+        let ids: Vec<_> = page.iter().map(|entry| (entry.id, entry.actor.as_str())).collect();
+        assert_eq!(ids, [(3, "token ops3"), (4, "token ops4")]);
+        assert_eq!(page[0].detail, r#"{"row":3}"#);
+        assert_eq!(verify(&log).unwrap(), Ok(head(&log).unwrap()));
+        assert_eq!(head(&log).unwrap().id, 5);
+        assert_eq!(verify(&self::log(0)).unwrap(), Ok(Head::default()));
+    }
+
+    #[test]
+    fn nobody_edits_or_deletes_by_accident() {
+        let log = log(2);
+        for statement in ["UPDATE audit SET actor = 'x'", "DELETE FROM audit WHERE id = 1"] {
+            let error = log.execute(statement, []).unwrap_err().to_string();
+            assert!(error.contains("append-only"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_first_row_that_is_wrong_is_named() {
+        let new_row = "INSERT INTO audit SELECT 6, at, actor, action, subject, detail, hash FROM audit WHERE id = 5";
+        for (statement, row) in [
+            ("UPDATE audit SET actor = 'token eve' WHERE id = 3", 3),
+            ("UPDATE audit SET at = 4 WHERE id = 3", 3),
+            ("UPDATE audit SET action = 'decline' WHERE id = 1", 1),
+            ("UPDATE audit SET subject = 'connector hr' WHERE id = 5", 5),
+            ("UPDATE audit SET detail = '{\"row\":33}' WHERE id = 3", 3),
+            ("UPDATE audit SET hash = zeroblob(32) WHERE id = 2", 2),
+            // The edges of fields count too.
+            ("UPDATE audit SET action = 'gran', subject = 'tconnector hq' WHERE id = 4", 4),
+            ("DELETE FROM audit WHERE id = 1", 1),
+            ("DELETE FROM audit WHERE id = 4", 4),
+            ("DELETE FROM audit WHERE id = 5", 5),
+            ("DELETE FROM audit WHERE id > 2", 3),
+            ("DELETE FROM audit", 1),
+            ("UPDATE audit SET id = 9 WHERE id = 5", 5),
+            (new_row, 6),
+            ("DELETE FROM audit WHERE id = 5; UPDATE audit_head SET id = 4", 5),
+        ] {
+            let log = log(5);
+            tamper(&log, statement);
+            let broken = verify(&log).unwrap().unwrap_err();
+            assert_eq!(broken.id, row, "{statement}: {broken}");
+        }
+    }
+
+    #[test]
+    fn a_detail_that_is_too_long_is_cut_and_stays_json() {
+        let log = log(0);
+        let detail = json!({ "long": "\u{e9}".repeat(MAX_DETAIL) });
+        let note = Note { actor: &Actor::Host, action: "a", subject: "s", detail: &detail };
+        append(&log, &note, Timestamp(1)).unwrap();
+        let row = page(&log, 0, 1).unwrap().remove(0);
+        assert!(row.detail.len() < MAX_DETAIL);
+        let kept: serde_json::Value = serde_json::from_str(&row.detail).unwrap();
+        assert_eq!(kept["bytes"], detail.to_string().len());
+        assert!(verify(&log).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_file_is_verified_without_a_host_and_also_while_one_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL").unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        add(&connection, 1);
+        add(&connection, 2);
+        assert_eq!(verify_file(&path).unwrap(), head(&connection).unwrap());
+        tamper(&connection, "UPDATE audit SET actor = 'x' WHERE id = 2");
+        let error = verify_file(&path).unwrap_err().to_string();
+        assert!(error.contains("row 2: it was changed"), "{error}");
+        let missing = verify_file(&folder.path().join("nothing.db")).unwrap_err().to_string();
+        assert!(missing.contains("nothing.db") && missing.contains("fix: "), "{missing}");
+    }
+}

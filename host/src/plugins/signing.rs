@@ -243,3 +243,158 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! A publisher for tests: signs as `minisign -S -l` does.
+
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+
+    pub(crate) struct Publisher {
+        pair: Ed25519KeyPair,
+        id: [u8; 8],
+    }
+
+    impl Publisher {
+        /// The same number is the same publisher.
+        pub(crate) fn new(number: u8) -> Self {
+            Self::claiming(number, number)
+        }
+
+        /// With another's id.
+        pub(crate) fn claiming(number: u8, id: u8) -> Self {
+            let pair = Ed25519KeyPair::from_seed_unchecked(&[number; 32]).expect("32 bytes");
+            Self { pair, id: [id; 8] }
+        }
+
+        pub(crate) fn public_key(&self) -> String {
+            base64(&[b"Ed", &self.id[..], self.pair.public_key().as_ref()].concat())
+        }
+
+        pub(crate) fn sign(&self, bytes: &[u8]) -> String {
+            let comment = "for a test";
+            let signature = self.pair.sign(bytes);
+            let global = [signature.as_ref(), comment.as_bytes()].concat();
+            format!(
+                "untrusted comment: a test\n{}\ntrusted comment: {comment}\n{}\n",
+                base64(&[b"Ed", &self.id[..], signature.as_ref()].concat()),
+                base64(self.pair.sign(&global).as_ref()),
+            )
+        }
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for group in bytes.chunks(3) {
+            let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+            let number = byte(0) << 16 | byte(1) << 8 | byte(2);
+            for place in 0..4 {
+                let letter = LETTERS[(number >> (18 - 6 * place) & 63) as usize];
+                text.push(if place <= group.len() { letter.into() } else { '=' });
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::Publisher, *};
+
+    /// Signed by the real minisign 0.11: `prehashed` by its default, `legacy` with `-l`.
+    const SIGNED: &[u8] = include_bytes!("signing/signed.bin");
+    const PREHASHED: &str = include_str!("signing/prehashed.minisig");
+    const LEGACY: &str = include_str!("signing/legacy.minisig");
+    const STRANGER: &str = include_str!("signing/stranger.minisig");
+
+    fn key(file: &str) -> String {
+        file.lines().nth(1).expect("a public key has two lines").to_owned()
+    }
+
+    fn trusting_the_publisher(policy: SignaturePolicy) -> Signing {
+        Signing::new(policy, &[key(include_str!("signing/publisher.pub"))]).unwrap()
+    }
+
+    #[test]
+    fn what_minisign_signed_is_taken_and_names_the_key_as_minisign_does() {
+        let signing = trusting_the_publisher(SignaturePolicy::Require);
+        for signature in [PREHASHED, LEGACY] {
+            let checked = signing.check(SIGNED, Some(signature)).unwrap();
+            // As the first line of publisher.pub says.
+            assert_eq!(checked.signed_by.as_deref(), Some("FA647C2A2C10A8BC"));
+            assert_eq!(checked.warning, None);
+        }
+    }
+
+    #[test]
+    fn what_nobody_trusted_signed_is_refused_or_warned_of_or_not_looked_at() {
+        let mut tampered = SIGNED.to_vec();
+        tampered[3] ^= 1;
+        let other_comment = PREHASHED.replace("jackfield test", "jackfield tost");
+        let stranger = SignatureProblem::UnknownKey { key: "8655E229DCF4B561".into() };
+        for (bytes, signature, problem) in [
+            (SIGNED, None, SignatureProblem::Missing),
+            (SIGNED, Some(""), SignatureProblem::Unreadable),
+            (SIGNED, Some("RW\nRW\nRW\nRW"), SignatureProblem::Unreadable),
+            (SIGNED, Some(STRANGER), stranger),
+            (&tampered, Some(PREHASHED), SignatureProblem::Wrong),
+            (&tampered, Some(LEGACY), SignatureProblem::Wrong),
+            (&SIGNED[1..], Some(LEGACY), SignatureProblem::Wrong),
+            (SIGNED, Some(&other_comment), SignatureProblem::Wrong),
+        ] {
+            let check = |policy| trusting_the_publisher(policy).check(bytes, signature);
+            assert_eq!(check(SignaturePolicy::Require), Err(problem.clone()));
+            let warned = Checked { signed_by: None, warning: Some(problem.clone()) };
+            assert_eq!(check(SignaturePolicy::Warn), Ok(warned));
+            assert_eq!(check(SignaturePolicy::Off), Ok(Checked::default()));
+            assert!(problem.to_string().contains("fix: "), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_only_claims_a_trusted_keys_id_is_not_trusted() {
+        let (publisher, impostor) = (Publisher::new(1), Publisher::claiming(2, 1));
+        let signing = Signing::new(SignaturePolicy::Require, &[publisher.public_key()]).unwrap();
+        assert!(signing.check(b"x", Some(&publisher.sign(b"x"))).is_ok());
+        let claimed = signing.check(b"x", Some(&impostor.sign(b"x")));
+        assert_eq!(claimed, Err(SignatureProblem::Wrong));
+    }
+
+    #[test]
+    fn no_text_makes_the_check_panic() {
+        let signing = trusting_the_publisher(SignaturePolicy::Require);
+        for at in 0..PREHASHED.len() {
+            let _ = signing.check(SIGNED, Some(&PREHASHED[..at]));
+            let strange = format!("{}\u{e9}\u{1F4DE}{}", &PREHASHED[..at], &PREHASHED[at..]);
+            let _ = signing.check(SIGNED, Some(&strange));
+        }
+    }
+
+    #[test]
+    fn keys_that_are_none_and_policies_nobody_can_pass_are_refused() {
+        let refused = |policy, keys: &[&str]| {
+            let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+            Signing::new(policy, &keys).unwrap_err()
+        };
+        assert_eq!(refused(SignaturePolicy::Require, &[]), SigningError::NoKeys);
+        let bad = SigningError::BadKey { key: "untrusted comment".into() };
+        assert_eq!(refused(SignaturePolicy::Off, &["untrusted comment"]), bad);
+        assert!("always".parse::<SignaturePolicy>().is_err());
+        assert_eq!("require".parse(), Ok(SignaturePolicy::Require));
+    }
+
+    #[test]
+    fn the_signature_of_a_file_lies_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let wasm = folder.path().join("asterisk.wasm");
+        assert_eq!(beside(&wasm).unwrap(), None);
+        std::fs::write(folder.path().join("asterisk.wasm.minisig"), LEGACY).unwrap();
+        assert_eq!(beside(&wasm).unwrap().as_deref(), Some(LEGACY));
+        std::fs::write(signature_path(&wasm), vec![0xff; 1 << 20]).unwrap();
+        let found = beside(&wasm).unwrap();
+        let signing = trusting_the_publisher(SignaturePolicy::Require);
+        assert_eq!(signing.check(SIGNED, found.as_deref()), Err(SignatureProblem::Unreadable));
+    }
+}

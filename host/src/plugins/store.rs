@@ -14,6 +14,8 @@
 
 mod files;
 mod registry;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -62,8 +64,8 @@ pub struct Version {
     pub installed_at: Timestamp,
     /// Why it is not used by itself any more.
     pub rejected: Option<String>,
-    /// What it says about itself.
-    pub manifest: Manifest,
+    /// What it says about itself; none when this host cannot read that any more.
+    pub manifest: Option<Manifest>,
 }
 
 /// Which version of a plugin an admin has chosen.
@@ -279,7 +281,7 @@ impl Store {
             signed_by: checked.signed_by,
             installed_at: now,
             rejected: None,
-            manifest: plugin.manifest().clone(),
+            manifest: Some(plugin.manifest().clone()),
         };
         let (version, is_new) =
             self.change(now, |change| change.keep(version, wasm, signature, actor))?;
@@ -290,12 +292,12 @@ impl Store {
     /// by the keys that are trusted now.
     pub fn load(&self, runtime: &Runtime, sha256: &str) -> Result<Plugin, StoreError> {
         let (version, signature) = self
-            .read(|connection| registry::version(connection, sha256))??
+            .read(|connection| registry::version(connection, sha256))?
             .ok_or_else(|| StoreError::NoVersion {
-                plugin: "of any name".to_owned(),
-                wanted: sha256.to_owned(),
-                known: Vec::new(),
-            })?;
+            plugin: "of any name".to_owned(),
+            wanted: sha256.to_owned(),
+            known: Vec::new(),
+        })?;
         let (plugin, number) = (version.plugin, version.version);
         let (path, wasm) = self.inner.files.component(sha256)?;
         if audit::hex(&<sha2::Sha256 as sha2::Digest>::digest(&wasm)) != sha256 {
@@ -313,7 +315,7 @@ impl Store {
 
     /// Every version that is kept, by plugin, the newest installed first.
     pub fn versions(&self) -> Result<Vec<Version>, StoreError> {
-        self.read(registry::versions)?
+        self.read(registry::versions)
     }
 
     /// One version of a plugin: by its number, its SHA-256, or the beginning of that with at least eight digits.
@@ -564,16 +566,13 @@ impl Change<'_> {
         actor: &Actor,
     ) -> Result<(Version, bool), StoreError> {
         let known = registry::version(self.transaction, &version.sha256)
-            .map_err(|source| self.failed(source))??;
+            .map_err(|source| self.failed(source))?;
         let signature = signature.filter(|_| version.signed_by.is_some());
         if let Some((kept, _)) = known {
-            let (path, found) = self.store.files.component(&version.sha256).map_or_else(
-                |_| (self.store.files.component_path(&version.sha256), Vec::new()),
-                |found| found,
-            );
-            if found != wasm {
-                tracing::warn!(file = %path.display(), "a kept plugin was damaged; it is written again");
-                self.store.files.write_component(&version.sha256, wasm)?;
+            let found = self.store.files.component(&version.sha256);
+            if found.ok().is_none_or(|(_, found)| found != wasm) {
+                let path = self.store.files.write_component(&version.sha256, wasm)?;
+                tracing::warn!(file = %path.display(), "a kept plugin was damaged; it is whole again");
             }
             if version.signed_by.is_none() || version.signed_by == kept.signed_by {
                 return Ok((kept, false));

@@ -16,6 +16,9 @@ use wasmtime::{Engine, component::Component};
 
 use crate::secret::hex;
 
+/// What is kept was checked by these rules, in this number's version.
+pub(crate) const CHECKS: u32 = 1;
+
 /// The folder with compiled components.
 #[derive(Debug)]
 pub(crate) struct Cache {
@@ -30,6 +33,7 @@ impl Cache {
         make_private(folder)?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        CHECKS.hash(&mut hasher);
         Ok(Self { folder: folder.to_owned(), engine: hasher.finish() })
     }
 

@@ -88,7 +88,7 @@ impl Runtime {
     /// Checks, compiles and links a component.
     ///
     /// Compiling takes about a second per MB, so call it off the hot path; at most 64 MiB are taken.
-    /// With a warm cache the component is hashed and linked.
+    /// With a warm cache it is hashed and linked: some milliseconds per MB.
     pub fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         Plugin::load(self.shared.clone(), wasm)
     }

@@ -157,14 +157,14 @@ pub enum LoadError {
 impl Plugin {
     pub(crate) fn load(shared: Arc<Shared>, wasm: &[u8]) -> Result<Self, LoadError> {
         check_header(wasm)?;
-        let types =
-            Validator::new().validate_all(wasm).map_err(|error| invalid(&error, wasm.len()))?;
-        let names = Names::read(wasm)?;
-        names.check_imports(&types)?;
-        let exports = names.known_exports()?;
-        let manifest = manifest(wasm)?;
         let sha256 = sha256_hex(wasm);
-        let component = compile(&shared, wasm, &sha256)?;
+        let kept = shared.cache.as_ref().and_then(|cache| cache.get(&shared.engine, &sha256));
+        if kept.is_none() {
+            check(wasm)?;
+        }
+        let exports = Names::read(wasm)?.known_exports()?;
+        let manifest = manifest(wasm)?;
+        let component = kept.map_or_else(|| compile(&shared, wasm, &sha256), Ok)?;
         let instance = link(&shared, &component)?;
         let misfit = |error: wasmtime::Error| LoadError::Interface(format!("{error:#}"));
         let inner = Inner {
@@ -250,6 +250,13 @@ pub(crate) fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
         return Err(LoadError::CoreModule);
     }
     Ok(())
+}
+
+/// What takes long, and is done before a component is compiled: one whose compiled form is kept has passed it.
+/// Whoever makes it stricter counts [`CHECKS`](cache::CHECKS) up.
+fn check(wasm: &[u8]) -> Result<(), LoadError> {
+    let types = Validator::new().validate_all(wasm).map_err(|error| invalid(&error, wasm.len()))?;
+    Names::read(wasm)?.check_imports(&types)
 }
 
 fn invalid(error: &BinaryReaderError, length: usize) -> LoadError {

@@ -433,11 +433,57 @@ mod tests {
             ("`carrier-pigeon` is not a transport", |m| {
                 m["links"][0]["transports"][0] = "carrier-pigeon".into();
             }),
+            ("`description` is wrong", |m| m["description"] = "\u{1b}[2J".into()),
+            ("`links.0.reason` is wrong", |m| m["links"][0]["reason"] = "x".repeat(501).into()),
+            ("`api` is wrong: `0.2` is not a plugin API this host speaks", |m| {
+                m["api"] = "0.2".into()
+            }),
+            ("`teleport` is not a hook; use router", |m| {
+                m["hooks"] = serde_json::json!([{ "kind": "teleport" }]);
+            }),
+            ("the hook `router` is named twice", |m| {
+                m["hooks"] = serde_json::json!([{ "kind": "router" }, { "kind": "router" }]);
+            }),
+            ("`http.0.host` is wrong", |m| m["http"] = serde_json::json!(["*"])),
+            ("`http.0.host` is wrong", |m| m["http"] = serde_json::json!(["http://a/b"])),
+            ("named twice", |m| m["http"] = serde_json::json!(["a", { "host": "a" }])),
             ("`rot13` is not a form", |m| m["links"][0]["secrets"][0] = "rot13".into()),
         ] {
             let error = problem(change);
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn what_it_asks_for_says_why_and_what_it_would_allow() {
+        let manifest = serde_json::json!({
+            "id": "tiny", "name": "Tiny", "version": "0.1.0", "author": "A", "license": "MIT",
+            "description": "Does nothing.",
+            "links": [{ "name": "ami", "transports": ["tcp"], "max_frame": 65536, "secrets": ["md5-hex", "plain"],
+                        "reason": "To see calls.", "plain_reason": "Old PBXs know no other login." }],
+            "http": ["old.example.org", { "host": "crm.example.org", "reason": "To look up callers." }],
+            "hooks": [{ "kind": "router", "priority": 10 }],
+        });
+        let manifest = Manifest::from_json(manifest.to_string().as_bytes()).unwrap();
+        let asked: Vec<_> =
+            manifest.permissions().into_iter().map(|asked| (asked.grant, asked.reason)).collect();
+        let expected = [
+            ("link:ami", "To see calls."),
+            ("plain:ami", "Old PBXs know no other login."),
+            ("http:old.example.org", ""),
+            ("http:crm.example.org", "To look up callers."),
+        ];
+        assert_eq!(asked, expected.map(|(grant, reason)| (grant.to_owned(), reason.to_owned())));
+        let meaning = &manifest.permissions()[0].meaning;
+        assert!(meaning.contains("whatever the account it logs in with may do"), "{meaning}");
+        assert_eq!(manifest.hooks[0].priority, 10);
+    }
+
+    #[test]
+    fn what_it_says_is_the_same_when_written_and_read_again() {
+        let manifest = Manifest::from_json(sample().to_string().as_bytes()).unwrap();
+        let written = serde_json::to_vec(&manifest).unwrap();
+        assert_eq!(Manifest::from_json(&written).unwrap(), manifest);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Task {
                     installed_at: version.installed_at,
                     rejected: version.rejected,
                     used_by,
-                    manifest: Some(version.manifest),
+                    manifest: version.manifest,
                 });
         }
         plugins.into_values().collect()

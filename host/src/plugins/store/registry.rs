@@ -78,21 +78,11 @@ pub(super) fn known_files(connection: &Connection) -> rusqlite::Result<BTreeSet<
     rows.query_map([], |row| row.get(0))?.collect()
 }
 
-pub(super) fn versions(
-    connection: &Connection,
-) -> rusqlite::Result<Result<Vec<Version>, StoreError>> {
+pub(super) fn versions(connection: &Connection) -> rusqlite::Result<Vec<Version>> {
     let mut rows = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM versions ORDER BY plugin, installed_at DESC, rowid DESC"
     ))?;
-    let mut rows = rows.query([])?;
-    let mut versions = Vec::new();
-    while let Some(row) = rows.next()? {
-        match version_of(row)? {
-            Ok((version, _)) => versions.push(version),
-            Err(error) => return Ok(Err(error)),
-        }
-    }
-    Ok(Ok(versions))
+    rows.query_map([], |row| Ok(version_of(row)?.0))?.collect()
 }
 
 type VersionAndSignature = (Version, Option<String>);
@@ -100,39 +90,25 @@ type VersionAndSignature = (Version, Option<String>);
 pub(super) fn version(
     connection: &Connection,
     sha256: &str,
-) -> rusqlite::Result<Result<Option<VersionAndSignature>, StoreError>> {
-    let found = connection
-        .query_row(
-            &format!("SELECT {COLUMNS} FROM versions WHERE sha256 = ?1"),
-            [sha256],
-            version_of,
-        )
-        .optional()?;
-    Ok(found.transpose())
+) -> rusqlite::Result<Option<VersionAndSignature>> {
+    let one = format!("SELECT {COLUMNS} FROM versions WHERE sha256 = ?1");
+    connection.query_row(&one, [sha256], version_of).optional()
 }
 
-fn version_of(row: &Row<'_>) -> rusqlite::Result<Result<VersionAndSignature, StoreError>> {
-    let (sha256, plugin): (String, String) = (row.get(0)?, row.get(1)?);
+fn version_of(row: &Row<'_>) -> rusqlite::Result<VersionAndSignature> {
     let manifest: String = row.get(8)?;
-    let manifest = match Manifest::from_json(manifest.as_bytes()) {
-        Ok(manifest) => manifest,
-        Err(error) => {
-            let what = format!("plugin {plugin} ({sha256})");
-            return Ok(Err(StoreError::Unreadable { what, problem: error.to_string() }));
-        }
-    };
     let version = Version {
-        sha256,
-        plugin,
+        sha256: row.get(0)?,
+        plugin: row.get(1)?,
         version: row.get(2)?,
         size: row.get(3)?,
         source: row.get(4)?,
         signed_by: row.get(5)?,
         installed_at: Timestamp(row.get::<_, i64>(6)? as u64),
         rejected: row.get(7)?,
-        manifest,
+        manifest: Manifest::from_json(manifest.as_bytes()).ok(),
     };
-    Ok(Ok((version, row.get(9)?)))
+    Ok((version, row.get(9)?))
 }
 
 pub(super) fn insert(
@@ -140,7 +116,9 @@ pub(super) fn insert(
     version: &Version,
     signature: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let manifest = serde_json::to_string(&version.manifest).expect("strings, numbers and JSON");
+    let manifest = version.manifest.as_ref().map_or_else(String::new, |manifest| {
+        serde_json::to_string(manifest).expect("strings, numbers and JSON")
+    });
     connection.execute(
         &format!(
             "INSERT INTO versions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"

@@ -1,5 +1,7 @@
 //! What may be loaded, and what is said about the rest.
 
+use std::path::Path;
+
 use plugin_runtime::{Kind, LoadError, Runtime};
 
 use crate::guests::{MANIFEST, component, component_for, lines, plugin, runtime, simple, wat};
@@ -23,20 +25,20 @@ fn what_is_no_component_is_named() {
     assert!(refusal(b"\x7fELF and so on").contains("not WebAssembly"));
     assert!(refusal(b"").contains("not WebAssembly"));
     assert!(refusal(&wat::parse_str("(module)").unwrap()).contains("cargo xtask plugins"));
+    assert!(refusal(b"PK\x03\x04 and so on").contains("zip archive"));
     let whole = component(&["quiet", "simple-init"], &["connector"], Some(MANIFEST));
     for length in (8..whole.len()).step_by(97) {
         let error = runtime().load(&whole[..length]).unwrap_err();
+        // Between two sections it looks whole.
         assert!(
             matches!(
                 error,
-                LoadError::Truncated(_)
-                    | LoadError::Invalid(_)
-                    | LoadError::NoConnector { .. }
-                    | LoadError::Manifest(_)
+                LoadError::Truncated(_) | LoadError::NoConnector { .. } | LoadError::Manifest(_)
             ),
             "{length}: {error}"
         );
     }
+    assert!(refusal(&whole[..whole.len() / 2]).contains("ends in the middle"));
     let mut flipped = whole.clone();
     for at in (8..whole.len()).step_by(61) {
         flipped[at] ^= 0x55;
@@ -111,6 +113,18 @@ fn settings_are_looked_at_by_the_plugin_itself() {
     let picky = plugin(&["quiet", "simple-init", "picky-settings"], &["connector", "settings"]);
     let problems = picky.validate_settings("{}").unwrap();
     assert_eq!((problems[0].path.as_str(), problems[0].message.as_str()), ("oops", "oops"));
+}
+
+/// Tests of the host use it as a file, so that they need no toolchain either.
+#[test]
+fn the_guest_of_the_hosts_tests_is_the_one_of_these() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/plugins/store/tiny.wasm");
+    let wasm = component(&["quiet", "simple-init"], &["connector"], Some(MANIFEST));
+    if std::env::var_os("UPDATE_GUESTS").is_some() {
+        std::fs::write(&path, &wasm).unwrap();
+    }
+    let same = std::fs::read(&path).is_ok_and(|kept| kept == wasm);
+    assert!(same, "run this test once more with UPDATE_GUESTS=1, and commit {}", path.display());
 }
 
 #[test]
