@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use plugin_runtime::{Effect, Incident, Input, OnRefusal, Plugin, Successor, SwapError};
+use plugin_runtime::{
+    Effect, Incident, Input, InstanceConfig, OnRefusal, Plugin, Successor, SwapError,
+};
 
 use crate::guests::{
     Bench, command, config, lines, link_up, on_probation, received, successor, version,
 };
+use crate::recovery::{Dice, good_lines};
 
 /// The steps that were replayed in the one rollback.
 fn replayed(bench: &Bench) -> usize {
@@ -325,4 +328,97 @@ fn what_both_versions_fail_on_is_taken_out_as_ever() {
     let mut said = bench.said();
     said.retain(|line| *line != "look");
     assert_eq!(said, ["one", "three"]);
+}
+
+#[test]
+fn no_line_and_no_outcome_is_lost_or_told_twice_whatever_is_swapped_and_rolled_back_when() {
+    const LINKS: [&str; 2] = ["ami", "control"];
+    let versions = [
+        version("lines-v1-or-v2", "sane"),
+        version("lines-v2", "sane"),
+        version("lines-v2", "traps-third"),
+    ];
+    let config = || InstanceConfig {
+        links: LINKS.map(|link| (link.to_owned(), "tcp://127.0.0.1:5038".to_owned())).to_vec(),
+        grants: vec!["link:ami".into(), "link:control".into()],
+        ..config()
+    };
+    let mut rollbacks = 0;
+    for seed in 1..=120_u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut bench = Bench::with(&versions[0], config());
+        let mut up = [false; 2];
+        let mut streams = [String::new(), String::new()];
+        let mut expected: [Vec<String>; 2] = Default::default();
+        let mut commands = Vec::new();
+        for number in 0..50 {
+            let mut inputs = Vec::new();
+            for _ in 0..=dice.roll(4) {
+                let which = dice.roll(2);
+                let link = LINKS[which].to_owned();
+                match dice.roll(12) {
+                    0 if up[which] => {
+                        up[which] = false;
+                        expected[which].extend(good_lines(&std::mem::take(&mut streams[which])));
+                        inputs.push(Input::LinkClosed { link, reason: "cut".into() });
+                    }
+                    _ if !up[which] => {
+                        up[which] = true;
+                        inputs.push(Input::LinkUp { link, peer: "peer".into(), nonce: [1; 32] });
+                    }
+                    1..3 => {
+                        let (kind, end) =
+                            [("done", "done"), ("done", "done"), ("trap", "failed")][dice.roll(3)];
+                        commands.push((commands.len() as u64, end));
+                        inputs.push(command(commands.len() as u64 - 1, kind));
+                    }
+                    choice => {
+                        let poison = ["", "", "", "", "", "", "", "X"][dice.roll(8)];
+                        let end = if choice < 9 { "\n" } else { "" };
+                        let open = streams[which].len()
+                            - streams[which].rfind('\n').map_or(0, |at| at + 1);
+                        // No line may grow longer than a frame.
+                        let data = if open > 60 {
+                            "\n".to_owned()
+                        } else {
+                            format!("{link} {number}{poison} rest{end}")
+                        };
+                        streams[which].push_str(&data);
+                        inputs.push(Input::Received { link, data: data.into_bytes() });
+                    }
+                }
+            }
+            let plain = || Successor { config: config(), ..successor(&versions[0]) };
+            match dice.roll(8) {
+                0 | 1 => {
+                    // Going back to the one that traps would be a crash like any other, again and again.
+                    bench.swap(plain()).unwrap();
+                    let new = &versions[dice.roll(3)];
+                    bench.swap(Successor { config: config(), ..on_probation(new) }).unwrap();
+                }
+                2 if bench.connector.probation().is_some() => bench.roll_back(),
+                3 => bench.connector.confirm(),
+                _ => {}
+            }
+            if bench.connector.probation().is_none() {
+                assert!(!bench.swap(plain()).unwrap().cold);
+            }
+            bench.handle(inputs);
+        }
+        for which in 0..2 {
+            expected[which].extend(good_lines(&streams[which]));
+            let of_link = |line: &&str| line.starts_with(LINKS[which]);
+            let said: Vec<_> = bench.said().into_iter().filter(of_link).collect();
+            let mut lines: Vec<_> = expected[which].iter().map(String::as_str).collect();
+            lines.retain(|line| line.starts_with(LINKS[which]));
+            assert_eq!(said, lines, "seed {seed}: {:#?}", bench.words());
+        }
+        let mut outcomes: Vec<_> = bench.outcomes().iter().map(|&(id, end, _)| (id, end)).collect();
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, commands, "seed {seed}");
+        let usage = bench.connector.usage();
+        assert_eq!(usage.cold_starts, 0, "seed {seed}: {:#?}", bench.words());
+        rollbacks += usage.rollbacks;
+    }
+    assert!(rollbacks > 200, "only {rollbacks} rollbacks: this shows little");
 }

@@ -15,10 +15,10 @@ fn failure_kinds(bench: &Bench) -> Vec<FailureKind> {
 }
 
 /// Pseudo-random numbers below `below`, the same each time.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
+    pub fn roll(&mut self, below: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -75,7 +75,7 @@ fn every_other_line_is_seen_exactly_once_however_the_bytes_are_split() {
 }
 
 /// What a line-reading connector must say of one connection's bytes.
-fn good_lines(stream: &str) -> impl Iterator<Item = String> {
+pub fn good_lines(stream: &str) -> impl Iterator<Item = String> {
     let whole = stream.rfind('\n').map_or("", |end| &stream[..end]);
     whole.split_terminator('\n').filter(|line| !line.contains('X')).map(str::to_owned)
 }
