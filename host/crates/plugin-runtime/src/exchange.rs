@@ -277,7 +277,8 @@ pub enum Incident {
         /// Steps since the swap that it caught up with.
         replayed: usize,
     },
-    /// A version has proved itself; the one before it is let go.
+    /// A version has proved itself; the one before it is let go. Not told of a probation that was confirmed,
+    /// or ended by another swap.
     ProbationPassed {
         /// The version that goes on.
         version: Version,

@@ -11,6 +11,10 @@
 //!                             -> the failed inputs one at a time -> the poisonous bytes taken out (`gap`)
 //! ```
 //!
+//! Between two steps another version may take over, with the state of the one before it and the same
+//! connections ([`Connector::swap`]). While it is on probation, a failure or a broken law brings the old one
+//! back, caught up with what came since. A version may also follow in the shadow, without effects.
+//!
 //! What deliberately does not live here: sockets, timers, dialling, the values of secrets on their way
 //! to a socket (the host calls [`Part::fill`] there), and what facts mean (crate `calls`). Types
 //! generated from WIT never leave this crate.

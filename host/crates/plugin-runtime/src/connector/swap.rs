@@ -163,7 +163,7 @@ pub(super) enum NoState {
 
 impl Connector {
     /// Replaces the running version, or its configuration, between two calls of [`handle`](Self::handle).
-    /// Links stay up and no byte is lost. A probation that is still on ends well by this.
+    /// Links stay up and no byte is lost. A probation that is still on ends well by this, without a word.
     ///
     /// When the new version takes longer than 500 ms to start, or traps, the old one goes on.
     pub fn swap(
@@ -211,7 +211,7 @@ impl Connector {
                 let history = History::take_over(&seed, snapshot, at, &actions);
                 let settings = seed.config.settings.clone();
                 let is_changed = settings != self.seed.config.settings;
-                self.succeed(seed, guest, history, probation, now, out);
+                self.succeed(seed, guest, history, probation, now);
                 self.apply(actions, out);
                 if is_changed {
                     // It has them already, but what the old ones made of the PBX is in its state.
@@ -230,7 +230,7 @@ impl Connector {
         let (guest, actions) = Guest::start(&seed, None, at).map_err(failed)?;
         let history = History::begin(&seed, at, &actions);
         self.usage.cold_starts += 1;
-        self.succeed(seed, guest, history, probation, now, out);
+        self.succeed(seed, guest, history, probation, now);
         self.forget("plugin-replaced", now, out);
         out.incidents.push(Incident::ColdStart { reason: cut(refusal) });
         self.apply(actions, out);
@@ -317,11 +317,8 @@ impl Connector {
         history: History,
         probation: Duration,
         now: Now,
-        out: &mut Outcome,
     ) {
-        if let Some(before) = self.probation.take() {
-            out.incidents.push(Incident::ProbationPassed { version: before.view().new.clone() });
-        }
+        self.probation = None;
         let ghost = (probation > Duration::ZERO).then(|| self.ghost());
         let old_seed = std::mem::replace(&mut self.seed, seed);
         let old_guest = self.guest.replace(guest);
