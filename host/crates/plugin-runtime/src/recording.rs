@@ -75,6 +75,18 @@ pub struct RecordedPlugin {
 }
 
 impl Recording {
+    /// Gives a recording that was read from a file the components it was made with, by their SHA-256: without
+    /// them it cannot be written redacted.
+    pub fn attach(&mut self, plugins: &[Plugin]) {
+        for segment in &mut self.segments {
+            let sha256 = &segment.head.made_with.sha256;
+            if let Some(plugin) = plugins.iter().find(|plugin| plugin.sha256() == sha256) {
+                let head = Head { plugin: Some(plugin.clone()), ..(*segment.head).clone() };
+                segment.head = Arc::new(head);
+            }
+        }
+    }
+
     /// Why it was made.
     pub fn kind(&self) -> RecordingKind {
         self.kind
@@ -151,7 +163,7 @@ pub(crate) struct Segment {
 }
 
 /// What an instance was started with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) made_with: RecordedPlugin,
     pub(crate) config: Config,

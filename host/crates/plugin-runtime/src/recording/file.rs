@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {"format":"jackfield-recording","version":1, ..}         what it is
+//! {"numbers":{..}}                                         of people, those in the file; not if it is redacted
 //! {"instance":{"plugin":{..}, .., "from":"start"},"actions":[..]}
 //! {"step":{"now":{..},"inputs":[..]},"actions":[..]}       or "failed":{..}, or "unknown":"why"
 //! {"snapshot":{..}}                                        the plugin was asked for its state here
@@ -70,7 +71,8 @@ pub enum WriteError {
     Io(#[from] io::Error),
     /// Its answers have to be made again, and there is nothing to make them with.
     #[error(
-        "the recording was read from a file and can only be written as it is: its component is not at hand"
+        "the recording was read from a file, and the component it was made with, which its answers have to be made \
+         again with, is not at hand"
     )]
     NoComponent,
     /// A secret is in it. It should not have got that far.
@@ -172,6 +174,12 @@ mod line {
         pub unfaithful: u64,
     }
 
+    pub struct Known {
+        pub people: Vec<String>,
+        pub extensions: Vec<String>,
+        pub missed: u64,
+    }
+
     pub struct Instance {
         pub plugin: Component,
         pub settings: String,
@@ -214,6 +222,7 @@ mod line {
 
 records! {
     line::Header { format, version, wit, host, kind, connector, redacted, cut, unfaithful }
+    line::Known { people, extensions, missed }
     line::Instance { plugin, settings, links, limits, from, now, snapshot }
     line::Component { id, version, sha256 }
     line::Bounds { memory_mib, step_ms, snapshot_kib, effects_per_step, bytes_per_step }
@@ -265,15 +274,23 @@ impl Recording {
         to: &mut impl Write,
         secrets: Option<&Secrets>,
     ) -> Result<Written, WriteError> {
+        let streams = Streams::of(self);
         if let Some(secrets) = secrets {
             let mut find = |text: &[u8]| secrets.found_in(text).map(str::to_owned);
-            let streams = Streams::of(self);
             if let Some(name) = redact::every_text(self, &streams, Some(answers), &mut find) {
                 return Err(WriteError::HoldsSecret { name });
             }
         }
         let mut writer = Writer { to, bytes: 0, hash: EffectsHash::default(), line: String::new() };
         writer.header(self, answers.unfaithful + self.unfaithful)?;
+        if !self.is_redacted {
+            let (people, extensions) = redact::present(self, &streams, answers);
+            writer.call(
+                "numbers",
+                &line::Known { people, extensions, missed: self.numbers.missed() },
+                None,
+            )?;
+        }
         for (segment, answers) in self.segments.iter().zip(&answers.segments) {
             if answers.is_new {
                 writer.instance(segment, answers.init.as_ref())?;
@@ -572,10 +589,16 @@ impl Reader {
             let answer = self.answer(&mut fields)?;
             self.instance(instance, answer)?;
             None
+        } else if let Some(known) = fields.take_value("numbers") {
+            let line::Known { people, extensions, missed } = read(known, "numbers")?;
+            self.recording.numbers = Arc::new(Numbers::from_file(people, extensions, missed));
+            None
         } else if let Some(end) = fields.take_value("end") {
             Some(read(end, "end")?)
         } else {
-            return Err(Misfit::new("it is no JSON, or neither instance, step, snapshot nor end"));
+            return Err(Misfit::new(
+                "it is no JSON, or neither numbers, instance, step, snapshot nor end",
+            ));
         };
         fields.end()?;
         Ok(ended)

@@ -52,6 +52,16 @@ impl Numbers {
         }
     }
 
+    /// As a file has them.
+    pub(super) fn from_file(numbers: Vec<String>, extensions: Vec<String>, missed: u64) -> Self {
+        Self {
+            live: HashMap::new(),
+            over: numbers.into_iter().map(Arc::from).collect(),
+            extensions: extensions.into_iter().map(Box::from).collect(),
+            missed,
+        }
+    }
+
     /// Numbers as they came, those that are extensions among them.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.live.values().flatten().chain(&self.over).map(AsRef::as_ref)
@@ -129,5 +139,79 @@ pub(super) fn each_extension(fact: &Fact, take: &mut dyn FnMut(&str)) {
         extension.filter(|text| (MIN_DIGITS..=MAX_LENGTH).contains(&text.len()))
     {
         take(extension);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::facts::{Cause, Extension, LegEnded, LegParty, Party};
+
+    fn party(leg: &str, number: &str) -> Fact {
+        let (name, presentation) = (String::new(), String::new());
+        let party = Party { number: number.into(), name, presentation };
+        Fact::LegParty(LegParty { leg: leg.into(), party })
+    }
+
+    fn ended(leg: &str) -> Fact {
+        let cause = Cause { q850: 16, sip: 0, text: String::new() };
+        Fact::LegEnded(LegEnded { leg: leg.into(), cause, ended_by: String::new() })
+    }
+
+    fn known(numbers: &Numbers) -> Vec<&str> {
+        let mut all: Vec<&str> = numbers.all().collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn only_what_may_be_a_persons_number_is_kept() {
+        let mut numbers = Numbers::default();
+        for number in ["", "1001", "0049301234567", "1(2)345", "anonymous", &"1".repeat(65)] {
+            numbers.hear(&party("a", number));
+        }
+        assert_eq!(known(&numbers), ["0049301234567", "1(2)345"]);
+        let extension = |number: &str| {
+            Fact::Extension(Extension {
+                number: number.into(),
+                device: String::new(),
+                name: String::new(),
+                state: String::new(),
+            })
+        };
+        numbers.hear(&extension("1001"));
+        numbers.hear(&extension("10010"));
+        assert_eq!(numbers.extensions().collect::<Vec<_>>(), ["10010"]);
+    }
+
+    #[test]
+    fn a_living_legs_number_outlasts_any_number_of_others() {
+        let mut numbers = Numbers::default();
+        numbers.hear(&party("long", "4930123456"));
+        for call in 0..3 * MAX_OVER {
+            let leg = call.to_string();
+            numbers.hear(&party(&leg, &format!("49{call:08}")));
+            numbers.hear(&ended(&leg));
+        }
+        assert!(known(&numbers).contains(&"4930123456"));
+        assert_eq!(known(&numbers).len(), MAX_OVER + 1);
+        assert_eq!(numbers.missed(), 0);
+        numbers.hear(&ended("long"));
+        numbers.forget_legs();
+        assert!(numbers.live.is_empty() && known(&numbers).contains(&"4930123456"));
+    }
+
+    #[test]
+    fn whatever_a_plugin_tells_the_room_it_takes_is_bounded() {
+        let mut numbers = Numbers::default();
+        for leg in 0..MAX_LIVE + 10 {
+            numbers.hear(&party(&leg.to_string(), "4930123456"));
+        }
+        numbers.hear(&party(&"x".repeat(MAX_LEG_ID + 1), "4930123456"));
+        assert_eq!((numbers.live.len(), numbers.missed()), (MAX_LIVE, 11));
+        for number in 0..10_000 {
+            numbers.hear(&party("0", &format!("49{number:08}")));
+        }
+        assert_eq!((numbers.live["0"].len(), numbers.over.len()), (MAX_PER_LEG, MAX_OVER));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Call, Head, Origin, Recording, Step};
+use super::{Answer, Call, Head, Recording, Step};
 use crate::{
     Limits, Plugin,
     bindings::types::{Action, Now, Snapshot},
@@ -146,10 +146,8 @@ impl Answers {
                     }
                     Err(failure) => why = failure.message,
                 }
-            } else if let (Origin::Rebased { now, .. }, Some(player)) =
-                (&*segment.origin, &mut player)
-            {
-                player.ask(*now);
+            } else if let (Some(now), Some(player)) = (segment.origin.now(), &mut player) {
+                player.ask(now);
             }
             let steps = steps()
                 .map(|step| {

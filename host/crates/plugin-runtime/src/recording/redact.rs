@@ -77,6 +77,55 @@ pub(super) fn redacted(
     Ok((with_other_numbers(recording, &redactor, &streams), redactor))
 }
 
+/// Those of the numbers and extensions the connector knows of that are in the recording: a file has to have them,
+/// so that it can still be redacted.
+pub(super) fn present(
+    recording: &Recording,
+    streams: &Streams,
+    answers: &Answers,
+) -> (Vec<String>, Vec<String>) {
+    let mut by_tail: HashMap<Vec<u8>, Vec<&str>> = HashMap::new();
+    for number in recording.numbers.all() {
+        let core = core(number.as_bytes());
+        if core.len() >= MIN_DIGITS {
+            by_tail
+                .entry(core[core.len().saturating_sub(TAIL)..].to_vec())
+                .or_default()
+                .push(number);
+        }
+    }
+    let (mut people, mut extensions) = (HashSet::new(), HashSet::new());
+    // Those with something between their digits would have to be looked for in another way; they are few.
+    people
+        .extend(by_tail.values().flatten().copied().filter(|n| digit_runs(n.as_bytes()).len() > 1));
+    let own: HashSet<&[u8]> = recording.numbers.extensions().map(str::as_bytes).collect();
+    every_text(recording, streams, Some(answers), &mut |text| {
+        for (from, to) in digit_runs(text) {
+            let run = &text[from..to];
+            if let Some(extension) = own.get(run) {
+                extensions.insert(*extension);
+            }
+            for length in MIN_DIGITS..=TAIL {
+                for window in run.windows(length) {
+                    if let Some(numbers) = by_tail.remove(window) {
+                        people.extend(numbers);
+                    }
+                }
+            }
+        }
+        None::<()>
+    });
+    let sorted = |mut list: Vec<String>| {
+        list.sort_unstable();
+        list
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        sorted(people.into_iter().map(str::to_owned).collect()),
+        sorted(extensions.into_iter().map(text).collect()),
+    )
+}
+
 /// Visits every text of a recording, streams as streams, until something is found.
 pub(super) fn every_text<T>(
     recording: &Recording,

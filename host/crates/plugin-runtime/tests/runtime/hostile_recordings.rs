@@ -43,9 +43,9 @@ fn a_line_that_makes_no_sense_is_named_with_what_is_wrong() {
         (
             "{\"step\"",
             "{\"stop\"",
-            "line 3 of the recording makes no sense: it is no JSON, or neither",
+            "line 4 of the recording makes no sense: it is no JSON, or neither",
         ),
-        ("{\"step\":", "{\"step\"", "line 3 of the recording makes no sense"),
+        ("{\"step\":", "{\"step\"", "line 4 of the recording makes no sense"),
         ("\"epoch\":1", "\"epoch\":-1", "`step.inputs.link-up.epoch`: it should be a whole number"),
         (
             "\"from\":\"start\"",
