@@ -173,7 +173,9 @@ impl CompileChild {
     }
 
     fn explain(&self, status: ExitStatus, complaint: &str) -> LoadError {
-        if complaint.contains("memory allocation of") {
+        // The allocator's words, the system's, and those of threads without room for a stack.
+        let short = ["memory allocation of", "Cannot allocate memory", "thread pool has not been"];
+        if short.iter().any(|words| complaint.contains(words)) {
             return self.limit(format!("{} MiB of memory", self.memory_mib));
         }
         #[cfg(unix)]
