@@ -1,9 +1,9 @@
 //! What one caller does and the agents do with them; each script tells how it went by what the phones heard.
 
 use anyhow::{Context, Result, ensure};
-use lab::{Answering, Call, Pbx, phone::Side};
+use lab::{Answering, Call, Heard, Pbx, Sound, phone::Side};
 
-use super::{Caller, Lane, Ringing, SOON, Seats, channel_of, entered, logged};
+use super::{Agent, Caller, Lane, Ringing, SOON, Seats, channel_of, entered, logged};
 use crate::{ami::Ami, chance::Dice, visit::Visit};
 
 /// What shall happen to a caller.
@@ -105,6 +105,14 @@ struct Stage<'a> {
     dice: &'a mut Dice,
 }
 
+/// An answered phone is in the conversation a moment later, when it hears the other side. Before that Asterisk
+/// refuses to transfer it.
+async fn in_conversation(agent: &Agent, call: &Call) -> Result<()> {
+    let of_call = |heard: &Heard| heard.sound == Sound::Audio && heard.call_id == call.call_id();
+    agent.phone.hears(SOON, of_call).await?;
+    Ok(())
+}
+
 type Story = Result<(String, Vec<Visit>)>;
 
 /// The one who hangs up at the end of a conversation.
@@ -165,12 +173,7 @@ impl Stage<'_> {
         ringing.call.answer().await?;
         call.answered(SOON).await?;
         ringing.call.answered(SOON).await?;
-        let agent = &self.lane.agent(ringing).phone;
-        let call_id = ringing.call.call_id();
-        let audio =
-            |heard: &lab::Heard| heard.sound == lab::Sound::Audio && heard.call_id == call_id;
-        agent.hears(SOON, audio).await?;
-        Ok(())
+        in_conversation(self.lane.agent(ringing), &ringing.call).await
     }
 
     /// The call goes on for a while.
@@ -313,6 +316,7 @@ impl Stage<'_> {
         consulted.rings(SOON).await?;
         consulted.answer().await?;
         consultation.answered(SOON).await?;
+        in_conversation(colleague, &consulted).await?;
         self.lasts(&call, 200, 800).await?;
         ringing.call.transfer_to(&consultation).await?;
         ringing.call.ended(SOON).await?;

@@ -24,6 +24,7 @@
 
 use std::{
     fmt::Write,
+    fs::{self, File},
     net::{TcpListener, UdpSocket},
 };
 
@@ -123,31 +124,38 @@ impl Ports {
     /// Media ports of one PBX: four for each call of two legs.
     pub const RTP_COUNT: u16 = 2000;
 
-    /// Ports that are free now. Another process may take one before Asterisk does.
-    pub(crate) fn pick() -> Option<Ports> {
-        let mut taken = Vec::new();
-        let mut free = || {
-            let port = (0..200)
-                .map(|_| signalling_port())
-                .find(|port| !taken.contains(port) && is_free(*port))?;
-            taken.push(port);
-            Some(port)
-        };
-        Some(Ports {
-            ami: free()?,
-            ami_tls: free()?,
-            sip: free()?,
-            trunk_peer: free()?,
-            load_agents: free()?,
-            // Asterisk goes on to the next port of the range when one is taken.
-            rtp_first: 20_000 + 2 * u16::try_from(random() % 5000).unwrap_or(0),
+    /// Ports that are free now, and that no other lab on this machine takes as long as the file is open: also not
+    /// while the PBX is down, nor those that only its peers will bind.
+    pub(crate) fn reserve() -> Option<(Ports, File)> {
+        (0..500).find_map(|_| {
+            // Below 32768, where the system takes the ports of outgoing connections from.
+            let first = 10_000 + PORTS * u16::try_from(random() % 1000).ok()?;
+            let reserved = lock(first)?;
+            let ports = Ports {
+                ami: first,
+                ami_tls: first + 1,
+                sip: first + 2,
+                trunk_peer: first + 3,
+                load_agents: first + 4,
+                // Asterisk goes on to the next port of the range when one is taken.
+                rtp_first: 20_000 + 2 * u16::try_from(random() % 5000).ok()?,
+            };
+            (first..first + PORTS).all(is_free).then_some((ports, reserved))
         })
     }
 }
 
-/// Below 32768, where the system takes the ports of outgoing connections from.
-fn signalling_port() -> u16 {
-    10_000 + u16::try_from(random() % 10_000).unwrap_or(0)
+/// Of one PBX in a row.
+const PORTS: u16 = 5;
+
+/// Locks the ports from `first` on among all labs of this user. The system unlocks them when we end, however we do.
+fn lock(first: u16) -> Option<File> {
+    let folder = format!("jackfield-lab-ports-{}", rustix::process::getuid().as_raw());
+    let folder = std::env::temp_dir().join(folder);
+    fs::create_dir_all(&folder).ok()?;
+    let file =
+        File::options().create(true).append(true).open(folder.join(first.to_string())).ok()?;
+    file.try_lock().is_ok().then_some(file)
 }
 
 fn is_free(port: u16) -> bool {

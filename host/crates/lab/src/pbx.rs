@@ -32,6 +32,8 @@ pub struct Pbx {
     has_ami_tls: bool,
     /// `None` after [`Pbx::stop`] and [`Pbx::kill`].
     server: Option<Server>,
+    /// Its ports are its own as long as this is open.
+    _reserved: File,
 }
 
 /// Why a PBX could not be started or asked.
@@ -62,7 +64,7 @@ pub enum PbxError {
         source: io::Error,
     },
     /// Others took our ports several times in a row.
-    #[error("found no free ports on 127.0.0.1 for Asterisk")]
+    #[error("found no free ports on 127.0.0.1 for Asterisk, or {} is not ours to write", std::env::temp_dir().display())]
     NoFreePorts,
     /// Asterisk ended while it was starting.
     #[error("Asterisk ended ({status}) while starting; the end of its log:\n{log}")]
@@ -115,14 +117,15 @@ impl Pbx {
             write_certificate(&folder)?;
         }
         for _ in 0..PORT_ATTEMPTS {
-            let ports = Ports::pick().ok_or(PbxError::NoFreePorts)?;
+            let (ports, reserved) = Ports::reserve().ok_or(PbxError::NoFreePorts)?;
             let at = Instance { tree, folder: &folder.display().to_string(), ports };
             for (name, text) in config::files(&config, &at) {
                 write(&folder.join("etc").join(name), &text)?;
             }
             write_launcher(tree, &folder)?;
             let folder = folder.clone();
-            let mut pbx = Pbx { folder, ports, has_ami_tls: config.ami_tls, server: None };
+            let (has_ami_tls, server) = (config.ami_tls, None);
+            let mut pbx = Pbx { folder, ports, has_ami_tls, server, _reserved: reserved };
             pbx.boot().await?;
             if !pbx.lost_a_port() {
                 return Ok(pbx);

@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use lab::{
-    Answering, Heard, ManagerUser, Pbx, PbxConfig, Phone, PhoneConfig, Release, Scenario, Sipp,
-    Sound, Tree,
+    Answering, Call, Heard, ManagerUser, Pbx, PbxConfig, Phone, PhoneConfig, Release, Scenario,
+    Sipp, Sound, Tree,
     phone::{PhoneError, Side},
     until,
 };
@@ -36,6 +36,13 @@ async fn agent(pbx: &Pbx, extension: &str) -> Result<Phone, PhoneError> {
 
 async fn caller(pbx: &Pbx) -> Result<Phone, PhoneError> {
     Phone::start(PhoneConfig::trunk(pbx.sip(), "4930123456")).await
+}
+
+/// An answered phone is in the conversation a moment later, when it hears the other side. Before that Asterisk
+/// refuses to transfer it.
+async fn in_conversation(phone: &Phone, call: &Call) -> Result<(), PhoneError> {
+    let of_call = |heard: &Heard| heard.sound == Sound::Audio && heard.call_id == call.call_id();
+    phone.hears(SOON, of_call).await.map(drop)
 }
 
 async fn a_caller_reaches_an_agent_through_a_queue(release: Release) -> Outcome {
@@ -119,6 +126,7 @@ async fn an_agent_holds_transfers_and_consults() -> Outcome {
     let offered = first.next_call(SOON).await?;
     offered.answered(SOON).await?;
     pbx.wait_for_queue_log(SOON, |line| line.event == "CONNECT").await?;
+    in_conversation(&first, &offered).await?;
     offered.hold().await?;
     offered.unhold().await?;
     offered.transfer("1003").await?;
@@ -135,10 +143,12 @@ async fn an_agent_holds_transfers_and_consults() -> Outcome {
     call.answered(SOON).await?;
     let offered = first.next_call(SOON).await?;
     offered.answered(SOON).await?;
+    in_conversation(&first, &offered).await?;
     offered.hold().await?;
     let consultation = first.call("1003")?;
     consultation.answered(SOON).await?;
     let consulted = second.next_call(SOON).await?;
+    in_conversation(&second, &consulted).await?;
     offered.transfer_to(&consultation).await?;
     offered.ended(SOON).await?;
     consultation.ended(SOON).await?;
