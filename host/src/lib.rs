@@ -18,6 +18,7 @@ pub mod links;
 pub mod parties;
 pub mod plugins;
 pub mod publish;
+mod redact;
 pub mod serve;
 pub mod status;
 pub mod switch;

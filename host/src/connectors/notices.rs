@@ -3,6 +3,8 @@
 use calls::fact::{Notice, Severity};
 use plugin_runtime::Incident;
 
+use crate::redact::Redacted;
+
 fn notice(code: &str, severity: Severity, message: String, fix: &str) -> Notice {
     Notice { code: code.to_owned(), severity, message, fix: fix.to_owned() }
 }
@@ -78,6 +80,44 @@ pub(super) fn of(incident: &Incident, plugin: &str) -> Notice {
     }
 }
 
+/// The message of [`of`] without callers' numbers: input that was left out and the words of a plugin that failed on it
+/// may hold some. Whoever may read the journal reads them there.
+pub(super) fn for_log(incident: &Incident, notice: &Notice) -> String {
+    let theirs = match incident {
+        Incident::Quarantined { head, .. } => head,
+        Incident::Trapped { message, .. } => first_line(message),
+        _ => return notice.message.clone(),
+    };
+    match theirs {
+        "" => notice.message.clone(),
+        theirs => notice.message.replace(theirs, &Redacted(theirs).to_string()),
+    }
+}
+
 fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_runtime::FailureKind;
+
+    use super::*;
+
+    #[test]
+    fn the_journal_tells_what_was_left_out_and_the_log_no_callers_number() {
+        let incident = Incident::Quarantined {
+            link: "ami".to_owned(),
+            epoch: 1,
+            offset: 7,
+            bytes: 120_000,
+            head: "Event: Hangup\\r\\nCallerIDNum: 0301234567\\r\\n".to_owned(),
+            kind: FailureKind::Deadline,
+        };
+        let notice = of(&incident, "asterisk 0.1.0");
+        assert!(notice.message.contains("0301234567"), "{}", notice.message);
+        let logged = for_log(&incident, &notice);
+        assert!(logged.contains("CallerIDNum: ********67"), "{logged}");
+        assert!(logged.starts_with("120000 bytes of ami"), "{logged}");
+    }
 }
