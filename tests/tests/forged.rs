@@ -1,7 +1,8 @@
 //! A caller who writes manager events into the number they call from is not believed, on Asterisk 22 and 16
 //! with stock settings.
 //!
-//! The INVITE is not authenticated: the PBX takes it as coming from its trunk, as a provider's would be.
+//! The INVITE is not authenticated: the PBX takes it as coming from its trunk, as a provider's would be. It is our
+//! phone's, and once sipp's, which shares no line of code with it.
 
 #![expect(clippy::print_stdout, reason = "figures for whoever reads the log")]
 
@@ -15,7 +16,7 @@ use jackfield_tests::{
     ledger::{Ledger, text},
     world::{Jackfield, Site, tree},
 };
-use lab::{Pbx, PbxConfig, Phone, PhoneConfig, Release, phone::Side, until};
+use lab::{Pbx, PbxConfig, Phone, PhoneConfig, Release, Scenario, Sipp, Tree, phone::Side, until};
 use serde_json::json;
 
 /// What the From user holds when it is decoded; `{}` is the Uniqueid of the call under attack. Asterisk cuts the
@@ -83,6 +84,8 @@ async fn nobody_is_fooled(release: Release) -> Result<()> {
             .await
             .with_context(|| format!("forged: {what}"))?;
     }
+    let whole = FORGERIES[0].1.replace("{}", &victims.talking_id);
+    attack_by_sipp(&tree, &site.pbx, &events, &whole).await.context("forged by sipp")?;
     odd_but_no_forgery(&site.pbx, &events, &victims.talking_id).await?;
     let ledger = Ledger::of(&events.all());
     ensure!(ledger.broken.is_empty(), "{:?}", ledger.broken);
@@ -134,13 +137,18 @@ async fn odd_but_no_forgery(pbx: &Pbx, events: &Events, victim: &str) -> Result<
     events.next(place, "its end", SOON, ended).await.map(drop)
 }
 
-/// A caller whose From user is this, percent-encoded.
-fn from(pbx: &Pbx, number: &str) -> PhoneConfig {
-    let encoded = number.bytes().map(|byte| match byte {
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+/// As it may stand in a SIP URI.
+fn encoded(number: &str) -> String {
+    let encode = |byte| match byte {
+        byte if u8::is_ascii_alphanumeric(&byte) => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
-    });
-    PhoneConfig { from_user: Some(encoded.collect()), ..PhoneConfig::trunk(pbx.sip(), "5") }
+    };
+    number.bytes().map(encode).collect()
+}
+
+/// A caller whose From user is this.
+fn from(pbx: &Pbx, number: &str) -> PhoneConfig {
+    PhoneConfig { from_user: Some(encoded(number)), ..PhoneConfig::trunk(pbx.sip(), "5") }
 }
 
 /// Calls an extension from this number; the stream must tell of the attempt and of a look at the whole PBX.
@@ -149,18 +157,42 @@ async fn attack(pbx: &Pbx, events: &Events, number: &str) -> Result<()> {
     let attacker = Phone::start(from(pbx, number)).await?;
     let call = attacker.call("500")?;
     call.answered(SOON).await?;
+    told(events, place, number).await?;
+    let place = events.place();
+    call.hang_up().await?;
+    forgotten(pbx, events, place).await
+}
+
+/// The same, by sipp.
+async fn attack_by_sipp(tree: &Tree, pbx: &Pbx, events: &Events, number: &str) -> Result<()> {
+    let place = events.place();
+    let folder = tempfile::tempdir()?;
+    let forger = Sipp {
+        scenario: Scenario::Text(include_str!("../scenarios/forger.xml").to_owned()),
+        fields: vec![encoded(number)],
+        ..Sipp::callers("500", 1)
+    };
+    let report = forger.run(tree, pbx.sip(), folder.path()).await?;
+    ensure!((report.successful, report.failed) == (1, 0), "sipp: {}", report.errors);
+    let place = told(events, place, number).await?;
+    forgotten(pbx, events, place).await
+}
+
+/// Waits until the stream has told of the attempt and of a look at the whole PBX; returns the place of the former.
+async fn told(events: &Events, place: usize, number: &str) -> Result<usize> {
     let notice = events.next(place, "a security notice", SOON, is_forgery).await?;
     println!("{number:?}: {}", notice.data["data"]["message"]);
     let place = place_of(events, &notice);
     let resynced = |seen: &Seen| seen.kind == "connector.resynced";
     events.next(place, "a resync", SOON, resynced).await?;
-    let place = events.place();
-    call.hang_up().await?;
-    // The next attack must not be told by this one's end.
+    Ok(place)
+}
+
+/// The next attack must not be told by this one's end.
+async fn forgotten(pbx: &Pbx, events: &Events, place: usize) -> Result<()> {
     pbx_forgot(pbx).await?;
-    let forgotten = |seen: &Seen| seen.kind == "call.ended" || seen.kind == "connector.resynced";
-    events.next(place, "the end of the attack", SOON, forgotten).await?;
-    Ok(())
+    let over = |seen: &Seen| seen.kind == "call.ended" || seen.kind == "connector.resynced";
+    events.next(place, "the end of the attack", SOON, over).await.map(drop)
 }
 
 fn is_forgery(seen: &Seen) -> bool {
