@@ -370,6 +370,3 @@ fn not_running(connector: &str) -> KeeperError {
         fix: "enable it, or see in its status why it does not".to_owned(),
     }
 }
-
-#[cfg(test)]
-mod tests;

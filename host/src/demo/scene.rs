@@ -43,22 +43,22 @@ pub async fn round(pbx: &Pbx, agents: &Agents) -> anyhow::Result<()> {
     let call = caller.call("800")?;
     call.answered(PATIENCE).await?;
     let service = agents_call(agents).await?;
-    pass(Duration::from_secs(3)).await;
+    service.lasts(Duration::from_secs(3)).await?;
     service.hold().await?;
-    pass(Duration::from_secs(1)).await;
+    service.lasts(Duration::from_secs(1)).await?;
     service.unhold().await?;
-    pass(Duration::from_secs(1)).await;
+    service.lasts(Duration::from_secs(1)).await?;
     call.hang_up().await?;
 
     // One is passed on by the agent.
     let passed_on = caller.call("800")?;
     passed_on.answered(PATIENCE).await?;
     let service = agents_call(agents).await?;
-    pass(Duration::from_secs(2)).await;
+    service.lasts(Duration::from_secs(2)).await?;
     service.transfer("1003").await?;
     let target = agents.third.next_call(PATIENCE).await?;
     target.answered(PATIENCE).await?;
-    pass(Duration::from_secs(2)).await;
+    target.lasts(Duration::from_secs(2)).await?;
 
     // Two wait behind each other while one agent has lunch; the second gives up.
     pbx.cli("queue pause member PJSIP/1002 queue support reason lunch").await?;
@@ -67,11 +67,11 @@ pub async fn round(pbx: &Pbx, agents: &Agents) -> anyhow::Result<()> {
     let waiting = agents.first.next_call(PATIENCE).await?;
     let impatient = self::caller(pbx, "+4915112345678", "Grace").await?;
     let hasty = impatient.call("800")?;
-    pass(Duration::from_secs(2)).await;
+    hasty.lasts(Duration::from_secs(2)).await?;
     hasty.hang_up().await?;
     waiting.answered(PATIENCE).await?;
     target.hang_up().await?;
-    pass(Duration::from_secs(2)).await;
+    patient.lasts(Duration::from_secs(2)).await?;
     patient.hang_up().await?;
     pbx.cli("queue unpause member PJSIP/1002 queue support").await?;
 
@@ -81,7 +81,7 @@ pub async fn round(pbx: &Pbx, agents: &Agents) -> anyhow::Result<()> {
     let sale = caller.call("801")?;
     let late = impatient.call("813")?;
     agents.third.next_call(PATIENCE).await?.answered(PATIENCE).await?;
-    pass(Duration::from_secs(2)).await;
+    sale.lasts(Duration::from_secs(2)).await?;
     sale.hang_up().await?;
     late.ended(PATIENCE).await?;
     while agents.first.next_call(Duration::from_millis(10)).await.is_ok() {}
@@ -140,9 +140,4 @@ async fn agents_call(agents: &Agents) -> anyhow::Result<lab::Call> {
     };
     call.answered(PATIENCE).await?;
     Ok(call)
-}
-
-/// People take their time: this is a scene, not a test.
-async fn pass(time: Duration) {
-    tokio::time::sleep(time).await;
 }

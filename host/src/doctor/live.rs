@@ -11,7 +11,7 @@ use calls::{
     fact::MemberState,
 };
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval, timeout};
 
 use super::{Finding, Level};
 use crate::{
@@ -107,7 +107,9 @@ fn rehearsal(
 /// Waits until it is clear how it goes.
 async fn connected(host: &Host, plan: &Plan) -> Option<ConnectorStatus> {
     let deadline = Instant::now() + PATIENCE;
+    let mut glances = interval(GLANCE);
     loop {
+        glances.tick().await;
         let status = host.board().get(&plan.id)?;
         let was_linked = status.links.iter().any(|link| link.epoch > 0);
         let is_clear = match status.word {
@@ -122,7 +124,6 @@ async fn connected(host: &Host, plan: &Plan) -> Option<ConnectorStatus> {
         if is_clear || Instant::now() > deadline {
             return Some(status);
         }
-        tokio::time::sleep(GLANCE).await;
     }
 }
 
@@ -196,19 +197,23 @@ async fn probe(host: &Host, id: &ConnectorId) -> Vec<Finding> {
         Err(error) => return failed(format!("the connector could not be asked: {error}")),
     };
     let publisher = host.publisher();
-    let deadline = Instant::now() + PROBE_PATIENCE + Duration::from_secs(1);
-    let result = loop {
-        let ended = {
-            let model = publisher.model();
-            accepted.commands.first().and_then(|id| model.state.command(*id)?.ended.clone())
-        };
-        match ended {
-            Some(result) => break result,
-            None if Instant::now() > deadline => {
-                return failed("the plugin did not answer `probe`".to_owned());
+    let mut committed = publisher.committed();
+    let ended = || {
+        let model = publisher.model();
+        accepted.commands.first().and_then(|id| model.state.command(*id)?.ended.clone())
+    };
+    let told = async {
+        loop {
+            // What is committed after this look is looked at again.
+            committed.mark_unchanged();
+            if let Some(result) = ended() {
+                return Some(result);
             }
-            None => tokio::time::sleep(GLANCE).await,
+            committed.changed().await.ok()?;
         }
+    };
+    let Ok(Some(result)) = timeout(PROBE_PATIENCE + Duration::from_secs(1), told).await else {
+        return failed("the plugin did not answer `probe`".to_owned());
     };
     if result.end != CommandEnd::Done {
         let why =
