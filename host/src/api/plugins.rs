@@ -223,7 +223,8 @@ pub(super) async fn install(
     let keeper = Arc::clone(&api.keeper);
     // Compiling goes on when the client does not wait: half an install is not left behind.
     let installed = tokio::spawn(async move {
-        keeper.install(component.wasm, component.signature, &holder.actor()).await
+        let Component { wasm, signature, place: _place } = component;
+        keeper.install(wasm, signature, &holder.actor()).await
     });
     let report = installed.await.map_err(|panic| Problem::internal(&panic))??;
     Ok(Json(report.into()))

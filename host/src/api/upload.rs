@@ -24,7 +24,8 @@ static UPLOADS: Semaphore = Semaphore::const_new(4);
 pub(super) struct Component {
     pub wasm: Vec<u8>,
     pub signature: Option<String>,
-    _place: SemaphorePermit<'static>,
+    /// Among the uploads at the same time; kept until it is installed.
+    pub place: SemaphorePermit<'static>,
 }
 
 impl<S: Sync> FromRequest<S> for Component {
@@ -42,7 +43,7 @@ impl<S: Sync> FromRequest<S> for Component {
         let place = UPLOADS.try_acquire().map_err(|_| {
             Problem::unavailable("Other plugins are being uploaded.", "Try again in a moment.")
         })?;
-        Ok(Self { wasm: read(body, announced).await?, signature, _place: place })
+        Ok(Self { wasm: read(body, announced).await?, signature, place })
     }
 }
 
