@@ -25,7 +25,7 @@ pub use secret::SecretText;
 pub(crate) use secret::{Unusable as UnusableSecret, from_file as secret_from_file};
 pub use url::{LinkUrl, Transport};
 
-use crate::plugins::signing::Signing;
+use crate::plugins::signing::{SignaturePolicy, Signing};
 
 /// The largest config file that is read.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -103,7 +103,8 @@ impl Default for PluginsConfig {
             watch: true,
             probation: Duration::from_secs(60),
             redial: true,
-            signing: Signing::default(),
+            // As when the section is there and says nothing of it.
+            signing: Signing::new(SignaturePolicy::Off, &[]).unwrap_or_default(),
         }
     }
 }

@@ -143,6 +143,10 @@ fn completions_come_for_every_shell() {
 }
 
 /// A host of that folder, its log, and where its API is.
+#[expect(
+    clippy::zombie_processes,
+    reason = "whoever asked for it waits; a test that fails before that ends"
+)]
 fn serving(folder: &Path) -> (Child, BufReader<ChildStderr>, String) {
     let mut host = Command::new(env!("CARGO_BIN_EXE_jackfield"))
         .args(["--color", "never", "serve"])

@@ -227,15 +227,14 @@ impl Client {
             }
             _ => problem["fix"].as_str().unwrap_or_default(),
         };
-        let mut text = detail.to_owned();
-        let faults = problem["errors"].as_array().map_or(&[][..], Vec::as_slice);
-        if faults.is_empty() {
-            text += &format!("\n  fix: {fix}");
-        }
-        for fault in faults {
-            text += &format!("\n{}", super::report::fault(fault));
-        }
-        Trouble::failed(text)
+        // Of several faults the detail is the first.
+        let faults = super::report::list(&problem["errors"]).iter().map(super::report::fault);
+        let faults: Vec<String> = faults.collect();
+        Trouble::failed(if faults.is_empty() {
+            format!("{detail}\n  fix: {fix}")
+        } else {
+            faults.join("\n")
+        })
     }
 
     fn stranger(&self) -> Trouble {

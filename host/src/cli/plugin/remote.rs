@@ -267,7 +267,9 @@ async fn permissions(connector: &str, show: &Show) -> Result<(), Trouble> {
                 text(&permission["grant"]),
                 text(&permission["state"])
             ));
-            lines.push(format!("  why it wants it: {}", text(&permission["reason"])));
+            let reason = text(&permission["reason"]);
+            let reason = if reason.is_empty() { "it does not say".to_owned() } else { reason };
+            lines.push(format!("  why it wants it: {reason}"));
             lines.push(format!("  what it means: {}", text(&permission["meaning"])));
         }
         if lines.is_empty() {
