@@ -162,7 +162,7 @@ impl Asterisk {
             // What comes next may start in mid-frame: believe nothing until we know where we are.
             Input::Gap(gap) if self.is_live_link(&gap.link, gap.epoch) => {
                 if gap.bytes > 0 {
-                    self.distrust(out);
+                    self.mind_the_gap(out);
                 } else {
                     // Nothing is missing: the host only wants everything looked at anew.
                     self.state.resync.iter_mut().for_each(Resync::spoil);
@@ -359,6 +359,15 @@ impl Asterisk {
         }
         // However many channels forge: one look at the PBX in so much time.
         self.want_resync(RESYNC_GAP_NS, out);
+    }
+
+    /// In the gap may be the end of a list, and the answer to a ping: neither is waited for any more.
+    fn mind_the_gap(&mut self, out: &mut Out<'_>) {
+        let State { session, resync, .. } = &mut self.state;
+        session.distrust = Some(session.ping(out));
+        if let Some(resync) = resync {
+            resync.ask_again(session, out);
+        }
     }
 
     /// Believes nothing more until a ping is answered.

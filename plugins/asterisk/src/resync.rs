@@ -114,6 +114,20 @@ impl Resync {
         }
     }
 
+    /// Part of the answers is lost: asks for everything once more, within the same bracket.
+    pub fn ask_again(&mut self, session: &mut Session, out: &mut Out<'_>) {
+        session.forget_lists();
+        for (list, action) in LISTS {
+            session.ask(Asked::List(list), action, &[], out);
+        }
+        self.open = LISTS.iter().map(|(list, _)| *list).collect();
+        self.denied.clear();
+        self.listed.clear();
+        (self.queues, self.extensions) = Default::default();
+        (self.cut, self.spoiled) = (false, false);
+        self.deadline = out.mono() + PATIENCE_NS;
+    }
+
     /// The PBX refuses a list.
     pub fn denied(&mut self, list: List) {
         self.open.remove(&list);

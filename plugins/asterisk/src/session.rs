@@ -170,6 +170,11 @@ impl Session {
         self.asked.remove(&id)
     }
 
+    /// Items of the lists asked for are items of nothing from now on.
+    pub fn forget_lists(&mut self) {
+        self.asked.retain(|_, asked| !matches!(asked, Asked::List(_)));
+    }
+
     /// Anything came in: the PBX lives.
     pub fn heard(&mut self, keepalive_secs: u32, out: &Out<'_>) {
         self.ping_at = out.mono() + u64::from(keepalive_secs) * SECOND_NS;

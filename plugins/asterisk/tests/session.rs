@@ -259,6 +259,26 @@ fn what_comes_after_a_gap_is_believed_at_once_only_if_nothing_was_lost_in_it() {
 }
 
 #[test]
+fn a_list_whose_end_is_lost_is_asked_for_again() {
+    let mut lab = Lab::ready(SETTINGS, Fake::default());
+    lab.told();
+    lab.host.command("resync", &[]);
+    let asked = lab.host.take_sent("ami");
+    assert!(String::from_utf8_lossy(&asked).contains("Action: QueueStatus"));
+    // The answers, and the one to the ping behind the gap, are lost as well.
+    lab.receive("Event: Half\nChan");
+    lab.host.gap("ami");
+    lab.host.take_sent("ami");
+    lab.receive("Event: Half\nChan");
+    lab.host.gap("ami");
+    lab.answer();
+    let told = lab.told();
+    // Once more behind it: what was told live before the gap may be over.
+    assert_eq!(told.iter().filter(|line| *line == "resync ends").count(), 2, "{told:?}");
+    assert!(told.iter().any(|line| line == "command 1 done"), "{told:?}");
+}
+
+#[test]
 fn a_second_login_starts_over_with_a_picture() {
     let mut lab = Lab::ready(SETTINGS, Fake::default());
     lab.told();
