@@ -181,6 +181,7 @@ pub struct LimitsConfig {
     pub effects_per_step: Option<u32>,
     pub bytes_per_step: Option<u32>,
     pub log_lines_per_sec: Option<u32>,
+    pub recoveries_per_minute: Option<u32>,
     pub http_per_minute: Option<u32>,
     pub recording_kib: Option<u32>,
     pub recording_minutes: Option<u32>,

@@ -650,6 +650,7 @@ fn read_limits(mut section: Section<'_, '_>) -> LimitsConfig {
         effects_per_step: section.number("effects_per_step", 16..=1_048_576),
         bytes_per_step: section.number("bytes_per_step", 4096..=67_108_864),
         log_lines_per_sec: section.number("log_lines_per_sec", 0..=10_000),
+        recoveries_per_minute: section.number("recoveries_per_minute", 1..=1_000_000),
         http_per_minute: section.number("http_per_minute", 0..=100_000),
         recording_kib: section.number("recording_kib", 0..=1_048_576),
         recording_minutes: section.number("recording_minutes", 1..=1440),

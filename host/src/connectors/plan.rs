@@ -423,9 +423,9 @@ fn limits(config: &LimitsConfig) -> Limits {
         effects_per_step: config.effects_per_step.unwrap_or(usual.effects_per_step),
         bytes_per_step: config.bytes_per_step.unwrap_or(usual.bytes_per_step),
         log_lines_per_sec: config.log_lines_per_sec.unwrap_or(usual.log_lines_per_sec),
+        recoveries_per_minute: config.recoveries_per_minute.unwrap_or(usual.recoveries_per_minute),
         http_per_minute: config.http_per_minute.unwrap_or(usual.http_per_minute),
         recording_kib: config.recording_kib.unwrap_or(usual.recording_kib),
         recording_minutes: config.recording_minutes.unwrap_or(usual.recording_minutes),
-        ..usual
     }
 }
