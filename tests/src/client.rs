@@ -26,6 +26,9 @@ pub struct Client {
     pub token: String,
 }
 
+/// A request's content type and body.
+type Body<'a> = Option<(&'a str, Vec<u8>)>;
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -53,6 +56,22 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer> {
+        let body = body.map(|body| ("application/json", body.to_string().into_bytes()));
+        self.ask(method, path, headers, body).await
+    }
+
+    /// POST of a file.
+    pub async fn upload(&self, path: &str, kind: &str, file: Vec<u8>) -> Result<Answer> {
+        self.ask("POST", path, &[], Some((kind, file))).await
+    }
+
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body<'_>,
+    ) -> Result<Answer> {
         let exchange = async { self.open(method, path, headers, body).await?.read().await };
         let answered = timeout(PATIENCE, exchange).await;
         let answered = answered.with_context(|| format!("no answer within {PATIENCE:?}"));
@@ -69,23 +88,23 @@ impl Client {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<&Value>,
+        body: Body<'_>,
     ) -> Result<Opened> {
         let mut stream = TcpStream::connect(self.address).await.context("cannot reach the API")?;
-        let body = body.map(Value::to_string).unwrap_or_default();
+        let (kind, body) = body.unwrap_or_default();
         let mut head =
             format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         if !self.token.is_empty() {
             head += &format!("Authorization: Bearer {}\r\n", self.token);
         }
         if !body.is_empty() {
-            head += "Content-Type: application/json\r\n";
+            head += &format!("Content-Type: {kind}\r\n");
         }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
-        head += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
-        stream.write_all(head.as_bytes()).await?;
+        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), &body].concat()).await?;
         let mut reader = BufReader::new(stream);
         let first = line(&mut reader).await?;
         let status = first.split(' ').nth(1).and_then(|word| word.parse().ok());

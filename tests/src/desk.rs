@@ -11,7 +11,7 @@ use crate::{
     client::Client,
     floor::{self, LANES, SOON, Seats},
     ledger::text,
-    world::Site,
+    world::{Site, test_plugin},
 };
 
 /// `[agents.*]` for every extension of these connectors, named like `north-1001`.
@@ -110,6 +110,25 @@ pub async fn ended(client: &Client, method: &str, path: &str, body: Value) -> Re
     let body = (!body.is_null()).then_some(&body);
     let answer = client.command(method, path, body).await?;
     ensure!(answer.status == 200, "{method} {path} {body:?}: {} {}", answer.status, answer.body);
+    Ok(answer.body)
+}
+
+/// Installs a plugin that only tests run, as an upload.
+pub async fn install(client: &Client, guest: &str) -> Result<Value> {
+    let wasm = std::fs::read(test_plugin(guest)?)?;
+    let answer = client.upload("/v1/plugins", "application/wasm", wasm).await?;
+    ensure!(answer.status == 200, "install {guest}: {} {}", answer.status, answer.body);
+    Ok(answer.body)
+}
+
+/// Makes every connector of the plugin run this version, and returns what changed.
+pub async fn use_version(client: &Client, plugin: &str, version: &str) -> Result<Value> {
+    let path = format!("/v1/plugins/{plugin}/use");
+    let body = json!({ "version": version });
+    let answer = client.request("POST", &path, &[], Some(&body)).await?;
+    ensure!(answer.status == 200, "use {plugin} {version}: {} {}", answer.status, answer.body);
+    let faults = answer.body["complaints"].as_array().map_or(0, Vec::len);
+    ensure!(faults == 0, "use {plugin} {version}: {}", answer.body);
     Ok(answer.body)
 }
 

@@ -17,7 +17,7 @@ mod script;
 use std::{fmt::Write, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Answering, Call, Pbx, PbxConfig, Phone, PhoneConfig};
+use lab::{Answering, Call, Pbx, PbxConfig, Phone, PhoneConfig, Sipp, Tree};
 use tokio::time::Instant;
 
 pub use script::{Kind, Told};
@@ -251,6 +251,28 @@ impl Lane {
     fn agent(&self, ringing: &Ringing) -> &Agent {
         &self.agents[ringing.agent % 2]
     }
+}
+
+/// Callers of sipp: as many as `each` are answered by its agents in `load`, as many give up in `sales`.
+pub async fn bulk(pbx: &Pbx, tree: &Tree, each: u32) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    let agents =
+        Sipp { pause: Duration::from_millis(200), ..Sipp::agents(pbx.ports().load_agents) };
+    let agents = agents.start(tree, pbx.sip(), folder)?;
+    let answered = Sipp { calls_per_second: 2, ..Sipp::callers("803", each) };
+    let gives_up = Sipp { calls_per_second: 2, ..Sipp::callers("801", each) };
+    let (answered, gives_up) = tokio::try_join!(
+        answered.run(tree, pbx.sip(), folder),
+        gives_up.run(tree, pbx.sip(), folder),
+    )?;
+    for report in [&answered, &gives_up] {
+        ensure!((report.successful, report.failed) == (each, 0), "sipp: {}", report.errors);
+    }
+    // What its agents heard: each call that a caller ended was answered and ended there too.
+    let heard = agents.stop().await?;
+    ensure!((heard.successful, heard.failed) == (each, 0), "sipp agents: {heard:?}");
+    Ok(())
 }
 
 /// Somebody in the telephone network.

@@ -2,6 +2,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
+//! | [`agreement`] | what the witnesses say of the same calls, compared |
 //! | [`ami`] | a second manager at the PBX, and the PBX's own picture |
 //! | [`chance`] | seeded dice, and how large a test shall be |
 //! | [`client`] | REST and the event stream over bare TCP |
@@ -12,11 +13,13 @@
 //! | [`ledger`] | the event stream as a client books it, its promises checked |
 //! | [`peers`] | peers that are no PBX and misbehave |
 //! | [`proxy`] | a wire between host and PBX that a test may cut |
+//! | [`traffic`] | calls without end, while a test does something to the host |
 //! | [`visit`] | a caller's stay in a queue as three witnesses tell it, compared |
 //! | [`world`] | PBXs and the Jackfield that watches them |
 
 #![expect(clippy::print_stdout, reason = "tests tell people what they saw")]
 
+pub mod agreement;
 pub mod ami;
 pub mod chance;
 pub mod client;
@@ -27,5 +30,6 @@ pub mod lateness;
 pub mod ledger;
 pub mod peers;
 pub mod proxy;
+pub mod traffic;
 pub mod visit;
 pub mod world;

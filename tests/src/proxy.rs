@@ -1,4 +1,4 @@
-//! A wire between host and PBX that a test may cut, and that counts who dials.
+//! A wire between host and PBX that a test may cut, and that counts who dials and knows what the PBX said.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -26,6 +26,9 @@ pub struct Proxy {
     /// Grows with every cut.
     cuts: watch::Sender<u64>,
     dialled: Arc<AtomicU64>,
+    /// So many bytes of the PBX may reach the host.
+    allowed: watch::Sender<u64>,
+    said: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
 }
 
@@ -41,15 +44,20 @@ impl Proxy {
         let address = listener.local_addr()?;
         let cuts = watch::Sender::new(0);
         let dialled = Arc::new(AtomicU64::new(0));
-        let (cut, count) = (cuts.clone(), dialled.clone());
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let allowed = watch::Sender::new(u64::MAX);
+        let (cut, count, kept) = (cuts.clone(), dialled.clone(), said.clone());
+        let allowance = allowed.clone();
         let task = tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let number = count.fetch_add(1, Ordering::Relaxed);
                 let mut cut = cut.subscribe();
+                let kept = kept.clone();
+                let allowed = allowance.subscribe();
                 tokio::spawn(async move {
                     // A PBX that is down refuses, and so does the wire.
                     let Ok(mut far) = TcpStream::connect(target).await else { return };
-                    let tap = Tap::new(target, number);
+                    let tap = Tap { file: Tap::file(target, number), kept, allowed };
                     tokio::select! {
                         () = pass(&mut near, &mut far, tap) => {}
                         _ = cut.changed() => {}
@@ -57,7 +65,7 @@ impl Proxy {
                 });
             }
         });
-        Ok(Proxy { address, cuts, dialled, task })
+        Ok(Proxy { address, cuts, dialled, allowed, said, task })
     }
 
     /// Where to dial instead of the target.
@@ -70,9 +78,20 @@ impl Proxy {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Lets so many bytes of the PBX through in all, on each connection, and keeps the others back.
+    pub fn allow(&self, bytes: u64) {
+        self.allowed.send_replace(bytes);
+    }
+
     /// How often somebody dialled.
     pub fn dialled(&self) -> u64 {
         self.dialled.load(Ordering::Relaxed)
+    }
+
+    /// Everything that the PBX said to whoever dialled.
+    pub fn said(&self) -> String {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&said).into_owned()
     }
 }
 
@@ -89,7 +108,15 @@ async fn pass(near: &mut TcpStream, far: &mut TcpStream, mut tap: Tap) {
     let (mut far_reader, mut far_writer) = far.split();
     let down = async {
         let mut block = vec![0; 64 * 1024];
-        while let Ok(length @ 1..) = far_reader.read(&mut block).await {
+        let mut passed = 0;
+        loop {
+            let Ok(allowed) = tap.allowed.wait_for(|allowed| *allowed > passed).await.map(|it| *it)
+            else {
+                return;
+            };
+            let most = usize::try_from(allowed - passed).unwrap_or(usize::MAX).min(block.len());
+            let Ok(length @ 1..) = far_reader.read(&mut block[..most]).await else { return };
+            passed += length as u64;
             tap.note(&block[..length]);
             if near_writer.write_all(&block[..length]).await.is_err() {
                 return;
@@ -102,19 +129,24 @@ async fn pass(near: &mut TcpStream, far: &mut TcpStream, mut tap: Tap) {
     }
 }
 
-/// What the PBX said, written into the folder `JACKFIELD_WIRETAP` for whoever looks for an error.
-struct Tap(Option<File>);
+/// What the PBX said; also written into the folder `JACKFIELD_WIRETAP` for whoever looks for an error.
+struct Tap {
+    allowed: watch::Receiver<u64>,
+    file: Option<File>,
+    kept: Arc<Mutex<Vec<u8>>>,
+}
 
 impl Tap {
-    fn new(target: SocketAddr, number: u64) -> Tap {
-        let folder = std::env::var_os("JACKFIELD_WIRETAP");
+    fn file(target: SocketAddr, number: u64) -> Option<File> {
+        let folder = std::env::var_os("JACKFIELD_WIRETAP")?;
         let name = format!("{}-{number}.txt", target.port());
-        Tap(folder.and_then(|folder| File::create(Path::new(&folder).join(name)).ok()))
+        File::create(Path::new(&folder).join(name)).ok()
     }
 
     fn note(&mut self, bytes: &[u8]) {
-        if let Some(file) = &mut self.0 {
+        if let Some(file) = &mut self.file {
             let _ = file.write_all(bytes);
         }
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
     }
 }

@@ -45,6 +45,13 @@ pub fn plugins() -> Result<PathBuf> {
         .with_context(|| format!("no guests in {}: run `cargo xtask plugins`", plugins.display()))
 }
 
+/// The file of a plugin that only tests run, see `tests/guests`.
+pub fn test_plugin(name: &str) -> Result<PathBuf> {
+    let file = plugins()?.join("test").join(format!("{name}.wasm"));
+    ensure!(file.is_file(), "no {}: run `cargo xtask plugins`", file.display());
+    Ok(file)
+}
+
 /// A PBX and the wire to its manager interface.
 #[derive(Debug)]
 pub struct Site {
@@ -77,6 +84,8 @@ impl Site {
 pub struct Connector {
     /// Its id.
     pub id: String,
+    /// Its plugin: an id, or the path of a component.
+    pub plugin: String,
     /// Its link, as TOML.
     pub link: String,
     /// The account.
@@ -92,6 +101,7 @@ impl Connector {
     pub fn new(id: &str, url: &str) -> Connector {
         Connector {
             id: id.to_owned(),
+            plugin: "asterisk".to_owned(),
             link: format!("{url:?}"),
             username: "jackfield".to_owned(),
             secret: "lab-secret".to_owned(),
@@ -191,6 +201,11 @@ impl Jackfield {
         self.folder.path()
     }
 
+    /// All that it logged.
+    pub fn log(&self) -> Result<String> {
+        fs::read_to_string(self.log_file()).context("the host's log")
+    }
+
     /// The end of its log.
     pub fn log_end(&self) -> String {
         let log = fs::read_to_string(self.log_file()).unwrap_or_default();
@@ -214,8 +229,8 @@ const CONFIG: &str = "jackfield.toml";
 /// The first start on a machine compiles the plugins, beside other tests that do the same.
 const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 
-/// Built with this package, see `src/bin`.
-fn command(folder: &Path) -> Command {
+/// `jackfield` as these tests run it, in this folder. Built with this package, see `src/bin`.
+pub fn command(folder: &Path) -> Command {
     let tests = std::env::current_exe().unwrap_or_default();
     let built = tests.ancestors().nth(2).unwrap_or(Path::new("")).to_owned();
     let mut command = Command::new(built.join("jackfield-under-test"));
@@ -238,13 +253,13 @@ fn write_config(
         "[api]\nlisten = \"{listen}\"\n\n[journal]\npath = \"journal.db\"\n\n[plugins]\ndir = {:?}\n",
         plugins.display().to_string()
     );
-    for Connector { id, link, username, secret, extra } in connectors {
+    for Connector { id, plugin, link, username, secret, extra } in connectors {
         let file = format!("{id}.secret");
         let options =
             fs::File::options().write(true).create(true).truncate(true).mode(0o600).to_owned();
         std::io::Write::write_all(&mut options.open(folder.join(&file))?, secret.as_bytes())?;
         config += &format!(
-            "\n[connectors.{id}]\nplugin = \"asterisk\"\nlinks.ami = {link}\nsecrets.ami = {{ file = \"{file}\" }}\n\
+            "\n[connectors.{id}]\nplugin = {plugin:?}\nlinks.ami = {link}\nsecrets.ami = {{ file = \"{file}\" }}\n\
              settings = {{ username = \"{username}\", extensions = \"^1[0-9]{{3}}$\", country = \"DE\", time_zone = \"{noon}\" }}\n\
              grants = [\"link:ami\"]\n{extra}"
         );
