@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, version) in VERSIONS {
         let mut manifest = real.replace(VERSION, &format!(r#""version": "{version}""#));
         if name == "curious" {
-            let asks = r#""http": ["crm.example.org"], "links": ["#;
+            let asks = r#""http": [{ "host": "crm.example.org", "reason": "Looks callers up." }], "links": ["#;
             manifest = manifest.replacen(r#""links": ["#, asks, 1);
         }
         fs::write(Path::new(&folder).join(format!("{name}.json")), manifest)?;

@@ -52,7 +52,7 @@ impl<T: Trigger> Connector for Trapping<T> {
                         }
                     }
                 }
-                Input::Gap(_) => self.trigger.gap(),
+                Input::Gap(gap) if gap.bytes > 0 => self.trigger.gap(),
                 _ => {}
             }
         }
