@@ -11,26 +11,22 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use calls::{Now, Timestamp};
-use jackfield::demo::{
-    RECORDING,
-    peer::{Answers, renumbered},
-    recording::Recording,
-};
+use jackfield::demo::{RECORDING, peer::Answers, recording::Recording};
 use jackfield_asterisk::Asterisk;
 use jackfield_sdk as sdk;
-use plugin_runtime::{Connector, Effect, Input, InstanceConfig, Limits, Part, Runtime, Secrets};
+use plugin_runtime::Limits;
+
+#[allow(dead_code, reason = "shared with the other bench")]
+mod ready;
+use ready::{BOOTED, CHUNK, Component, SECRET, SETTINGS, traffic};
 
 const ROUNDS: usize = 7;
-const CHUNK: usize = 16 * 1024;
-const SECRET: &str = "bench";
-const SETTINGS: &str = r#"{"username":"jackfield","extensions":"^10[0-9]{2}$","country":"DE","time_zone":"Europe/Berlin"}"#;
 
 fn main() {
     let recording = Arc::new(Recording::parse(RECORDING).expect("the bundled recording"));
@@ -41,7 +37,7 @@ fn main() {
         "traffic: {per_round} recorded events, {repeats} times with fresh ids = {events} events a round"
     );
 
-    let mut component = Component::ready(&recording);
+    let mut component = Component::ready(&ready::load("asterisk"), Limits::default(), &recording);
     let mut native = Native::ready(&recording);
     let (mut in_component, mut in_native) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
@@ -77,89 +73,6 @@ fn median(times: &mut [Duration]) -> Duration {
     times.sort();
     times[times.len() / 2]
 }
-
-fn traffic(recording: &Recording, first: usize, repeats: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for repeat in first..first + repeats {
-        for (_, frame) in &recording.live {
-            if !frame.starts_with(b"Event: FullyBooted") {
-                bytes.extend(renumbered(frame, repeat as u64 + 1));
-            }
-        }
-    }
-    bytes
-}
-
-/// The component in the runtime, logged in, with its first picture.
-struct Component {
-    connector: Connector,
-    now: Now,
-}
-
-impl Component {
-    fn ready(recording: &Arc<Recording>) -> Self {
-        let wasm = std::fs::read(plugin()).expect("run `cargo xtask plugins` first");
-        // The runtime's ticker must outlive the connector: a bench ends with its process.
-        let runtime = Box::leak(Box::new(Runtime::new(None).expect("wasmtime starts")));
-        let plugin = runtime.load(&wasm).expect("the connector loads");
-        let config = InstanceConfig {
-            id: "bench".into(),
-            settings: SETTINGS.into(),
-            links: vec![("ami".into(), "tcp://127.0.0.1".into())],
-            grants: vec!["link:ami".into()],
-            limits: Limits::default(),
-        };
-        let now =
-            Now { monotonic: Duration::from_secs(1), wall: Timestamp(1_795_290_000_000_000_000) };
-        let (connector, _) = Connector::start(&plugin, config, now).expect("it starts");
-        let mut this = Self { connector, now };
-        let secrets = Secrets::from_iter([("ami".to_owned(), SECRET.as_bytes().to_vec())]);
-        let mut answers = Answers::new(Arc::clone(recording), SECRET);
-        let up = Input::LinkUp { link: "ami".into(), peer: "127.0.0.1".into(), nonce: [7; 32] };
-        let mut effects = this.handle(up);
-        let mut to_client = recording.banner.clone();
-        loop {
-            for effect in effects.drain(..) {
-                if let Effect::Send { parts, .. } = effect {
-                    let bytes: Vec<u8> = parts
-                        .iter()
-                        .flat_map(|part: &Part| part.fill(&secrets).expect("the secret is there"))
-                        .collect();
-                    answers.receive(&bytes, &mut to_client);
-                }
-            }
-            if to_client.is_empty() {
-                return this;
-            }
-            if to_client.windows(23).any(|text| text == b"Authentication accepted") {
-                to_client.extend_from_slice(BOOTED);
-            }
-            effects = this.handle(Input::Received {
-                link: "ami".into(),
-                data: std::mem::take(&mut to_client),
-            });
-        }
-    }
-
-    fn handle(&mut self, input: Input) -> Vec<Effect> {
-        let outcome = self.connector.handle(vec![input], self.now);
-        assert!(outcome.incidents.is_empty(), "{:?}", outcome.incidents);
-        outcome.effects
-    }
-
-    fn take(&mut self, traffic: &[u8]) -> (Duration, usize) {
-        let mut facts = 0;
-        let began = Instant::now();
-        for chunk in traffic.chunks(CHUNK) {
-            let effects = self.handle(Input::Received { link: "ami".into(), data: chunk.to_vec() });
-            facts += effects.iter().filter(|effect| matches!(effect, Effect::Fact { .. })).count();
-        }
-        (began.elapsed(), facts)
-    }
-}
-
-/// What a session gets after its login.
-const BOOTED: &[u8] = b"Event: FullyBooted\r\nPrivilege: system,all\r\nUptime: 1\r\nLastReload: 1\r\nStatus: Fully Booted\r\n\r\n";
 
 /// The same code, natively, with only the bytes kept around it.
 struct Native {
@@ -249,13 +162,6 @@ fn filled(part: sdk::Part) -> Vec<u8> {
             jackfield::demo::peer::md5_hex(&text).into_bytes()
         }
     }
-}
-
-fn plugin() -> PathBuf {
-    let folder = std::env::var_os("JACKFIELD_PLUGINS_DIR").map(PathBuf::from);
-    let folder =
-        folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"));
-    folder.join("asterisk.wasm")
 }
 
 /// Events a second of asterisk-manager, from its first event to its last.
