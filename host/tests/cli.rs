@@ -282,3 +282,32 @@ fn a_running_host_answers_and_stops_in_order_on_sigterm() {
     log.read_to_string(&mut rest).expect("UTF-8");
     assert!(rest.contains("stopped"), "{rest}");
 }
+
+#[test]
+fn what_cannot_be_replayed_is_exit_code_2_with_the_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let replay = |file: &str| said(&jackfield(folder.path(), &["plugin", "replay", file]));
+    let (code, _, error) = replay("none.jsonl");
+    assert_eq!((code, error.contains("cannot read none.jsonl")), (Some(2), true), "{error}");
+    fs::write(folder.path().join("notes.txt"), "buy milk\n").expect("written");
+    let (code, _, error) = replay("notes.txt");
+    assert_eq!(code, Some(2));
+    assert!(error.contains("notes.txt: this is no recording of Jackfield"), "{error}");
+
+    let now = r#""now":{"monotonic_ns":1,"wall_ns":1}"#;
+    let lines = [
+        r#"{"format":"jackfield-recording","version":1,"wit":"0.1.0","host":"0.1.0","kind":"ring","connector":"hq","redacted":false,"cut":false,"unfaithful":0}"#.to_owned(),
+        format!(
+            r#"{{"instance":{{"plugin":{{"id":"asterisk","version":"0.9.0","sha256":"00ff"}},"settings":"{{}}","links":[],"limits":{{"memory_mib":64,"step_ms":50,"snapshot_kib":64,"effects_per_step":64,"bytes_per_step":64}},"from":"nothing",{now},"snapshot":null}}}}"#
+        ),
+        // Of nothing, as anybody's sha256sum says.
+        r#"{"end":{"steps":0,"effects_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}"#.to_owned(),
+    ];
+    fs::write(folder.path().join("bug.jsonl"), lines.join("\n") + "\n").expect("written");
+    fs::write(folder.path().join("other.wasm"), "no wasm").expect("written");
+    let (code, _, error) = replay("bug.jsonl");
+    assert_eq!(code, Some(2));
+    for part in ["made with asterisk 0.9.0 (sha256 00ff)", "is not in .", "--plugin FILE"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}

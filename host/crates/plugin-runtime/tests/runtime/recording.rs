@@ -3,13 +3,13 @@
 use std::{sync::OnceLock, time::Duration};
 
 use plugin_runtime::{
-    Effect, Input, InstanceConfig, Limits, Part, Plugin, Recording, RecordingKind, ReplayError,
-    ReplayReport, Secrets, WriteError, WriteOptions, Written, replay,
+    Effect, Incident, Input, InstanceConfig, Limits, Part, Plugin, Recording, RecordingKind,
+    ReplayError, ReplayReport, Secrets, Successor, WriteError, WriteOptions, Written, replay,
 };
 
 use crate::guests::{
     Bench, MANIFEST, closed, command, component, config, lines, link_up, plugin, received, runtime,
-    simple,
+    simple, successor, version,
 };
 
 /// Tells numbers of callers.
@@ -377,4 +377,51 @@ fn no_secret_is_ever_in_a_recording() {
     let error = write(&bench.connector.recording(), &how).unwrap_err();
     assert!(matches!(&error, WriteError::HoldsSecret { name } if name == "ami"), "{error}");
     assert!(!error.to_string().contains(CANARY));
+}
+
+/// Lines for one version, for another one after a swap, and for the first again after a rollback.
+fn swapped_and_rolled_back() -> (String, Plugin, Plugin) {
+    let (old, new) = (lines(), version("lines-v2", "sane"));
+    let mut bench = Bench::connected(&old);
+    bench.receive(b"one\ntw");
+    let probation = Duration::from_secs(600);
+    bench.swap(Successor { probation, ..successor(&new) }).unwrap();
+    bench.receive(b"o\nthree\nfo");
+    let outcome = bench.connector.roll_back("not liked", bench.now).unwrap();
+    assert!(outcome.incidents.iter().any(|i| matches!(i, Incident::RolledBack { .. })));
+    bench.receive(b"ur\nfive\n");
+    let (text, _) = file(&bench.connector.recording());
+    (text, old, new)
+}
+
+#[test]
+fn a_recording_across_a_swap_and_a_rollback_replays_with_both_versions() {
+    let (text, old, new) = swapped_and_rolled_back();
+    let recording = read(&text);
+    let made_with: Vec<String> = recording.plugins().into_iter().map(|made| made.sha256).collect();
+    assert_eq!(made_with, [old.sha256(), new.sha256()]);
+    let report = replay(&[new, old], &recording, None).unwrap();
+    assert!(report.is_same() && report.left_out.is_empty(), "{report:#?}\n{text}");
+    for said in ["one", "two", "three", "five"] {
+        assert!(
+            text.contains(&format!("{{\"extension-removed\":\"{said}\"}}")),
+            "{said} in {text}"
+        );
+    }
+}
+
+#[test]
+fn one_version_alone_replays_its_own_parts_and_says_what_it_leaves_out() {
+    let (text, old, new) = swapped_and_rolled_back();
+    let mut calls = 0;
+    for (given, missing) in [(&old, &new), (&new, &old)] {
+        let report = replayed(given, &text);
+        assert!(report.is_same(), "{report:#?}\n{text}");
+        assert_eq!(report.left_out.len(), 1);
+        assert_eq!(report.left_out[0].plugin.sha256, missing.sha256());
+        assert!(report.left_out[0].steps > 0 && report.steps > 0);
+        calls += report.steps;
+    }
+    let both = replay(&[old, new], &read(&text), None).unwrap();
+    assert_eq!(calls, both.steps);
 }
