@@ -24,10 +24,8 @@ pub use plan::{LoadedPlugin, Plan, PlannedLink, find, load, plan, plan_one};
 
 use crate::{
     clock::Clock,
-    plugins::Swaps,
     status::{
-        ConnectorStatus, Counters, LastError, LinkStatus, LinkWord, PluginInfo, StatusBoard,
-        StatusWord,
+        ConnectorStatus, LastError, LinkStatus, LinkWord, PluginInfo, StatusBoard, StatusWord,
     },
     switch::FactsHandle,
 };
@@ -147,22 +145,24 @@ pub fn announce(plan: &Plan, board: &StatusBoard, clock: Clock) {
             next_dial_at: None,
         })
         .collect();
+    // What was counted before it was stopped counts on.
+    let known = board.get(&plan.id);
     board.put(ConnectorStatus {
         id: plan.id.clone(),
         word: StatusWord::Starting,
         reason: String::new(),
         since: clock.now().wall,
-        last_error: None,
+        last_error: known.as_ref().and_then(|known| known.last_error.clone()),
         links,
-        counters: Counters::default(),
+        counters: known.as_ref().map(|known| known.counters.clone()).unwrap_or_default(),
         usage: plugin_runtime::Usage::default(),
         plugin: Some(plan.plugin.info.clone()),
         alive: false,
-        swaps: Swaps::default(),
+        swaps: known.as_ref().map(|known| known.swaps).unwrap_or_default(),
         probation: None,
         shadow: None,
-        restarts: 0,
-        log: None,
+        restarts: known.as_ref().map_or(0, |known| known.restarts),
+        log: known.and_then(|known| known.log),
         capturing: false,
     });
 }

@@ -370,3 +370,6 @@ fn not_running(connector: &str) -> KeeperError {
         fix: "enable it, or see in its status why it does not".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,10 @@ use crate::{
 
 /// Reports of links that may wait; each holds one read at most.
 const REPORTS: usize = 8;
+/// Between two looks at what a shadow did.
+const SHADOW_GAP: Duration = Duration::from_millis(250);
+/// A plugin that fails all the time does not fill the disk.
+const BUNDLES_GAP: Duration = Duration::from_secs(10);
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 /// Facts go to the switch in portions, so that one picture does not hold up everybody else's.
 const FACTS_AT_ONCE: usize = 1024;
@@ -64,6 +68,12 @@ struct Supervisor {
     answers: VecDeque<Input>,
     /// HTTP requests on their way.
     errands: Errands,
+    /// When what led to crashes is handed out; not more often than [`BUNDLES_GAP`].
+    bundles_due: Option<Duration>,
+    bundled: Option<Duration>,
+    /// A version runs in the shadow, and what it did is shown then.
+    shadow_due: Option<Duration>,
+    shadowing: bool,
     /// The end of a connection, until the plugin has heard the last words before it.
     ending: Option<Report>,
     sight: Sight,
@@ -143,6 +153,10 @@ impl Supervisor {
             pending: VecDeque::new(),
             answers: VecDeque::new(),
             errands,
+            bundles_due: None,
+            bundled: None,
+            shadow_due: None,
+            shadowing: false,
             ending: None,
             sight: Sight::default(),
             stepped: Duration::ZERO,
@@ -238,7 +252,7 @@ impl Supervisor {
         };
         let answers = (!self.answers.is_empty()).then_some(self.stepped + SHORTEST_NAP);
         let links = self.links.iter().filter_map(|link| link.redial.poll_timeout());
-        links.chain(instance).chain(answers).min()
+        links.chain(instance).chain(answers).chain(self.bundles_due).chain(self.shadow_due).min()
     }
 
     async fn start_instance(&mut self) {
@@ -407,6 +421,10 @@ impl Supervisor {
 
     async fn step(&mut self, batch: Batch) {
         let now = self.now();
+        self.hand_out_bundles(now.monotonic);
+        if self.shadow_due.is_some_and(|due| due <= now.monotonic) {
+            self.show_shadow();
+        }
         let Instance::Running(connector) = &mut self.instance else {
             let commands = batch.commands.into_iter();
             let outcomes = commands.map(|command| self.cannot(command)).collect();
@@ -420,6 +438,9 @@ impl Supervisor {
             return;
         }
         self.stepped = now.monotonic;
+        if self.shadowing {
+            self.shadow_due.get_or_insert(now.monotonic + SHADOW_GAP);
+        }
         let outcome = connector.handle(batch.inputs, now);
         let usage = connector.usage();
         self.show(|status, _| {

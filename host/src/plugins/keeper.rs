@@ -139,6 +139,8 @@ struct Instance {
     last: Option<String>,
     /// Settings that were undone: they are not tried again.
     undone: Option<InstanceConfig>,
+    /// What REST had set before the change that is on probation.
+    overlay_before: Option<Overlay>,
     /// What its plugin asks for, when nothing runs.
     plugin: Option<LoadedPlugin>,
 }
@@ -165,6 +167,7 @@ impl Instance {
             waiting: None,
             last,
             undone: None,
+            overlay_before: None,
             plugin: None,
         }
     }
@@ -310,7 +313,7 @@ impl Task {
         if wanted == before {
             return Ok(());
         }
-        match self.judge(id, Some(wanted.clone()), false).await {
+        match self.judge(id, Some(wanted.clone()), None).await {
             Verdict::Bad { complaints, .. } => return Err(KeeperError::Invalid(complaints)),
             Verdict::Gone => return self.remove(id, actor, report).await,
             Verdict::Off { .. } | Verdict::Wait { .. } | Verdict::Run { .. } => {}
@@ -329,6 +332,10 @@ impl Task {
                 tracing::error!(connector = id, %error, "the settings before do not work any more either");
             }
             return Err(error);
+        }
+        if let Some(instance) = self.instances.get_mut(id) {
+            let on_probation = instance.running.as_ref().is_some_and(|it| it.before.is_some());
+            instance.overlay_before = on_probation.then_some(before);
         }
         if report.changes.is_empty() {
             let detail = format!("{} set", keys.join(", "));
@@ -417,6 +424,7 @@ impl Task {
                     && let Some(running) = &mut instance.running
                 {
                     running.before = None;
+                    instance.overlay_before = None;
                     instance.last = Some(running.plan.plugin.info.sha256.clone());
                     self.note_actual(&id).await;
                 }

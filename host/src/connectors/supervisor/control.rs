@@ -15,6 +15,9 @@ use crate::{
 impl Supervisor {
     pub(super) async fn obey(&mut self, control: Control) {
         match control {
+            // Nobody waits for it any more: it must not happen then.
+            Control::Swap { answer, .. } if answer.is_closed() => {}
+            Control::RollBack { answer, .. } if answer.is_closed() => {}
             Control::Swap { plan, on_refusal, probation, answer } => {
                 let swapped = self.swap(*plan, on_refusal, probation).await;
                 let _ = answer.send(swapped);
@@ -68,7 +71,9 @@ impl Supervisor {
             on_refusal,
             probation,
         };
-        let (swapped, outcome) = connector.swap(successor, now)?;
+        let (swapped, mut outcome) = connector.swap(successor, now)?;
+        // Of the swap before this one; nobody goes back behind it any more.
+        outcome.incidents.retain(|incident| !matches!(incident, Incident::ProbationPassed { .. }));
         let before = std::mem::replace(&mut self.plan, plan.clone());
         self.before = (!probation.is_zero()).then_some(before);
         self.take_up(plan).await;
@@ -160,16 +165,29 @@ impl Supervisor {
                 self.report(News::ProbationPassed { connector: self.id.clone() });
             }
             Incident::Trapped { .. } => {
-                let Instance::Running(connector) = &mut self.instance else { return };
-                for bundle in connector.take_bundles() {
-                    let connector = self.id.clone();
-                    self.report(News::Crashed { connector, bundle: Box::new(bundle) });
-                }
+                let now = self.now().monotonic;
+                let earliest = self.bundled.map_or(now, |last| last + super::BUNDLES_GAP);
+                self.bundles_due.get_or_insert(earliest.max(now));
+                self.hand_out_bundles(now);
             }
             Incident::ColdStart { .. } | Incident::GivenUp { .. } => {
                 self.show(|status, _| status.restarts += 1);
             }
             _ => {}
+        }
+    }
+
+    /// What led to crashes, when it is time.
+    pub(super) fn hand_out_bundles(&mut self, now: Duration) {
+        if self.bundles_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.bundles_due = None;
+        self.bundled = Some(now);
+        let Instance::Running(connector) = &mut self.instance else { return };
+        for bundle in connector.take_bundles() {
+            let connector = self.id.clone();
+            self.report(News::Crashed { connector, bundle: Box::new(bundle) });
         }
     }
 
@@ -193,10 +211,14 @@ impl Supervisor {
         })
     }
 
-    /// Shadows grow with every step, so they are shown when asked for and when a step is made.
-    pub(super) fn show_shadow(&self) {
-        let Instance::Running(connector) = &self.instance else { return };
-        let shadow = connector.shadow();
+    /// Shows what the shadow did so far.
+    pub(super) fn show_shadow(&mut self) {
+        self.shadow_due = None;
+        let shadow = match &self.instance {
+            Instance::Running(connector) => connector.shadow(),
+            Instance::Stopped(_) => None,
+        };
+        self.shadowing = shadow.is_some();
         self.show(|status, _| status.shadow = shadow);
     }
 }

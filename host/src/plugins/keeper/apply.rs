@@ -26,17 +26,18 @@ const FRAME_TRIES: u32 = 40;
 const FRAME_GAP: Duration = Duration::from_millis(25);
 
 impl Task {
-    /// Judges one connector as it is wanted, or as it would be with another overlay.
+    /// Judges one connector as it is wanted, or as it would be with another overlay, or as if that version ran.
     pub(super) async fn judge(
         &self,
         id: &str,
         overlay: Option<Overlay>,
-        as_it_runs: bool,
+        with: Option<LoadedPlugin>,
     ) -> Verdict {
         let instance = self.instances.get(id);
         let running = instance.and_then(|it| it.running.as_ref());
+        let as_it_runs = with.is_some();
         let background = Background {
-            running: running.map(|running| running.plan.plugin.clone()),
+            running: with.or_else(|| running.map(|running| running.plan.plugin.clone())),
             last: instance.and_then(|instance| instance.last.clone()),
             as_it_runs,
         };
@@ -53,7 +54,7 @@ impl Task {
         actor: &Actor,
         report: &mut Report,
     ) -> Result<(), KeeperError> {
-        let mut verdict = self.judge(id, None, false).await;
+        let mut verdict = self.judge(id, None, None).await;
         let waiting = match &verdict {
             Verdict::Wait { connector, plugin, missing } => {
                 let grants: Vec<String> = missing.iter().map(|it| it.grant.clone()).collect();
@@ -93,17 +94,20 @@ impl Task {
             }
             let instance = self.instance(id);
             instance.waiting = Some((waiting, plugin.clone()));
-            if instance.running.is_none() {
+            let Some(older) = self.older(id, &plugin).await else {
+                let instance = self.instance(id);
                 instance.plugin = Some(plugin);
                 instance.connector = Some(connector);
                 self.rest(id, InstanceWord::Disabled, &why, "grant or decline it").await;
                 return Ok(());
-            }
+            };
             // What runs goes on, with whatever else has changed.
-            verdict = self.judge(id, None, true).await;
+            verdict = self.judge(id, None, Some(older)).await;
             if let Verdict::Wait { .. } = verdict {
-                self.halt(id, "a grant it needs was taken back").await;
-                report.note(format!("connector {id}"), ChangeKind::Stopped, why.clone());
+                if self.halt(id, "a grant it needs was taken back").await {
+                    report.note(format!("connector {id}"), ChangeKind::Stopped, why.clone());
+                }
+                self.instance(id).connector = Some(connector);
                 self.rest(id, InstanceWord::Disabled, &why, "grant or decline it").await;
                 return Ok(());
             }
@@ -111,6 +115,17 @@ impl Task {
             instance.waiting = None;
         }
         self.follow(id, verdict, actor, report).await
+    }
+
+    /// The version that goes on while that one waits: what runs, or what ran before the host was restarted.
+    async fn older(&self, id: &str, waiting: &LoadedPlugin) -> Option<LoadedPlugin> {
+        let instance = self.instances.get(id)?;
+        if let Some(running) = &instance.running {
+            return Some(running.plan.plugin.clone());
+        }
+        let last = instance.last.clone().filter(|last| *last != waiting.info.sha256)?;
+        let library = self.library.clone();
+        blocking(move || library.kept(&last).ok()).await
     }
 
     async fn follow(
@@ -463,6 +478,13 @@ impl Task {
         report: &mut Report,
     ) {
         let Some(running) = self.instance(id).running.as_mut() else { return };
+        if running.plan.plugin.info.sha256 != from {
+            // Something else runs already; that it failed is true all the same.
+            if from != to {
+                self.reject(from, reason, &Actor::Host).await;
+            }
+            return;
+        }
         let Some(before) = running.before.take() else { return };
         let failed = std::mem::replace(&mut running.plan, before);
         let goes_on = running.plan.plugin.info.name_and_version();
@@ -471,6 +493,7 @@ impl Task {
         self.instance(id).last = Some(to.to_owned());
         if same_version {
             self.instance(id).undone = Some(failed.instance);
+            self.overlay_back(id, reason).await;
         } else {
             self.reject(from, reason, &Actor::Host).await;
             self.select_back(&failed.plugin, from, to).await;
@@ -485,6 +508,22 @@ impl Task {
         self.set_word(id);
         self.note_actual(id).await;
         report.note(format!("connector {id}"), ChangeKind::RolledBack, message);
+    }
+
+    /// What REST had set before the settings that failed counts again.
+    async fn overlay_back(&mut self, id: &str, reason: &str) {
+        let Some(before) = self.instance(id).overlay_before.take() else { return };
+        let now = self.overlays.get(id).cloned().unwrap_or_default();
+        let why = json!({ "why": reason });
+        let kept = self.keep(id, &now, &before, &Actor::Host, "connector.change-undone", why).await;
+        match kept {
+            Ok(()) => self.instance(id).undone = None,
+            Err(error) => tracing::error!(%error, "settings that failed could not be taken back"),
+        }
+        let runs = self.instance(id).running.as_ref().map(|it| it.plan.plugin.clone());
+        if let Verdict::Run { connector, .. } = self.judge(id, None, runs).await {
+            self.instance(id).connector = Some(connector);
+        }
     }
 
     /// Whoever chose the version that failed has the one before again.

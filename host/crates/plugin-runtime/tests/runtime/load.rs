@@ -166,3 +166,16 @@ fn a_cache_folder_others_can_write_is_refused_with_the_fix() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("chmod 700"), "{source}");
 }
+
+/// Tests of the host's keeper use it as a file.
+#[test]
+fn the_guest_of_the_keepers_tests_is_the_one_of_these() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/plugins/tests/lines.wasm");
+    let files = ["lines", "lines-v1", "sane", "with-state"];
+    let wasm = component(&files, &["connector", "state"], Some(MANIFEST));
+    if std::env::var_os("JACKFIELD_WRITE_GUESTS").is_some() {
+        std::fs::write(&path, &wasm).unwrap();
+    }
+    let kept = std::fs::read(&path).unwrap();
+    assert!(kept == wasm, "run this test once with JACKFIELD_WRITE_GUESTS=1");
+}

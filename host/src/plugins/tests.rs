@@ -1,0 +1,7 @@
+//! The keeper with a whole host around it: plugins of a few lines, and fake PBXs that are sockets and say so.
+
+mod consent;
+mod reload;
+mod rest;
+mod versions;
+mod world;

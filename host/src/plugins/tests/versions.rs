@@ -1,0 +1,132 @@
+//! Updates, and ways back.
+
+use super::world::{FakePbx, Tiny, World, admin, changes, granted};
+use crate::plugins::KeeperError;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_update_is_rolled_back_by_itself_and_not_tried_again() {
+    let hq = FakePbx::start().await;
+    let mut world = World::new();
+    world.config(&granted("hq", &hq, ""));
+    world.start().await;
+    world.dialled(&hq, 1).await;
+    world.hears("hq", &hq, "one\n").await;
+
+    world.plugin(&Tiny::version("2.0.0").trapping_on(b'B'));
+    let report = world.keeper().reload(&admin()).await.unwrap();
+    assert_eq!(changes(&report), ["connector hq swapped"]);
+    assert_eq!(world.running("hq"), "2.0.0");
+    let probation = world.view("hq").probation.unwrap();
+    assert_eq!((probation.from.as_str(), probation.to.as_str()), ("tiny 1.0.0", "tiny 2.0.0"));
+
+    hq.say("A line with a B\n").await;
+    world
+        .until("hq", "the old version", |view, _| {
+            view.running.as_ref().is_some_and(|it| it.version == "1.0.0")
+        })
+        .await;
+    let view = world.view("hq");
+    assert_eq!((view.swaps.rolled_back, view.probation), (1, None));
+    assert!(view.last_error.unwrap().message.contains("2.0.0 was rolled back"));
+    let plugin = world.keeper().plugin("tiny").unwrap();
+    let bad = plugin.versions.iter().find(|it| it.version == "2.0.0").unwrap();
+    assert!(bad.rejected.is_some());
+    world.hears("hq", &hq, "B is no trouble now\n").await;
+    assert_eq!(hq.connections(), 1);
+
+    // It stands in the folder still, also after a restart.
+    let report = world.keeper().reload(&admin()).await.unwrap();
+    assert_eq!(report.changes, []);
+    assert!(report.complaints[0].message.contains("was rolled back"), "{report:?}");
+    world.stop().await;
+    world.start().await;
+    assert_eq!(world.running("hq"), "1.0.0");
+
+    // Unless somebody says so.
+    world.keeper().use_version("tiny", "2.0.0", &admin()).await.unwrap();
+    assert_eq!(world.running("hq"), "2.0.0");
+    let audit = world.keeper().audit(0, 100).unwrap();
+    let said: Vec<_> = audit.iter().map(|it| it.action.as_str()).collect();
+    for action in ["plugin.install", "connector.swapped", "plugin.reject", "connector.rolled-back"]
+    {
+        assert!(said.contains(&action), "{action} in {said:?}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_rolled_back_by_hand_and_stays_so() {
+    let hq = FakePbx::start().await;
+    let mut world = World::new();
+    world.config(&granted("hq", &hq, ""));
+    world.start().await;
+    world.dialled(&hq, 1).await;
+
+    let wasm = Tiny::version("2.0.0").component();
+    let report = world.keeper().install(wasm, None, &admin()).await.unwrap();
+    assert_eq!(changes(&report), ["plugin tiny installed", "connector hq swapped"]);
+    assert_eq!(world.running("hq"), "2.0.0");
+    world.hears("hq", &hq, "one\n").await;
+
+    let report = world.keeper().roll_back("tiny", &admin()).await.unwrap();
+    assert_eq!(changes(&report)[0], "connector hq rolled-back");
+    assert_eq!(world.running("hq"), "1.0.0");
+    world.hears("hq", &hq, "two\n").await;
+    assert_eq!(hq.connections(), 1);
+    world.keeper().reload(&admin()).await.unwrap();
+    assert_eq!(world.running("hq"), "1.0.0");
+    world.stop().await;
+    world.start().await;
+    assert_eq!(world.running("hq"), "1.0.0");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_updates_at_once_happen_one_after_the_other() {
+    let hq = FakePbx::start().await;
+    let mut world = World::new();
+    world.config(&granted("hq", &hq, ""));
+    world.start().await;
+    world.dialled(&hq, 1).await;
+    let (two, three) = (Tiny::version("2.0.0").component(), Tiny::version("3.0.0").component());
+    let who = admin();
+    let (first, second) = tokio::join!(
+        world.keeper().install(two, None, &who),
+        world.keeper().install(three, None, &who)
+    );
+    assert!(first.is_ok() && second.is_ok());
+    let plugin = world.keeper().plugin("tiny").unwrap();
+    assert_eq!(plugin.versions.len(), 3);
+    let selected = plugin.selected.unwrap();
+    assert_eq!(world.view("hq").running.unwrap().sha256, selected);
+    assert_eq!(hq.connections(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_in_use_is_not_uninstalled_and_one_that_is_not_is() {
+    let hq = FakePbx::start().await;
+    let mut world = World::new();
+    world.config(&granted("hq", &hq, ""));
+    world.start().await;
+    let error = world.keeper().uninstall("tiny", &admin()).await.unwrap_err();
+    assert!(
+        matches!(&error, KeeperError::Conflict { message, .. } if message.contains("hq")),
+        "{error}"
+    );
+    world.keeper().change("hq", serde_json::json!({"enabled": false}), &admin()).await.unwrap();
+    world.keeper().uninstall("tiny", &admin()).await.unwrap();
+    assert!(world.keeper().plugin("tiny").is_none());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plugin_is_not_installed_and_says_why() {
+    let mut world = World::new();
+    world.config("");
+    world.start().await;
+    let error = world.keeper().install(b"PK\x03\x04".to_vec(), None, &admin()).await.unwrap_err();
+    assert!(matches!(error, KeeperError::Install { ours: false, .. }), "{error}");
+    assert!(world.keeper().plugins().is_empty());
+    world.stop().await;
+}
