@@ -1,6 +1,6 @@
 //! The config file, read again while calls go on.
 
-use super::world::{FakePbx, World, admin, changes, granted};
+use super::world::{self, FakePbx, Tiny, World, admin, changes, granted};
 use crate::plugins::{InstanceWord, KeeperError};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,5 +126,32 @@ async fn what_a_reload_cannot_apply_is_said_to_need_a_restart() {
     assert_eq!(difference.needs_restart[0].key, "journal.keep_days");
     let report = world.keeper().reload(&admin()).await.unwrap();
     assert_eq!((report.needs_restart.len(), report.needs_restart[0].place.line), (1, 8));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_files_are_noticed_and_half_written_ones_left_alone() {
+    let (hq, branch) = (FakePbx::start().await, FakePbx::start().await);
+    let mut world = World::new();
+    world.watched_config(&granted("hq", &hq, ""));
+    world.start().await;
+    world.dialled(&hq, 1).await;
+
+    world.half_a_plugin(&Tiny::version("2.0.0"));
+    world.watched_config(&(granted("hq", &hq, "") + &granted("branch", &branch, "")));
+    // The config was read; what the folder holds is no plugin, and the last one that was goes on.
+    let look = async || world.keeper().instance("branch").map(drop).ok_or("no branch");
+    lab::until(world::SOON, "the new connector", look).await.unwrap();
+    assert_eq!(world.running("hq"), "1.0.0");
+
+    world.plugin(&Tiny::version("2.0.0"));
+    for id in ["hq", "branch"] {
+        let is_new = |view: &crate::plugins::InstanceView, _: &_| {
+            view.running.as_ref().is_some_and(|it| it.version == "2.0.0")
+        };
+        world.until(id, "the new version", is_new).await;
+    }
+    world.hears("hq", &hq, "one\n").await;
+    assert_eq!(hq.connections(), 1);
     world.stop().await;
 }

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 /// For what a machine with little time does.
-const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(30);
 
 /// Who changes things in these tests.
 pub(super) fn admin() -> Actor {
@@ -153,14 +153,32 @@ impl World {
         fs::rename(part, self.folder.path().join("plugins/tiny.wasm")).unwrap();
     }
 
+    /// Half of a version, as a slow copy leaves it for a while.
+    pub(super) fn half_a_plugin(&self, tiny: &Tiny) {
+        let wasm = tiny.component();
+        fs::write(self.folder.path().join("plugins/tiny.wasm"), &wasm[..wasm.len() / 2]).unwrap();
+    }
+
     fn config_file(&self) -> PathBuf {
         self.folder.path().join("jackfield.toml")
     }
 
     /// Writes the config; these tests say themselves when it is read.
     pub(super) fn config(&self, connectors: &str) {
-        let head = "[api]\nlisten = \"127.0.0.1:0\"\n[plugins]\ndir = \"plugins\"\nwatch = false\nprobation_secs = 600\n";
-        fs::write(self.config_file(), format!("{head}{connectors}")).unwrap();
+        self.write_config("watch = false", connectors);
+    }
+
+    /// Writes the config, in one move; the host notices by itself.
+    pub(super) fn watched_config(&self, connectors: &str) {
+        self.write_config("watch = true", connectors);
+    }
+
+    fn write_config(&self, watch: &str, connectors: &str) {
+        let head = "[api]\nlisten = \"127.0.0.1:0\"\n[plugins]\ndir = \"plugins\"";
+        let text = format!("{head}\n{watch}\nprobation_secs = 600\n{connectors}");
+        let part = self.folder.path().join("jackfield.part");
+        fs::write(&part, text).unwrap();
+        fs::rename(part, self.config_file()).unwrap();
     }
 
     pub(super) async fn start(&mut self) {
