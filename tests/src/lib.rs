@@ -14,6 +14,7 @@
 //! | [`peers`] | peers that are no PBX and misbehave |
 //! | [`proxy`] | a wire between host and PBX that a test may cut |
 //! | [`traffic`] | calls without end, while a test does something to the host |
+//! | [`transcript`] | the shell sessions of the documentation, typed in again |
 //! | [`visit`] | a caller's stay in a queue as three witnesses tell it, compared |
 //! | [`world`] | PBXs and the Jackfield that watches them |
 
@@ -31,5 +32,6 @@ pub mod ledger;
 pub mod peers;
 pub mod proxy;
 pub mod traffic;
+pub mod transcript;
 pub mod visit;
 pub mod world;
