@@ -102,7 +102,6 @@ pub struct Ended {
     /// Q.850.
     pub cause: u16,
     /// How dialling it ended.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dial_status: String,
     /// Counts those that ended.
     number: u64,

@@ -15,7 +15,6 @@ mod queues;
 mod resync;
 mod session;
 pub mod settings;
-mod snapshot;
 
 use std::collections::BTreeSet;
 
@@ -102,7 +101,7 @@ impl Connector for Asterisk {
         let state = match state {
             None => State::default(),
             Some(snapshot) if snapshot.format == FORMAT && snapshot.version == VERSION => {
-                serde_json::from_slice(&snapshot.data).map_err(|error| {
+                postcard::from_bytes(&snapshot.data).map_err(|error| {
                     Error::new("bad-snapshot", format!("the snapshot cannot be read: {error}"))
                 })?
             }
@@ -135,7 +134,7 @@ impl Connector for Asterisk {
     }
 
     fn snapshot(&self) -> Result<Snapshot, Error> {
-        let data = serde_json::to_vec(&self.state).map_err(|error| {
+        let data = postcard::to_allocvec(&self.state).map_err(|error| {
             Error::new("snapshot-failed", format!("the state cannot be written: {error}"))
         })?;
         Ok(Snapshot { format: FORMAT.into(), version: VERSION, data })

@@ -41,12 +41,9 @@ pub struct Queues {
     /// By name.
     pub settings: BTreeMap<String, QueueSettings>,
     /// By queue and interface.
-    #[serde(with = "crate::snapshot::pairs")]
     members: BTreeMap<(String, String), Seat>,
-    #[serde(with = "crate::snapshot::pairs")]
     entries: BTreeMap<EntryKey, Entry>,
     /// Left, and not yet decided how.
-    #[serde(with = "crate::snapshot::pairs")]
     leaving: BTreeMap<EntryKey, Leaving>,
     /// Rung for a caller: by queue, caller's leg and interface.
     offers: Vec<OpenOffer>,

@@ -75,7 +75,6 @@ pub struct Resync {
     /// An item was cut by a forgery: its rest, which carries our ActionID, is not to be believed.
     cut: bool,
     /// Something in it, or between it, was not believed: what it does not name may be there all the same.
-    #[serde(default)]
     spoiled: bool,
     /// Until when it must be complete.
     pub deadline: u64,

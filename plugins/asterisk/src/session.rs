@@ -83,7 +83,6 @@ pub struct Session {
     nonce: String,
     last_id: u64,
     /// By the number in the ActionID.
-    #[serde(with = "crate::snapshot::pairs")]
     asked: BTreeMap<u64, Asked>,
     /// Until when the present phase must be over.
     deadline: u64,

@@ -33,11 +33,12 @@ impl<T: Trigger> Connector for Trapping<T> {
     ) -> Result<Self, Error> {
         let trigger = match &state {
             None => T::default(),
-            Some(snapshot) => {
-                serde_json::from_slice::<Ours<T>>(&snapshot.data)
-                    .map_err(|error| Error::new("bad-snapshot", error.to_string()))?
-                    .trigger
-            }
+            Some(snapshot) => match tail(&snapshot.data) {
+                Some(trigger) => serde_json::from_slice(trigger)
+                    .map_err(|error| Error::new("bad-snapshot", error.to_string()))?,
+                // The plain connector leaves none.
+                None => T::default(),
+            },
         };
         Ok(Self { inner: Asterisk::init(config, state, now, out)?, trigger })
     }
@@ -59,13 +60,13 @@ impl<T: Trigger> Connector for Trapping<T> {
         self.inner.step(now, inputs, out)
     }
 
-    /// The real connector's, with one member more, which the real one does not mind.
+    /// The real connector's, with something behind it, which the real one does not mind.
     fn snapshot(&self) -> Result<Snapshot, Error> {
         let snapshot = self.inner.snapshot()?;
         let trigger = serde_json::to_vec(&self.trigger)
             .map_err(|error| Error::new("snapshot-failed", error.to_string()))?;
-        let rest = snapshot.data.strip_prefix(b"{").unwrap_or_default();
-        let data = [br#"{"trigger":"#, trigger.as_slice(), b",", rest].concat();
+        let length = u32::try_from(trigger.len()).unwrap_or_default().to_le_bytes();
+        let data = [&snapshot.data, trigger.as_slice(), &length, MARK].concat();
         Ok(Snapshot { data, ..snapshot })
     }
 
@@ -74,10 +75,12 @@ impl<T: Trigger> Connector for Trapping<T> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(bound = "T: Trigger")]
-struct Ours<T> {
-    /// The plain connector leaves none.
-    #[serde(default)]
-    trigger: T,
+/// The last bytes of a snapshot that has a trigger at its end.
+const MARK: &[u8] = b"trigger";
+
+/// The trigger behind the real connector's state: JSON, its length, the mark.
+fn tail(data: &[u8]) -> Option<&[u8]> {
+    let (rest, length) = data.strip_suffix(MARK)?.split_last_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    rest.get(rest.len().checked_sub(length)?..)
 }

@@ -28,11 +28,8 @@ pub struct QueueSettings {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Picture {
     settings: BTreeMap<String, QueueSettings>,
-    #[serde(with = "crate::snapshot::pairs")]
     members: BTreeMap<(String, String), Seat>,
-    #[serde(with = "crate::snapshot::pairs")]
     wrap_up: BTreeMap<(String, String), u32>,
-    #[serde(with = "crate::snapshot::pairs")]
     entries: BTreeMap<EntryKey, (u32, i32, u32)>,
 }
 
