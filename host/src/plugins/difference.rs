@@ -63,11 +63,16 @@ fn compare(
     report: &mut Report,
 ) {
     for (key, value) in wanted {
-        let known = instance.keys.iter().find(|known| known.key == *key);
-        match known {
-            Some(known) if known.value == *value => {}
-            Some(known) => {
-                let detail = format!("{key}: {value} in the file, {} runs", known.value);
+        let known = instance.keys.iter().find(|known| known.key == *key).map(|known| &known.value);
+        // What was read and refused does not run.
+        let runs = match key.strip_prefix("settings.").zip(instance.running_settings.as_ref()) {
+            Some((name, settings)) => settings.get(name),
+            None => known,
+        };
+        match runs {
+            Some(runs) if runs == value => {}
+            Some(runs) => {
+                let detail = format!("{key}: {value} in the file, {runs} runs");
                 report.note(subject, ChangeKind::Changed, detail);
             }
             None => {

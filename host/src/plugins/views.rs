@@ -60,8 +60,10 @@ pub struct InstanceView {
     pub waiting: Option<WaitingVersion>,
     /// What is wanted, key by key, e.g. `settings.username`; a secret's value is `"set"`.
     pub keys: Vec<KeyView>,
-    /// The settings as the plugin gets them.
+    /// The settings as they are wanted.
     pub settings: serde_json::Value,
+    /// The settings that run; others than the wanted ones when those were refused.
+    pub running_settings: Option<serde_json::Value>,
     /// In Rocket.Chat's words.
     pub status: InstanceWord,
     /// Why it is so; empty when there is nothing to say. `waiting_for_consent` begins the one that waits for a grant.

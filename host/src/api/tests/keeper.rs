@@ -289,6 +289,7 @@ fn running() -> InstanceView {
             key("secrets.ami", json!("set"), &Owner::Rest),
         ],
         settings: json!({ "username": "jackfield", "country": "DE" }),
+        running_settings: None,
         status: InstanceWord::AutoEnabled,
         reason: String::new(),
         since: Timestamp(EVENING),
