@@ -17,6 +17,12 @@ impl Mask {
         Self { secrets: secrets.clone(), texts, held: Vec::new() }
     }
 
+    /// The secrets are these from now on.
+    pub(super) fn renew(&mut self, secrets: &Secrets, texts: Vec<Vec<u8>>) {
+        self.secrets = secrets.clone();
+        self.texts = texts;
+    }
+
     /// What the plugin may see now, and how many secrets were masked in it.
     pub(super) fn pass(&mut self, data: Vec<u8>) -> (Vec<u8>, usize) {
         let mut data = if self.held.is_empty() {

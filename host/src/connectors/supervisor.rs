@@ -319,10 +319,7 @@ impl Supervisor {
                 else {
                     return;
                 };
-                let texts =
-                    self.plan.secret_texts.values().map(|text| text.expose().as_bytes().to_vec());
-                let texts = texts.filter(|text| text.len() >= MIN_MASKED).collect();
-                let mask = Box::new(Mask::new(&self.plan.secrets, texts));
+                let mask = Box::new(Mask::new(&self.plan.secrets, masked_texts(&self.plan)));
                 link.state = LinkState::Up { writer, mask };
                 link.redial.handle_up(now.monotonic);
                 link.told = None;
@@ -719,6 +716,12 @@ impl Link {
     fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up { .. })
     }
+}
+
+/// The secrets of a plan that are long enough to be masked.
+fn masked_texts(plan: &Plan) -> Vec<Vec<u8>> {
+    let texts = plan.secret_texts.values().map(|text| text.expose().as_bytes().to_vec());
+    texts.filter(|text| text.len() >= MIN_MASKED).collect()
 }
 
 fn nonce() -> [u8; 32] {

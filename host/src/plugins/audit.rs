@@ -143,7 +143,7 @@ pub(super) fn page(
         "SELECT id, at, actor, action, subject, detail, hash FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    rows.query_map(params![after, limit.min(MAX_PAGE) as i64], entry)?.collect()
+    rows.query_map(params![after, limit.min(MAX_PAGE + 1) as i64], entry)?.collect()
 }
 
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {

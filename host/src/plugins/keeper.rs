@@ -137,8 +137,8 @@ struct Instance {
     waiting: Option<(WaitingVersion, LoadedPlugin)>,
     /// SHA-256 of the version that ran last, and well.
     last: Option<String>,
-    /// Settings that were undone: they are not tried again.
-    undone: Option<InstanceConfig>,
+    /// Settings that were undone, and the SHA-256 of the version that failed with them: they are not tried again.
+    undone: Option<(String, InstanceConfig)>,
     /// What REST had set before the change that is on probation.
     overlay_before: Option<Overlay>,
     /// What its plugin asks for, when nothing runs.
@@ -242,30 +242,41 @@ impl Task {
 
     async fn grant(&mut self, wish: Wish, actor: &Actor) -> Result<Report, KeeperError> {
         let mut report = Report::default();
+        let done = self.carry_out(wish, actor, &mut report).await;
+        // What happened before something failed has happened, and is told.
+        self.tell(&report, actor).await;
+        done.map(|()| report)
+    }
+
+    async fn carry_out(
+        &mut self,
+        wish: Wish,
+        actor: &Actor,
+        report: &mut Report,
+    ) -> Result<(), KeeperError> {
         match wish {
-            Wish::Reload => self.reload(actor, &mut report).await?,
+            Wish::Reload => self.reload(actor, report).await?,
             Wish::FilesChanged => {
                 let ids = self.ids();
-                self.settle_all(&ids, actor, &mut report).await;
+                self.settle_all(&ids, actor, report).await;
             }
             Wish::Installed { plugin, sha256 } => {
-                self.take_up_installed(&plugin, &sha256, actor, &mut report).await?;
+                self.take_up_installed(&plugin, &sha256, actor, report).await?;
             }
             Wish::UseVersion { plugin, version } => {
-                self.use_version(&plugin, &version, actor, &mut report).await?;
+                self.use_version(&plugin, &version, actor, report).await?;
             }
-            Wish::RollBack { plugin } => self.roll_back(&plugin, actor, &mut report).await?,
-            Wish::Uninstall { plugin } => self.uninstall(&plugin, actor, &mut report).await?,
+            Wish::RollBack { plugin } => self.roll_back(&plugin, actor, report).await?,
+            Wish::Uninstall { plugin } => self.uninstall(&plugin, actor, report).await?,
             Wish::Change { connector, patch } => {
-                self.change(&connector, &patch, actor, &mut report).await?;
+                self.change(&connector, &patch, actor, report).await?;
             }
-            Wish::Remove { connector } => self.remove(&connector, actor, &mut report).await?,
+            Wish::Remove { connector } => self.remove(&connector, actor, report).await?,
             Wish::Shadow { connector, version } => {
                 self.shadow(&connector, version.as_deref(), actor).await?;
             }
         }
-        self.tell(&report, actor).await;
-        Ok(report)
+        Ok(())
     }
 
     /// Every connector that anybody names, and every one that is there.

@@ -15,7 +15,8 @@ use calls::Actor;
 use plugin_runtime::{LoadError, Runtime};
 
 use super::{
-    InstanceWord, KeeperError, signing,
+    InstanceWord, KeeperError,
+    signing::{self, Signing},
     store::{InstallError, Installed, Store, StoreError, Version},
 };
 use crate::{
@@ -158,8 +159,16 @@ impl Library {
         Ok(plugin)
     }
 
+    /// Which signatures count from now on: also for what is loaded already.
+    pub(super) fn trust(&self, signing: &Signing) {
+        if self.store.set_signing(signing.clone()) {
+            *self.shelf() = Shelf::default();
+        }
+    }
+
     /// Compiles what this config would use.
     pub(super) fn warm(&self, config: &Config) {
+        self.trust(&config.plugins.signing);
         for connector in &config.connectors {
             // What is wrong with it is said where it is used.
             let _ = self.resolve(config, connector, None);
@@ -215,6 +224,12 @@ impl Library {
         let trouble = match wanted {
             Ok(plugin) => match rejected(&plugin.info.sha256) {
                 None => return Ok(Resolved { plugin, trouble: None }),
+                // It failed elsewhere; here somebody wants exactly it, and it has proved itself.
+                Some(_)
+                    if connector.version.is_some() && last == Some(plugin.info.sha256.as_str()) =>
+                {
+                    return Ok(Resolved { plugin, trouble: None });
+                }
                 Some(why) => Unusable {
                     word: InstanceWord::InvalidInstallationDisabled,
                     message: format!("{} was rolled back: {why}", plugin.info.name_and_version()),

@@ -243,9 +243,12 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Which signatures count from now on.
-    pub fn set_signing(&self, signing: Signing) {
-        *self.inner.signing.write().unwrap_or_else(PoisonError::into_inner) = signing;
+    /// Which signatures count from now on. False: the same as before.
+    pub fn set_signing(&self, signing: Signing) -> bool {
+        let mut known = self.inner.signing.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = *known != signing;
+        *known = signing;
+        changed
     }
 
     /// Verifies, compiles and keeps a component. A component that is kept already is found good again.

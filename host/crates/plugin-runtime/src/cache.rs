@@ -41,8 +41,8 @@ impl Cache {
     /// another engine.
     pub(crate) fn get(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let path = self.path(sha256);
-        let compiled = fs::read(&path).ok()?;
-        let noted = fs::read_to_string(noted_at(&path)).ok()?;
+        let compiled = read_own(&path)?;
+        let noted = String::from_utf8(read_own(&noted_at(&path))?).ok()?;
         if noted.trim() != sha256_hex(&compiled) {
             tracing::warn!(file = %path.display(), "compiled plugin is damaged; compiling it again");
             return None;
@@ -94,12 +94,47 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let unique = format!("{}-{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
     let temporary = path.with_extension(unique);
-    let mut file = fs::File::create_new(&temporary)?;
+    let mut file = new_private(&temporary)?;
     let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+#[cfg(unix)]
+fn new_private(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(not(unix))]
+fn new_private(path: &Path) -> io::Result<fs::File> {
+    fs::File::create_new(path)
+}
+
+/// A file that this user wrote and nobody else can: the folder may have been open to others once.
+#[cfg(unix)]
+fn read_own(path: &Path) -> Option<Vec<u8>> {
+    use std::{io::Read, os::unix::fs::MetadataExt};
+
+    let mut file = fs::File::open(path).ok()?;
+    // Of the open file: no other can be put in its place any more.
+    let metadata = file.metadata().ok()?;
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() != user || metadata.mode() & 0o022 != 0 {
+        tracing::warn!(file = %path.display(), "compiled plugin was not written by this user alone; compiling it again");
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(not(unix))]
+fn read_own(path: &Path) -> Option<Vec<u8>> {
+    fs::read(path).ok()
 }
 
 #[cfg(unix)]

@@ -119,11 +119,6 @@ impl Secrets {
         }
     }
 
-    /// Is there one of that name?
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
     /// The name of a secret that is in there.
     pub(crate) fn found_in(&self, data: &[u8]) -> Option<&str> {
         let holds = |secret: &[u8]| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use calls::{Timestamp, switchboard::Input as SwitchInput};
 use plugin_runtime::{Incident, OnRefusal, Successor, SwapError, Swapped};
 
-use super::{Instance, LinkState, Supervisor};
+use super::{Instance, LinkState, Supervisor, masked_texts};
 use crate::{
     connectors::{Control, News, Plan},
     links::Redial,
@@ -100,6 +100,11 @@ impl Supervisor {
         let info = plan.plugin.info.clone();
         self.errands.allow(&plan);
         self.plan = plan;
+        for link in &mut self.links {
+            if let LinkState::Up { mask, .. } = &mut link.state {
+                mask.renew(&self.plan.secrets, masked_texts(&self.plan));
+            }
+        }
         let connector = self.id.clone();
         self.tell(vec![SwitchInput::Runs { connector, plugin }]).await;
         let probation = self.probation_view();

@@ -178,7 +178,10 @@ impl Task {
         report: &mut Report,
     ) -> Result<(), KeeperError> {
         let subject = format!("connector {id}");
-        if self.instance(id).undone.as_ref() == Some(&plan.instance) {
+        let undone = self.instance(id).undone.as_ref();
+        if undone.is_some_and(|(sha256, instance)| {
+            *sha256 == plan.plugin.info.sha256 && *instance == plan.instance
+        }) {
             let message = "these settings were undone, because the plugin failed with them";
             self.fail(id, message, "change them");
             let complaint =
@@ -213,12 +216,15 @@ impl Task {
             report.note(subject, ChangeKind::Restarted, what);
             return Ok(());
         }
-        match self.swap(id, plan.clone()).await? {
+        // What was taken back from a plugin stays so: failing must not be its way to have it again.
+        let narrows =
+            before.instance.grants.iter().any(|grant| !plan.instance.grants.contains(grant));
+        let probation = if narrows { Duration::ZERO } else { self.config.plugins.probation };
+        match self.swap(id, plan.clone(), probation).await? {
             Ok(swapped) => {
                 if !self.roster.configure(plan.id.clone(), policy, None).await {
                     return Err(KeeperError::Stopping);
                 }
-                let probation = self.config.plugins.probation;
                 let proven = probation.is_zero().then(|| plan.plugin.info.sha256.clone());
                 let running = self.instance(id).running.as_mut();
                 if let Some(running) = running {
@@ -247,6 +253,9 @@ impl Task {
                     self.reject(&plan.plugin.info.sha256, &message, actor).await;
                 }
                 let fix = if same_version { "change the settings" } else { "use another version" };
+                if narrows {
+                    self.halt(id, "a permission was taken back").await;
+                }
                 self.fail(id, &message, fix);
                 Err(KeeperError::Conflict { message, fix: fix.to_owned() })
             }
@@ -258,10 +267,10 @@ impl Task {
         &mut self,
         id: &str,
         plan: Plan,
+        probation: Duration,
     ) -> Result<Result<Swapped, SwapError>, KeeperError> {
         let on_refusal =
             if self.config.plugins.redial { OnRefusal::Redial } else { OnRefusal::Keep };
-        let probation = self.config.plugins.probation;
         let mut tries = FRAME_TRIES;
         loop {
             let plan = Box::new(plan.clone());
@@ -492,7 +501,8 @@ impl Task {
         let what = failed.plugin.info.name_and_version();
         self.instance(id).last = Some(to.to_owned());
         if same_version {
-            self.instance(id).undone = Some(failed.instance);
+            let sha256 = failed.plugin.info.sha256.clone();
+            self.instance(id).undone = Some((sha256, failed.instance));
             self.overlay_back(id, reason).await;
         } else {
             self.reject(from, reason, &Actor::Host).await;
@@ -512,8 +522,10 @@ impl Task {
 
     /// What REST had set before the settings that failed counts again.
     async fn overlay_back(&mut self, id: &str, reason: &str) {
-        let Some(before) = self.instance(id).overlay_before.take() else { return };
+        let Some(mut before) = self.instance(id).overlay_before.take() else { return };
         let now = self.overlays.get(id).cloned().unwrap_or_default();
+        // A new secret is the PBX's truth, whatever became of the settings that came with it.
+        before.secrets.clone_from(&now.secrets);
         let why = json!({ "why": reason });
         let kept = self.keep(id, &now, &before, &Actor::Host, "connector.change-undone", why).await;
         match kept {

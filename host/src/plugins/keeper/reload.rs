@@ -24,7 +24,7 @@ impl Task {
         self.shared.set_config(Arc::clone(&self.config));
         report.warnings.extend(self.config.warnings.iter().cloned());
         report.needs_restart = needs_restart(&before, &self.config);
-        self.library.store.set_signing(self.config.plugins.signing.clone());
+        self.library.trust(&self.config.plugins.signing);
         self.try_again(&before).await;
         // Devices of agents name connectors: those come first, and go last.
         let ids = self.ids();

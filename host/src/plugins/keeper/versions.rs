@@ -67,7 +67,7 @@ impl Task {
         let rejected = self.versions().await?.into_iter().find(|it| it.sha256 == version.sha256);
         if let Some(why) = rejected.and_then(|it| it.rejected) {
             self.set_selection(plugin, before, actor).await?;
-            self.settle_users(plugin, actor, &mut Report::default()).await;
+            self.settle_users(plugin, actor, report).await;
             return Err(KeeperError::Conflict {
                 message: format!("{plugin} {} does not work: {why}", version.version),
                 fix: "use another version; the one before goes on".to_owned(),

@@ -149,6 +149,7 @@ impl History {
     }
 
     fn keep_failed(&mut self, now: Now, call: Call, failure: &Failure, bytes: usize) {
+        let bytes = bytes + failure.message.len();
         let failed = Failed { kind: failure.kind, message: failure.message.clone() };
         let answer = Answer::Failed(Box::new(failed));
         self.keep(Step { now, call, answer }, Size { inputs: 1, bytes });
@@ -164,7 +165,8 @@ impl History {
     /// Is it time for a snapshot?
     pub(super) fn is_snapshot_due(&self) -> bool {
         self.since_snapshot.inputs >= SNAPSHOT_INPUTS
-            || self.since_snapshot.bytes >= SNAPSHOT_BYTES.max(SNAPSHOT_RATIO * self.snapshot_bytes)
+            || self.since_snapshot.bytes
+                >= (SNAPSHOT_RATIO * self.snapshot_bytes).clamp(SNAPSHOT_BYTES, MAX_BYTES / 2)
     }
 
     /// The guest's state is this now.

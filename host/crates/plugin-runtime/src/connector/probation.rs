@@ -43,6 +43,8 @@ const STEP_OVERHEAD: usize = 64;
 const OUTCOME_GRACE: Duration = Duration::from_secs(1);
 /// Ended legs that are remembered, to know one that ends again.
 const MAX_ENDED: usize = 4096;
+/// Longer names of legs are not remembered.
+const MAX_LEG_ID: usize = 256;
 
 /// A swap that can still be undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -129,7 +131,8 @@ pub(super) struct EndedLegs {
 
 impl EndedLegs {
     fn insert(&mut self, leg: &str) {
-        if !self.names.insert(leg.to_owned()) {
+        // So long a name is cut before anybody else hears of it; here it would only be memory.
+        if leg.len() > MAX_LEG_ID || !self.names.insert(leg.to_owned()) {
             return;
         }
         self.order.push_back(leg.to_owned());

@@ -121,6 +121,7 @@ impl Connector {
         out: &mut Outcome,
     ) -> Result<usize, Interrupted> {
         self.guest = None;
+        self.breaker.look_at(now);
         if kind == FailureKind::Deadline {
             self.breaker.burnt += Duration::from_millis(self.seed.limits.step_ms.into());
             if self.breaker.burnt > MAX_BURNT {

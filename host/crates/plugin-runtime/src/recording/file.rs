@@ -77,7 +77,8 @@ pub enum WriteError {
     NoComponent,
     /// A secret is in it. It should not have got that far.
     #[error(
-        "the recording holds the secret `{name}`, so it is not written; look whether it is in the settings or in a          command, and report this if it is not"
+        "the recording holds the secret `{name}`, so it is not written; look whether it is in the settings or in a \
+         command, and report this if it is not"
     )]
     HoldsSecret {
         /// The secret's name.
