@@ -65,7 +65,7 @@ fn options(world: &str) -> wit_bindgen_rust::Opts {
 }
 
 /// Reads every package under `wit/<package>/`; answers the SDK's.
-fn load(wit: &Path) -> anyhow::Result<(Resolve, PackageId)> {
+pub fn load(wit: &Path) -> anyhow::Result<(Resolve, PackageId)> {
     let mut packages = Vec::new();
     let entries = fs::read_dir(wit).with_context(|| format!("cannot read {}", wit.display()))?;
     for entry in entries {

@@ -6,10 +6,13 @@ mod bindings;
 mod component;
 mod debian;
 mod guests;
+mod museum;
 mod stages;
 mod toolchain;
+mod wit_diff;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +56,28 @@ enum Command {
         check: bool,
     },
 
+    /// Show what changed in wit/ since an older copy of it; fail if it breaks plugins that exist
+    ///
+    /// Within one version of a package nothing may go or change, and an interface that plugins export
+    /// gets no new function. New interfaces, new types that no old item uses, and new functions in an
+    /// interface that plugins import are fine. Docs do not count.
+    ///
+    /// A tool for now: CI runs it against the released copy once WIT 0.1.0 is tagged. Until then wit/
+    /// may change.
+    WitDiff {
+        /// The older copy of the folder wit/, e.g. the one of a tag
+        #[arg(value_name = "DIR")]
+        older: PathBuf,
+    },
+
+    /// Plugins as they were built against each released WIT version, in `tests/museum/<version>`
+    ///
+    /// A tool for now: the first version is kept, and run by the tests, once WIT 0.1.0 is tagged.
+    Museum {
+        #[command(subcommand)]
+        command: MuseumCommand,
+    },
+
     /// Show which Rust toolchain builds the guests, getting one if there is none
     Toolchain {
         /// Fetch the private toolchain from Debian even if another one would do
@@ -82,6 +107,18 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum MuseumCommand {
+    /// Copy the built plugins, `<target>/plugins/*.wasm`, into the museum under the version of wit/sdk
+    ///
+    /// Build them first (`cargo xtask plugins`). A version that is kept already is refused: a released
+    /// one never changes. The first is kept when WIT 0.1.0 is tagged.
+    Keep,
+
+    /// Show the kept plugins with their size
+    List,
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,6 +134,9 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Plugins { only } => guests::build(&workspace, &only),
         Command::Bindings { check } => bindings::generate(&workspace, check),
+        Command::WitDiff { older } => wit_diff::compare(&workspace, &older),
+        Command::Museum { command: MuseumCommand::Keep } => museum::keep(&workspace),
+        Command::Museum { command: MuseumCommand::List } => museum::list(&workspace),
         Command::Toolchain { fetch } => toolchain::show(fetch),
         Command::Test { args } => stages::test(&workspace, &args),
         Command::Demo { args } => stages::demo(&workspace, &args),
