@@ -2,7 +2,8 @@
 
 use crate::{
     Action, Config, Connector, Error, Input, Now, Problem, Snapshot,
-    bindings::connector::exports::jackfield::connector as exports, log,
+    bindings::connector::exports::jackfield::{connector as exports, settings},
+    log,
 };
 
 /// Where a plugin keeps its one connector; implemented by `register_connector!`.
@@ -39,7 +40,7 @@ impl<S: Slot> exports::state::Guest for S {
     }
 }
 
-impl<S: Slot> exports::settings::Guest for S {
+impl<S: Slot> settings::settings::Guest for S {
     fn validate(settings: String) -> Vec<Problem> {
         say_last_words();
         S::Connector::validate(&settings)

@@ -42,7 +42,7 @@ mod memory;
 pub mod mock;
 
 pub use bindings::connector::{
-    exports::jackfield::connector::settings::Problem,
+    exports::jackfield::settings::settings::Problem,
     jackfield::{
         connector::types::{
             Action, Bytes, Close, Command, CommandOutcome, Config, Consumed, Error, Event, Gap,
@@ -50,9 +50,9 @@ pub use bindings::connector::{
             OtherInput, Part, ResyncBegin, ResyncItem, SecretPart, Send, Snapshot,
         },
         telephony::facts::{
-            Caller, CallerLeft, Cause, Extension, Fact, Leg, LegEnded, LegParty, LegPeers,
-            LegState, Member, MemberRef, Notice, Offer, OfferEnded, OtherFact, Party, Pbx, Queue,
-            Service, ServiceEnded, Transfer,
+            Caller, CallerLeft, Cause, Extension, Fact, Leg, LegEnded, LegKey, LegOffered,
+            LegParty, LegPeers, LegReleased, LegState, Member, MemberRef, Notice, Offer,
+            OfferEnded, OtherFact, Party, Pbx, Queue, Service, ServiceEnded, Transfer,
         },
     },
 };

@@ -351,6 +351,23 @@ pub enum Fact {
         cause: RawCause,
         ended_by: String,
     },
+    LegOffered {
+        leg: NativeLeg,
+        entry: String,
+        dialled: String,
+        returned_from: String,
+        outcome: String,
+        facts: Vec<(String, String)>,
+    },
+    LegReleased {
+        leg: NativeLeg,
+        reason: String,
+    },
+    LegKey {
+        leg: NativeLeg,
+        key: String,
+        held_ms: u32,
+    },
     Transfer {
         kind: String,
         transferer: NativeLeg,

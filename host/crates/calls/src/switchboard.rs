@@ -497,6 +497,7 @@ impl Switchboard {
             Fact::LegEnded { leg, cause, ended_by } => {
                 self.leg_ended(sight, &leg, cause, ended_by);
             }
+            Fact::LegOffered { .. } | Fact::LegReleased { .. } | Fact::LegKey { .. } => {}
             Fact::Transfer { kind, transferer, transferee, target, outcome } => {
                 self.transfer(sight, kind, &transferer, transferee.as_deref(), target, outcome);
             }

@@ -32,10 +32,10 @@ pub(crate) mod state {
 
 pub(crate) mod settings {
     wasmtime::component::bindgen!({
-        path: ["../../../wit/log", "../../../wit/telephony", "../../../wit/connector"],
+        path: ["../../../wit/settings"],
         inline: "
             package jackfield:runtime;
-            world settings { export jackfield:connector/settings@0.1.0; }
+            world settings { export jackfield:settings/settings@0.1.0; }
         ",
     });
 }

@@ -134,6 +134,20 @@ pub(crate) fn fact(fact: wit::Fact) -> Result<Fact, Nonsense> {
             },
             ended_by: cut(end.ended_by),
         },
+        wit::Fact::LegOffered(offered) => Fact::LegOffered {
+            leg: id(offered.leg),
+            entry: cut(offered.entry),
+            dialled: cut(offered.dialled),
+            returned_from: cut(offered.returned_from),
+            outcome: cut(offered.outcome),
+            facts: attributes(offered.facts)?,
+        },
+        wit::Fact::LegReleased(released) => {
+            Fact::LegReleased { leg: id(released.leg), reason: cut(released.reason) }
+        }
+        wit::Fact::LegKey(pressed) => {
+            Fact::LegKey { leg: id(pressed.leg), key: cut(pressed.key), held_ms: pressed.held_ms }
+        }
         wit::Fact::Transfer(transfer) => Fact::Transfer {
             kind: cut(transfer.kind),
             transferer: id(transfer.transferer),

@@ -213,14 +213,14 @@ pub(crate) fn validate_settings(
     let problems = guarded(&mut store, SLOW_CALL, limits.bytes_per_step as usize, |store| {
         let instance = plugin.inner().instance.instantiate(&mut *store)?;
         let bindings = indices.load(&mut *store, &instance)?;
-        bindings.jackfield_connector_settings().call_validate(store, settings)
+        bindings.jackfield_settings_settings().call_validate(store, settings)
     })?;
     if problems.len() > MAX_PROBLEMS {
         let problem = format!("it named {} problems, {MAX_PROBLEMS} are allowed", problems.len());
         return Err(Failure::new(FailureKind::TooMuch, &problem));
     }
     let problem =
-        |p: crate::bindings::settings::exports::jackfield::connector::settings::Problem| {
+        |p: crate::bindings::settings::exports::jackfield::settings::settings::Problem| {
             SettingsProblem { path: cut(p.path), message: cut(p.message) }
         };
     Ok(problems.into_iter().map(problem).collect())

@@ -24,7 +24,7 @@ pub const MAX_COMPONENT: usize = 64 << 20;
 const LOG: &str = "jackfield:log/log";
 const CONNECTOR: &str = "jackfield:connector/connector";
 const STATE: &str = "jackfield:connector/state";
-const SETTINGS: &str = "jackfield:connector/settings";
+const SETTINGS: &str = "jackfield:settings/settings";
 /// The versions of all of them that this host speaks: `0.1.x`.
 const TRACK: &str = "0.1.";
 /// The version a plugin is told to use.

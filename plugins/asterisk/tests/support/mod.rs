@@ -355,6 +355,12 @@ pub fn fact_line(fact: &Fact) -> String {
         Fact::Extension(it) => format!("extension {} {} {}", it.number, it.device, it.state),
         Fact::ExtensionRemoved(number) => format!("extension {number} removed"),
         Fact::Notice(it) => format!("notice {} {}: {}", it.code, it.severity, it.message),
+        Fact::LegOffered(it) => format!(
+            "offered {} {:?} {:?} {:?} {:?}",
+            it.leg, it.entry, it.dialled, it.returned_from, it.outcome
+        ),
+        Fact::LegReleased(it) => format!("released {} {:?}", it.leg, it.reason),
+        Fact::LegKey(it) => format!("key {} {}", it.leg, it.key),
         Fact::Other(it) => format!("other {}", it.kind),
     }
 }

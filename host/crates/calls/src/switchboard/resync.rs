@@ -34,6 +34,7 @@ pub(super) struct Bracket {
 enum Key {
     Leg(String),
     Peers(String),
+    Offered(String),
     Queue(String),
     Member(MemberRef),
     Caller(String, String),
@@ -61,7 +62,11 @@ impl Key {
             }
             Fact::Extension(extension) => Self::Extension(extension.number.clone()),
             Fact::ExtensionRemoved { number } => Self::Extension(number.clone()),
+            Fact::LegOffered { leg, .. } | Fact::LegReleased { leg, .. } => {
+                Self::Offered(leg.to_string())
+            }
             Fact::Pbx(_)
+            | Fact::LegKey { .. }
             | Fact::Transfer { .. }
             | Fact::OfferStarted { .. }
             | Fact::OfferEnded { .. }
@@ -258,6 +263,8 @@ impl Switchboard {
         let ends_something = matches!(
             fact,
             Fact::LegEnded { .. }
+                | Fact::LegReleased { .. }
+                | Fact::LegKey { .. }
                 | Fact::QueueRemoved { .. }
                 | Fact::MemberRemoved(_)
                 | Fact::CallerLeft { .. }

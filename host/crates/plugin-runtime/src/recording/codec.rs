@@ -233,6 +233,9 @@ records! {
     facts::LegParty { leg, party }
     facts::LegPeers { leg, peers }
     facts::LegEnded { leg, cause, ended_by }
+    facts::LegOffered { leg, entry, dialled, returned_from, outcome, facts }
+    facts::LegReleased { leg, reason }
+    facts::LegKey { leg, key, held_ms }
     facts::Transfer { kind, transferer, transferee, target, outcome }
     facts::Queue { name, strategy, max_length, service_level_secs, wrap_up_secs, weight }
     facts::Member {
@@ -265,7 +268,8 @@ variants! {
     types::Part { Literal = "literal", Secret = "secret" }
     facts::Fact {
         Pbx = "pbx", LegStarted = "leg-started", LegState = "leg-state", LegParty = "leg-party",
-        LegPeers = "leg-peers", LegEnded = "leg-ended", Transfer = "transfer", Queue = "queue",
+        LegPeers = "leg-peers", LegEnded = "leg-ended", LegOffered = "leg-offered",
+        LegReleased = "leg-released", LegKey = "leg-key", Transfer = "transfer", Queue = "queue",
         QueueRemoved = "queue-removed", Member = "member", MemberRemoved = "member-removed",
         CallerJoined = "caller-joined", CallerLeft = "caller-left", OfferStarted = "offer-started",
         OfferEnded = "offer-ended", ServiceStarted = "service-started", ServiceEnded = "service-ended",

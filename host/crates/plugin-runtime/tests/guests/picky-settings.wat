@@ -1,5 +1,5 @@
 ;; Finds one problem in any settings, path and message both "oops".
-(func (export "jackfield:connector/settings@0.1.0#validate") (param i32 i32) (result i32)
+(func (export "jackfield:settings/settings@0.1.0#validate") (param i32 i32) (result i32)
   (call $text (i32.const 4096) (i32.const 64) (i32.const 4))
   (call $text (i32.const 4104) (i32.const 64) (i32.const 4))
   (call $text (i32.const 32) (i32.const 4096) (i32.const 1))

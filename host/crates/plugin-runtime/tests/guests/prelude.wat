@@ -48,7 +48,7 @@
 (func $say (param $text i32) (param $length i32)
   (local $at i32)
   (local.set $at (call $action (i32.const 2)))
-  (i32.store8 offset=16 (local.get $at) (i32.const 18))
+  (i32.store8 offset=16 (local.get $at) (i32.const 21))
   (call $text (i32.add (local.get $at) (i32.const 24)) (local.get $text) (local.get $length)))
 
 (func $wake_at (param $at i64) (i64.store (call $action (i32.const 7)) (local.get $at)))

@@ -75,7 +75,7 @@ fn an_unknown_import_is_named_with_the_flag_that_removes_it() {
 fn a_component_that_is_no_connector_is_told_what_it_exports() {
     assert!(refusal(&wat::parse_str("(component)").unwrap()).contains("it exports: nothing"));
     let error = refusal(&component(&["picky-settings"], &["settings"], Some(MANIFEST)));
-    assert!(error.contains("it exports: jackfield:connector/settings@0.1.0"), "{error}");
+    assert!(error.contains("it exports: jackfield:settings/settings@0.1.0"), "{error}");
 }
 
 #[test]
