@@ -31,6 +31,7 @@ use calls::{
     event::{CommandEnd, Problem},
 };
 
+pub(crate) use self::apply::host_of;
 use self::{
     apply::Minute,
     history::History,

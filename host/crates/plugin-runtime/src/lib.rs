@@ -27,6 +27,7 @@ mod convert;
 mod engine;
 mod exchange;
 mod guest;
+pub mod hooks;
 mod limits;
 mod load;
 mod log;

@@ -53,6 +53,24 @@ pub(crate) struct Inner {
 pub enum Kind {
     /// Speaks a PBX's language.
     Connector,
+    /// Decides where a call goes.
+    Router,
+    /// Comforts a caller who waits.
+    WaitTreatment,
+    /// Sees what happened.
+    Observer,
+}
+
+impl Kind {
+    /// As manifests and people write it: `connector`, `router`, `wait-treatment`, `observer`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Connector => "connector",
+            Self::Router => "router",
+            Self::WaitTreatment => "wait-treatment",
+            Self::Observer => "observer",
+        }
+    }
 }
 
 /// A problem the plugin has with its settings.

@@ -60,11 +60,16 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// The log of one connector, for reading, from any thread. It outlives instances and versions.
+/// The log of one connector or hook, for reading, from any thread. It outlives instances and versions.
 #[derive(Clone)]
 pub struct Log(Arc<LogGate>);
 
 impl Log {
+    /// An empty one, for the hook of that id.
+    pub fn new(id: &str) -> Self {
+        Self(Arc::new(LogGate::new(id)))
+    }
+
     /// The last lines, oldest first.
     pub fn lines(&self) -> Vec<LogLine> {
         self.0.window().lines.iter().cloned().collect()

@@ -1,6 +1,6 @@
 //! `jackfield plugin inspect`: everything a component says and proves, for people and as JSON.
 
-use plugin_runtime::{Kind, Manifest, Plugin};
+use plugin_runtime::{Manifest, Plugin};
 use serde_json::{Value, json};
 
 use crate::{
@@ -142,12 +142,7 @@ fn settings(schema: &Value) -> String {
 }
 
 fn kinds(plugin: &Plugin) -> Vec<&'static str> {
-    let kinds = plugin.kinds().iter();
-    kinds
-        .map(|kind| match kind {
-            Kind::Connector => "connector",
-        })
-        .collect()
+    plugin.kinds().iter().map(|kind| kind.code()).collect()
 }
 
 fn abilities(plugin: &Plugin) -> Vec<&'static str> {

@@ -1,0 +1,48 @@
+//! Hooks: plugins that decide where a call goes, comfort its caller, or look on.
+//!
+//! A hook is a pure function of what it is given, and everything it answers is judged before it leaves this crate:
+//! every list, string and wait has a named maximum, every name of a queue, extension or channel variable holds only
+//! what a PBX may be told. What breaks a rule never reaches the host: it is one of four failures.
+//!
+//! | failure | what happened | the instance |
+//! | --- | --- | --- |
+//! | [`Trapped`](HookFailure::Trapped) | it crashed, or wanted more memory than it may have | a new one at the next call |
+//! | [`Late`](HookFailure::Late) | it ran past its deadline | a new one at the next call |
+//! | [`Refused`](HookFailure::Refused) | it said itself that it cannot answer | goes on |
+//! | [`Nonsense`](HookFailure::Nonsense) | its answer breaks a rule; the text says which | goes on |
+//!
+//! A [`Router`], [`Treatment`] or [`Observer`] is one instance for one thread: make one for each worker. They keep
+//! nothing that counts between two calls.
+
+mod call;
+mod failure;
+mod limits;
+mod lookup;
+mod observer;
+mod router;
+mod target;
+mod treatment;
+
+pub use call::{Attributes, Call, CivilTime, Patch, Wishes};
+pub use failure::{HookError, HookFailure};
+pub use limits::{HookConfig, HookLimits, HookUsage};
+pub use lookup::{Answer, HttpRequest, Lookup, Question, SecretHeader, Store};
+pub use observer::{Event, Observer, ObserverAction, ObserverInput};
+pub use router::{Decision, Router, Treat, Verdict};
+pub use target::{DialplanTarget, ExtensionTarget, QueueTarget, Target};
+pub use treatment::{Cause, Collect, FailedStep, Plan, Say, SayKind, Step, Treatment, Waiting};
+
+/// Most time zones whose civil time a hook is given.
+pub const MAX_TIME_ZONES: usize = 8;
+/// Most lookups one decision, plan or step may ask for.
+pub const MAX_LOOKUPS: usize = 4;
+/// Most values one answer may store.
+pub const MAX_STORES: usize = 64;
+/// Most steps of a plan.
+pub const MAX_STEPS: usize = 64;
+/// Largest state of a treatment, in bytes.
+pub const MAX_STATE: usize = 16 << 10;
+/// Longest time a plan may wait or sleep.
+pub const MAX_WAIT: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Most lookups of an observer that may be unanswered.
+pub const MAX_OPEN_LOOKUPS: usize = 64;

@@ -1,0 +1,90 @@
+//! Observers: they see what happened, after it is committed, in order.
+
+use std::time::Duration;
+
+use calls::{Now, Timestamp};
+
+use super::{Answer, HookConfig, HookError, HookFailure, HookUsage, Lookup, Store, Wishes};
+use crate::Plugin;
+
+/// One committed event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number in the journal.
+    pub seq: u64,
+    /// E.g. `call.ended`.
+    pub kind: String,
+    /// When, by the host's clock.
+    pub at: Timestamp,
+    /// The call's id; empty for events of no call.
+    pub call: String,
+    /// The event as the stream has it: JSON text.
+    pub json: String,
+}
+
+/// Something an observer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObserverInput {
+    /// Something happened.
+    Event(Event),
+    /// What came of a lookup.
+    Answer(Answer),
+    /// The time asked for by [`ObserverAction::WakeAt`] has come.
+    Wake,
+    /// Events up to this number are gone.
+    Lost(u64),
+}
+
+/// Something an observer wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObserverAction {
+    /// Everything up to this number is dealt with.
+    Ack(u64),
+    /// A question; the answer comes as an input.
+    Lookup(Lookup),
+    /// To be kept, in one transaction with the `Ack` of the same step.
+    Store(Store),
+    /// Monotonic time of the next wake-up; replaces the one before. None: never.
+    WakeAt(Option<Duration>),
+}
+
+/// An instance of an observer.
+pub struct Observer {
+    wishes: Wishes,
+    usage: HookUsage,
+}
+
+impl Observer {
+    /// Makes an instance and calls its `init`.
+    pub fn start(plugin: &Plugin, config: HookConfig) -> Result<Self, HookFailure> {
+        let _ = (plugin, config);
+        Err(HookFailure::Refused(HookError::new(
+            "not-supported",
+            "this host runs no observers yet",
+        )))
+    }
+
+    /// What it needs.
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// One transaction: nothing counts of a step that failed. After a trap or a late answer the next step makes a
+    /// new instance first.
+    pub fn step(
+        &mut self,
+        now: Now,
+        inputs: &[ObserverInput],
+    ) -> Result<Vec<ObserverAction>, HookFailure> {
+        let _ = (now, inputs);
+        Err(HookFailure::Refused(HookError::new(
+            "not-supported",
+            "this host runs no observers yet",
+        )))
+    }
+
+    /// What it has done and uses now.
+    pub fn usage(&self) -> HookUsage {
+        self.usage.clone()
+    }
+}

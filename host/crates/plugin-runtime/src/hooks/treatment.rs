@@ -1,0 +1,190 @@
+//! Wait treatments: what a waiting caller hears, and what their keys do.
+
+use std::time::Duration;
+
+use calls::Now;
+
+use super::{
+    Answer, Attributes, Call, HookConfig, HookError, HookFailure, HookUsage, Lookup, Patch, Store,
+    Target, Wishes,
+};
+use crate::Plugin;
+
+/// The caller, and what is known of the wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// The call.
+    pub call: Call,
+    /// Since the treatment began.
+    pub waited: Duration,
+    /// Where the router wants the caller to go afterwards.
+    pub then: Option<Target>,
+    /// The router's facts for the treatment.
+    pub facts: Attributes,
+    /// Place in the queue, 1 is next, where the host keeps the queue itself.
+    pub position: Option<u32>,
+    /// Estimated wait, where the host keeps the queue itself.
+    pub estimate_secs: Option<u32>,
+}
+
+/// Why a treatment is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The caller begins to wait.
+    Started,
+    /// The time asked for by [`Plan::wake`] has come.
+    Woke,
+    /// A key the plan listens to: one of 0-9, `*`, `#`, A-D.
+    Key(char),
+    /// What [`Step::Collect`] gathered; empty when nothing was pressed.
+    Collected(String),
+    /// All steps are done.
+    Finished,
+    /// A step did not work.
+    Failed(FailedStep),
+    /// All lookups asked for are answered.
+    LookedUp,
+    /// The place to go to did not take the caller.
+    CameBack(String),
+    /// The host began anew; the caller has heard whatever was under way, or not.
+    Resumed,
+    /// Something about the wait changed.
+    Changed(Attributes),
+}
+
+/// A step that did not work. The steps after it are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedStep {
+    /// Its index in the steps it came with.
+    pub step: u32,
+    /// E.g. `media-not-found`.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What a treatment wants done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Given back at the next call; at most [`MAX_STATE`](super::MAX_STATE) bytes.
+    pub state: Vec<u8>,
+    /// What to do from now on, at most [`MAX_STEPS`](super::MAX_STEPS). None: the earlier plan goes on.
+    pub steps: Option<Vec<Step>>,
+    /// Keys listened to while the plan runs: 0-9, `*`, `#`, A-D, each once. Empty: none.
+    pub keys: String,
+    /// Call again after this.
+    pub wake: Option<Duration>,
+    /// The treatment is called when all are answered; the steps go on meanwhile.
+    pub lookups: Vec<Lookup>,
+    /// What it changes on the call.
+    pub patch: Patch,
+    /// To be kept.
+    pub stores: Vec<Store>,
+    /// Why, in one sentence, without control characters.
+    pub reason: String,
+}
+
+/// One thing to do for a waiting caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Answer the call.
+    Answer,
+    /// Play recordings by the PBX's names, one after the other. 1 to 32.
+    Play(Vec<String>),
+    /// Say a number or digits.
+    Say(Say),
+    /// Music of this class from now on; empty: the PBX's usual class.
+    Music(String),
+    /// No music from now on.
+    Silence,
+    /// Gather keys.
+    Collect(Collect),
+    /// At most [`MAX_WAIT`](super::MAX_WAIT).
+    Wait(Duration),
+    /// The treatment ends. None: where the router said.
+    HandOver(Option<Target>),
+}
+
+/// Something to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Say {
+    /// How.
+    pub kind: SayKind,
+    /// A whole number of at most 9 digits, perhaps negative; or up to 64 of 0-9, `*`, `#`.
+    pub value: String,
+}
+
+/// How something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SayKind {
+    /// "Twelve".
+    Number,
+    /// "One two".
+    Digits,
+}
+
+impl SayKind {
+    /// `number` or `digits`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Digits => "digits",
+        }
+    }
+}
+
+/// Keys to gather.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collect {
+    /// Ends it after so many keys, 1 to 32.
+    pub most: u32,
+    /// Until the first key.
+    pub timeout: Duration,
+    /// Between keys.
+    pub between: Duration,
+    /// Keys that end it, not part of the result.
+    pub end_keys: String,
+}
+
+/// An instance of a wait treatment. It may comfort many callers: each one's state is kept by the host.
+pub struct Treatment {
+    wishes: Wishes,
+    usage: HookUsage,
+}
+
+impl Treatment {
+    /// Makes an instance and calls its `init`.
+    pub fn start(plugin: &Plugin, config: HookConfig) -> Result<Self, HookFailure> {
+        let _ = (plugin, config);
+        Err(HookFailure::Refused(HookError::new(
+            "not-supported",
+            "this host runs no treatments yet",
+        )))
+    }
+
+    /// What it needs with every call.
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// Asks what to do for the caller now. After a trap or a late answer this makes a new instance first.
+    pub fn next(
+        &mut self,
+        now: Now,
+        waiting: &Waiting,
+        state: &[u8],
+        cause: &Cause,
+        answers: &[Answer],
+    ) -> Result<Plan, HookFailure> {
+        let _ = (now, waiting, state, cause, answers);
+        Err(HookFailure::Refused(HookError::new(
+            "not-supported",
+            "this host runs no treatments yet",
+        )))
+    }
+
+    /// What it has done and uses now.
+    pub fn usage(&self) -> HookUsage {
+        self.usage.clone()
+    }
+}
