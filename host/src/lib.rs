@@ -12,6 +12,7 @@ pub mod connectors;
 pub mod demo;
 pub mod doctor;
 pub mod figures;
+pub mod hooks;
 pub mod http;
 pub mod journal;
 pub mod links;

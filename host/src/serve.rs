@@ -35,6 +35,7 @@ use crate::{
     clock::Clock,
     config::Config,
     figures::Zones,
+    hooks::{self, engine::EngineParts},
     journal::{Journal, JournalError, JournalOptions, Retention},
     parties,
     plugins::{
@@ -97,6 +98,9 @@ pub struct Host {
     keeper: Keeper,
     keeper_task: KeeperTask,
     api_task: JoinHandle<()>,
+    /// The engine holds on to the switch, so it is stopped before it.
+    stop_hooks: watch::Sender<bool>,
+    engine_task: JoinHandle<()>,
     switch_task: JoinHandle<()>,
     /// Why the switch ended.
     switch_ended: watch::Receiver<Option<String>>,
@@ -138,7 +142,16 @@ impl Host {
         let mut switchboard = Switchboard::new(policy, recovered.state);
         configure(&mut switchboard, &connectors, &config, clock);
 
-        let (task, switch, facts, roster) = Switch::new(switchboard, clock, journal.writer());
+        let (hooks_in, outlet) = hooks::inbox();
+        let (task, switch, facts, roster) =
+            Switch::new(switchboard, clock, journal.writer(), hooks_in);
+        let (stop_hooks, hooks_stop) = watch::channel(false);
+        let engine_task = tokio::spawn(hooks::engine::run(EngineParts {
+            outlet,
+            clock,
+            switch: facts.clone(),
+            stop: hooks_stop,
+        }));
 
         let tls = config.api.tls.as_ref().map(listener::server_config).transpose()?;
         let address = config.api.listen;
@@ -200,6 +213,8 @@ impl Host {
             keeper,
             keeper_task,
             api_task,
+            stop_hooks,
+            engine_task,
             switch_task,
             switch_ended,
         })
@@ -247,13 +262,29 @@ impl Host {
 
     /// Stops everything; what was accepted is on disk afterwards.
     pub async fn stop(self) {
-        let Self { stop_api, keeper_task, mut api_task, mut switch_task, switch, .. } = self;
+        let Self {
+            stop_api,
+            keeper_task,
+            mut api_task,
+            stop_hooks,
+            mut engine_task,
+            mut switch_task,
+            switch,
+            ..
+        } = self;
         stop_api.send_replace(true);
         // A client may be in the middle of something long.
         if tokio::time::timeout(API_PATIENCE, &mut api_task).await.is_err() {
             api_task.abort();
         }
         keeper_task.stop().await;
+        stop_hooks.send_replace(true);
+        if tokio::time::timeout(STOP_PATIENCE, &mut engine_task).await.is_err() {
+            tracing::error!(
+                "the hooks do not stop; callers they hold fall back when their leases end"
+            );
+            engine_task.abort();
+        }
         drop(switch);
         if tokio::time::timeout(STOP_PATIENCE, &mut switch_task).await.is_err() {
             tracing::error!(

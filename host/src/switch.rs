@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     clock::Clock,
     connectors::{Delivery, Inboxes},
+    hooks::{self, HookInput, HooksInbox},
     journal::{AppendError, JournalWriter},
 };
 
@@ -141,6 +142,8 @@ pub struct Switch {
     journal: JournalWriter,
     committed: watch::Receiver<u64>,
     inboxes: Inboxes,
+    /// Where callers go whom the PBX hands over.
+    hooks: HooksInbox,
     /// Commands whose acceptance is not committed yet, by the event they wait for.
     waiting: VecDeque<(u64, calls::ConnectorId, Delivery)>,
 }
@@ -151,6 +154,7 @@ impl Switch {
         switchboard: Switchboard,
         clock: Clock,
         journal: JournalWriter,
+        hooks: HooksInbox,
     ) -> (Self, SwitchHandle, FactsHandle, RosterHandle) {
         let (facts_in, facts) = mpsc::channel(FACT_BATCHES);
         let (requests_in, requests) = mpsc::channel(REQUESTS);
@@ -165,6 +169,7 @@ impl Switch {
             journal,
             committed,
             inboxes: Inboxes::new(),
+            hooks,
             waiting: VecDeque::new(),
         };
         (
@@ -223,7 +228,16 @@ impl Switch {
     fn take(&mut self, inputs: Vec<Input>) {
         let now = self.clock.now();
         for input in inputs {
-            self.switchboard.handle(input, now);
+            match input {
+                // Instructions are the hooks' own; the journal has their words, not each step.
+                Input::CommandSent { command } if hooks::is_instruction(command) => {}
+                Input::CommandOutcome { command, end, problem, detail }
+                    if hooks::is_instruction(command) =>
+                {
+                    self.hooks.tell(HookInput::Outcome { id: command, end, problem, detail });
+                }
+                input => self.switchboard.handle(input, now),
+            }
         }
     }
 
@@ -232,6 +246,7 @@ impl Switch {
             Change::Configure { connector, policy, inbox } => {
                 if let Some(inbox) = inbox {
                     self.inboxes.insert(connector.clone(), inbox);
+                    self.hooks.connectors(&self.inboxes);
                 }
                 self.switchboard.configure(connector, *policy, self.clock.now());
             }
@@ -241,6 +256,7 @@ impl Switch {
                     self.take(inputs);
                 }
                 self.inboxes.remove(&connector);
+                self.hooks.connectors(&self.inboxes);
                 self.switchboard.forget(&connector, self.clock.now());
             }
         }
@@ -262,6 +278,15 @@ impl Switch {
                     Output::Deliver { connector, command, kind, arguments, deadline, after } => {
                         let delivery = Delivery { command, kind, arguments, deadline };
                         self.waiting.push_back((after, connector, delivery));
+                    }
+                    Output::Offered(offered) => {
+                        self.hooks.tell(HookInput::Offered(Box::new(offered)));
+                    }
+                    Output::Released { leg, call, reason } => {
+                        self.hooks.tell(HookInput::Released { leg, call, reason });
+                    }
+                    Output::Key { leg, key, held_ms } => {
+                        self.hooks.tell(HookInput::Key { leg, key, held_ms });
                     }
                 }
             }
@@ -358,7 +383,7 @@ mod tests {
         let (inbox, mut delivered) = mpsc::channel(8);
         let clock = Clock::start();
         let (mut switch, _requests, _facts, _roster) =
-            Switch::new(core.board, clock, journal.writer());
+            Switch::new(core.board, clock, journal.writer(), hooks::inbox().0);
         switch.inboxes.insert("hq".into(), inbox);
         journal.writer().limit_pages(1);
         switch.decide(probe(Duration::from_secs(5)));
@@ -388,7 +413,8 @@ mod tests {
         let mut core = world::core(calls::State::default());
         core.connect();
         let clock = Clock::start();
-        let (switch, requests, facts, _roster) = Switch::new(core.board, clock, journal.writer());
+        let (switch, requests, facts, _roster) =
+            Switch::new(core.board, clock, journal.writer(), hooks::inbox().0);
         assert!(requests.is_alive());
         journal.writer().end_early();
         assert_eq!(switch.run().await, Err(AppendError::Closed));

@@ -134,6 +134,41 @@ bodies! {
     LegDisconnected = "leg.disconnected" {},
     /// The leg is over: once per leg.
     LegEnded = "leg.ended" { ended_by: String, },
+    /// The PBX waits for word on where this leg goes.
+    LegOffered = "leg.offered" {
+        /// What the dialplan calls the way in.
+        entry: String,
+        dialled: String,
+        /// Empty for a new call; else `queue` or `extension`.
+        returned_from: String,
+        /// How that ended; empty for a new call.
+        outcome: String,
+        /// The how-manieth time.
+        attempt: u32,
+        facts: Vec<Attribute>,
+    },
+    /// It does not wait any more.
+    LegReleased = "leg.released" { reason: String, },
+    /// A hook, or the host in its place, said where the call goes, or why it does not say.
+    CallDecided = "call.decided" {
+        /// `router`, `wait-treatment` or `host`.
+        hook: String,
+        /// The configured instance; empty for the host.
+        instance: String,
+        /// Name and version; empty for the host.
+        plugin: String,
+        /// The how-manieth decision on this call.
+        attempt: u32,
+        /// `passed`, `decided`, `needs`, `trapped`, `late`, `refused`, `nonsense`, `bypassed`, `fallback` or `cancelled`.
+        outcome: String,
+        /// What shall happen, e.g. `queue vip`; empty: nothing.
+        verdict: String,
+        /// One sentence.
+        reason: String,
+        /// What it was said on.
+        facts: Vec<Attribute>,
+        took_us: u64,
+    },
     /// Somebody passed the call on.
     Transferred = "call.transferred" {
         kind: String,
@@ -249,6 +284,9 @@ pub fn type_of(body: &calls::Body) -> &'static str {
         B::LegPeers { with } if with.is_empty() => "leg.disconnected",
         B::LegPeers { .. } => "leg.connected",
         B::LegEnded { .. } => "leg.ended",
+        B::LegOffered(_) => "leg.offered",
+        B::LegReleased { .. } => "leg.released",
+        B::CallDecided(_) => "call.decided",
         B::Transferred { .. } => "call.transferred",
         B::AgentChanged(_) => "agent.changed",
         B::AgentRemoved => "agent.removed",

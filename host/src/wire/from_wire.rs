@@ -152,6 +152,33 @@ fn body(body: Body, cause: Option<Cause>) -> Result<B, NotAnEvent> {
         }
         Body::LegDisconnected {} => B::LegPeers { with: Vec::new() },
         Body::LegEnded { ended_by } => B::LegEnded { cause: cause(), ended_by },
+        Body::LegOffered { entry, dialled, returned_from, outcome, attempt, facts } => {
+            let facts = pairs(facts);
+            let held = event::Held { entry, dialled, returned_from, outcome, attempt, facts };
+            B::LegOffered(held)
+        }
+        Body::LegReleased { reason } => B::LegReleased { reason },
+        Body::CallDecided {
+            hook,
+            instance,
+            plugin,
+            attempt,
+            outcome,
+            verdict,
+            reason,
+            facts,
+            took_us,
+        } => B::CallDecided(event::HookWord {
+            hook: hook.as_str().into(),
+            instance,
+            plugin,
+            attempt,
+            outcome: outcome.as_str().into(),
+            verdict,
+            reason,
+            facts: pairs(facts),
+            took_us,
+        }),
         Body::Transferred { kind, transferer, transferee, target, outcome } => B::Transferred {
             kind,
             transferer: id("data.transferer", transferer)?,

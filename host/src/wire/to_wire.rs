@@ -151,6 +151,26 @@ impl From<&B> for Body {
                 Self::LegConnected { with: with.iter().map(ToString::to_string).collect() }
             }
             B::LegEnded { cause: _, ended_by } => Self::LegEnded { ended_by: ended_by.clone() },
+            B::LegOffered(held) => Self::LegOffered {
+                entry: held.entry.clone(),
+                dialled: held.dialled.clone(),
+                returned_from: held.returned_from.clone(),
+                outcome: held.outcome.clone(),
+                attempt: held.attempt,
+                facts: attributes(&held.facts),
+            },
+            B::LegReleased { reason } => Self::LegReleased { reason: reason.clone() },
+            B::CallDecided(word) => Self::CallDecided {
+                hook: word.hook.to_string(),
+                instance: word.instance.clone(),
+                plugin: word.plugin.clone(),
+                attempt: word.attempt,
+                outcome: word.outcome.to_string(),
+                verdict: word.verdict.clone(),
+                reason: word.reason.clone(),
+                facts: attributes(&word.facts),
+                took_us: word.took_us,
+            },
             B::Transferred { kind, transferer, transferee, target, outcome } => Self::Transferred {
                 kind: kind.clone(),
                 transferer: transferer.to_string(),

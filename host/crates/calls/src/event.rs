@@ -215,6 +215,67 @@ open_code! {
     }
 }
 
+open_code! {
+    /// Who has a word on where a call goes.
+    Hook {
+        /// Decides where it goes.
+        Router = "router",
+        /// Comforts the caller.
+        WaitTreatment = "wait-treatment",
+        /// The host itself: emergency numbers, fallbacks, limits.
+        Host = "host",
+    }
+}
+
+open_code! {
+    /// What came of asking a hook.
+    HookOutcome {
+        /// It has no opinion.
+        Passed = "passed",
+        /// Its word counts.
+        Decided = "decided",
+        /// It asked the host to look something up first.
+        Needs = "needs",
+        /// It crashed.
+        Trapped = "trapped",
+        /// It took longer than it may.
+        Late = "late",
+        /// It said that it cannot answer.
+        Refused = "refused",
+        /// It said something that cannot be.
+        Nonsense = "nonsense",
+        /// Nobody was asked, e.g. an emergency number.
+        Bypassed = "bypassed",
+        /// The host's own rule took its place.
+        Fallback = "fallback",
+        /// The caller was gone before the answer.
+        Cancelled = "cancelled",
+    }
+}
+
+/// A hook's word on a call, and what it was said on: what `explain` tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookWord {
+    /// What kind of hook.
+    pub hook: Hook,
+    /// The configured instance, e.g. `vip`; empty for the host itself.
+    pub instance: String,
+    /// `skills 0.1.0`; empty for the host itself.
+    pub plugin: String,
+    /// Which time the call was decided.
+    pub attempt: u32,
+    /// What came of it.
+    pub outcome: HookOutcome,
+    /// What shall happen, e.g. `queue vip`; empty when nothing.
+    pub verdict: String,
+    /// One sentence: the hook's own, or what was wrong with it.
+    pub reason: String,
+    /// What it was said on, as far as it is worth knowing.
+    pub facts: Vec<(String, String)>,
+    /// How long it took, lookups included.
+    pub took_us: u64,
+}
+
 /// An error as everybody may see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -304,6 +365,12 @@ pub enum Body {
     LegPeers { with: Vec<LegId> },
     /// `leg.ended`: exactly once per leg.
     LegEnded { cause: Cause, ended_by: String },
+    /// `leg.offered`: the PBX waits for word on where it goes. `attempt`: the how-manieth time.
+    LegOffered(Held),
+    /// `leg.released`: it does not wait any more.
+    LegReleased { reason: String },
+    /// `call.decided`: a hook's word on it.
+    CallDecided(HookWord),
     /// `call.transferred`
     Transferred {
         kind: String,
@@ -338,6 +405,23 @@ pub enum Body {
     Notice(Notice),
     /// `other`: a fact this version has no word for.
     Other { kind: String, facts: Vec<(String, String)> },
+}
+
+/// A leg that waits for word on where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What the dialplan calls the way in.
+    pub entry: String,
+    /// The number the caller dialled.
+    pub dialled: String,
+    /// Empty for a new call; else what it comes back from: `queue`, `extension`.
+    pub returned_from: String,
+    /// How that ended; empty for a new call.
+    pub outcome: String,
+    /// 1 for a new call.
+    pub attempt: u32,
+    /// What else is known, e.g. `language`, `variable.NAME`.
+    pub facts: Vec<(String, String)>,
 }
 
 /// A seat the host will put back.

@@ -12,8 +12,8 @@ use crate::{
     Actor, AgentId, CallId, CommandId, ConnectorId, EntryId, ExtensionId, LegId, QueueId,
     Timestamp,
     event::{
-        self, AgentState, AgentStatus, Cause, CommandEnd, DesiredMember, Device, Outcome, Party,
-        Problem,
+        self, AgentState, AgentStatus, Cause, CommandEnd, DesiredMember, Device, Held, Outcome,
+        Party, Problem,
     },
     fact::{self, LegDirection, LegState, MemberRef, Pbx, QueueExit, QueueSettings, ServiceEnd},
 };
@@ -184,6 +184,8 @@ pub struct Leg {
     pub answered_at: Option<Timestamp>,
     /// Who it can talk with now.
     pub peers: BTreeSet<LegId>,
+    /// Since when it waits for word on where it goes, and what came with that; none: it does not.
+    pub held: Option<(Timestamp, Held)>,
     /// Its end.
     pub ended: Option<LegEnd>,
 }

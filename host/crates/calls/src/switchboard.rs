@@ -8,6 +8,7 @@ mod agents;
 mod commands;
 mod legs;
 mod notices;
+mod offers;
 mod queues;
 mod resync;
 mod seats;
@@ -19,10 +20,10 @@ use std::{
 
 use self::{legs::EndedLegs, notices::Throttle, resync::Bracket};
 use crate::{
-    Actor, AgentId, Body, CommandId, ConnectorId, EntryId, Event, Fact, LegId, Now, QueueId, State,
-    Timestamp,
-    event::{About, Agent, CommandEnd, Party, Problem},
-    fact::{MemberRef, Notice, Pbx, RawParty},
+    Actor, AgentId, Body, CallId, CommandId, ConnectorId, EntryId, Event, Fact, LegId, Now,
+    QueueId, State, Timestamp,
+    event::{About, Agent, CommandEnd, Held, HookWord, Party, Problem},
+    fact::{MemberRef, NativeLeg, Notice, Pbx, RawParty},
 };
 
 /// What the switchboard is told by the config.
@@ -130,6 +131,15 @@ pub enum Input {
         problem: Option<Problem>,
         /// JSON text with what the command found.
         detail: String,
+    },
+    /// A hook said something about a call.
+    Decided {
+        /// Which.
+        call: CallId,
+        /// About which of its legs.
+        leg: Option<LegId>,
+        /// What.
+        word: HookWord,
     },
     /// The host itself has something to tell: trap, quarantine, gap, forged input.
     Notice {
@@ -288,6 +298,43 @@ pub enum Output {
         /// Only when this event is committed.
         after: u64,
     },
+    /// The PBX handed a caller over: the hooks decide.
+    Offered(Offered),
+    /// The leg takes no instructions any more.
+    Released {
+        /// Which.
+        leg: LegId,
+        /// Its call, now.
+        call: CallId,
+        /// Why, in the PBX's words, or `ended`.
+        reason: String,
+    },
+    /// The caller pressed a key. It is no event: keys are nobody's business but the treatment's that asked.
+    Key {
+        /// Which leg.
+        leg: LegId,
+        /// One of 0-9, *, #, A-D.
+        key: String,
+        /// How long it was pressed.
+        held_ms: u32,
+    },
+}
+
+/// A caller whom the PBX handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The call.
+    pub call: CallId,
+    /// The caller's leg.
+    pub leg: LegId,
+    /// The PBX's id of it, for instructions.
+    pub native: NativeLeg,
+    /// Whose it is.
+    pub connector: ConnectorId,
+    /// Who calls.
+    pub caller: Party,
+    /// What the PBX said with it.
+    pub held: Held,
 }
 
 /// The one owner of call state; see the module's documentation.
@@ -306,6 +353,8 @@ pub struct Switchboard {
     engaged: BTreeMap<AgentId, BTreeSet<EntryId>>,
     /// Live legs that have passed their call on.
     passed_on: BTreeSet<LegId>,
+    /// How often the PBX has handed over legs that live.
+    at_desk: BTreeMap<LegId, u32>,
     /// Interfaces a notice was given for.
     unmapped_told: BTreeSet<(ConnectorId, String)>,
     /// Agents whose status and state must be looked at again.
@@ -363,6 +412,7 @@ impl Switchboard {
             wrap_ups: BTreeMap::new(),
             engaged: BTreeMap::new(),
             passed_on: BTreeSet::new(),
+            at_desk: BTreeMap::new(),
             unmapped_told: state.unmapped(),
             dirty: BTreeSet::new(),
             throttle: Throttle::default(),
@@ -401,6 +451,7 @@ impl Switchboard {
             Input::CommandOutcome { command, end, problem, detail } => {
                 self.command_outcome(command, end, problem, detail);
             }
+            Input::Decided { call, leg, word } => self.decided(call, leg, word),
             Input::Notice { connector, notice } => self.notice(connector, Actor::Host, notice),
         }
         self.settle();
@@ -497,7 +548,9 @@ impl Switchboard {
             Fact::LegEnded { leg, cause, ended_by } => {
                 self.leg_ended(sight, &leg, cause, ended_by);
             }
-            Fact::LegOffered { .. } | Fact::LegReleased { .. } | Fact::LegKey { .. } => {}
+            Fact::LegOffered { .. } => self.leg_offered(sight, fact),
+            Fact::LegReleased { leg, reason } => self.leg_released(sight, &leg, reason),
+            Fact::LegKey { leg, key, held_ms } => self.leg_key(sight, &leg, key, held_ms),
             Fact::Transfer { kind, transferer, transferee, target, outcome } => {
                 self.transfer(sight, kind, &transferer, transferee.as_deref(), target, outcome);
             }

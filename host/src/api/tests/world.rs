@@ -69,7 +69,10 @@ impl Core {
                     let outcome = Input::CommandOutcome { command, end, problem: None, detail };
                     self.board.handle(outcome, now);
                 }
-                Output::Deliver { .. } => {}
+                Output::Deliver { .. }
+                | Output::Offered(_)
+                | Output::Released { .. }
+                | Output::Key { .. } => {}
             }
         }
         events

@@ -134,6 +134,16 @@ impl State {
                 };
                 self.leg_ended(event, end);
             }
+            Body::LegOffered(held) => {
+                if let Some(leg) = event.about.leg.and_then(|id| self.legs.get_mut(&id)) {
+                    leg.held = Some((event.at, held.clone()));
+                }
+            }
+            Body::LegReleased { .. } => {
+                if let Some(leg) = event.about.leg.and_then(|id| self.legs.get_mut(&id)) {
+                    leg.held = None;
+                }
+            }
             Body::AgentChanged(agent) => self.agent_changed(event, agent),
             Body::AgentRemoved => self.agent_removed(event),
             Body::AgentStatus { status, reason } => {
@@ -166,6 +176,7 @@ impl State {
                 self.command_ended(event, result);
             }
             Body::ObservationGap { .. }
+            | Body::CallDecided(_)
             | Body::Transferred { .. }
             | Body::Notice(_)
             | Body::Other { .. } => {}
@@ -513,6 +524,7 @@ impl State {
             started_at: event.at,
             answered_at: None,
             peers: BTreeSet::new(),
+            held: None,
             ended: None,
         };
         leg.enter(state, event);
@@ -561,6 +573,7 @@ impl State {
     fn leg_ended(&mut self, event: &Event, end: LegEnd) {
         let Some(leg) = event.about.leg.and_then(|id| self.legs.get_mut(&id)) else { return };
         leg.peers.clear();
+        leg.held = None;
         leg.ended = Some(end);
         let (id, call, connector) = (leg.id, leg.call, leg.connector.clone());
         let (native, lines) = (leg.native.clone(), leg.lines().cloned().collect::<Vec<_>>());

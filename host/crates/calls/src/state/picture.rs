@@ -165,6 +165,9 @@ impl Picture {
             let body = Body::LegPeers { with: leg.peers.iter().copied().collect() };
             self.push(leg.started_at, id, about.clone(), body);
         }
+        if let Some((at, held)) = &leg.held {
+            self.push(*at, id, about.clone(), Body::LegOffered(held.clone()));
+        }
         if let Some(end) = &leg.ended {
             let body = Body::LegEnded { cause: end.cause.clone(), ended_by: end.by.clone() };
             self.full(end.at, id, about, body, None, end.inferred);

@@ -246,6 +246,7 @@ impl Switchboard {
             return self.ended_again(sight, native, &cause);
         };
         let (id, call) = (leg.id, leg.call);
+        self.let_go(id, call);
         let code = if sight.inferred { CauseCode::Lost } else { code_of(&cause) };
         let far_end = ended_by == "far-end";
         self.release_entries(sight, id, far_end);

@@ -308,11 +308,12 @@ impl Switchboard {
 
     /// Counts the concluded events made since then.
     fn count_corrections(&mut self, connector: &ConnectorId, before: u64) {
-        let news = self.outputs.iter().rev().map_while(|output| match output {
-            super::Output::Event(event) if event.seq > before => Some(event.inferred),
+        let events = self.outputs.iter().rev().filter_map(|output| match output {
+            super::Output::Event(event) => Some(event),
             _ => None,
         });
-        let corrections = news.filter(|inferred| *inferred).count() as u64;
+        let news = events.take_while(|event| event.seq > before);
+        let corrections = news.filter(|event| event.inferred).count() as u64;
         if let Some(bracket) = &mut self.session(connector).bracket {
             bracket.corrections += corrections;
         }
@@ -422,6 +423,13 @@ impl Switchboard {
             .filter(|leg| !leg.peers.is_empty() && !bracket.stays(&Key::Peers(leg.native.clone())));
         let alone: Vec<_> = silent.map(|leg| leg.native.clone()).collect();
         let gone: Vec<_> = gone.iter().map(|leg| leg.native.clone()).collect();
+        let released = stay
+            .iter()
+            .filter(|leg| leg.held.is_some() && !bracket.stays(&Key::Offered(leg.native.clone())));
+        let released: Vec<_> = released.map(|leg| leg.native.clone()).collect();
+        for native in released {
+            self.leg_released(sight, &native, "absent-from-picture".to_owned());
+        }
         for native in alone {
             self.leg_peers(sight, native.into(), Vec::new());
         }

@@ -8,7 +8,7 @@ use calls::{
     Accepted, Actor, AgentId, Body, CallId, CommandId, ConnectorId, ConnectorPolicy, EntryId,
     Event, Fact, Input, LegId, Now, Output, Policy, QueueId, Refusal, Request, Restore, State,
     Switchboard, Timestamp,
-    event::{Agent, CommandEnd, Device, Party},
+    event::{Agent, CommandEnd, Device, Hook, HookOutcome, HookWord, Party},
     fact::{
         Caller, Extension, Leg, LegDirection, Member, MemberRef, Notice, Pbx, QueueSettings,
         RawCause, RawParty,
@@ -185,6 +185,22 @@ impl Bill {
                     Err(refusal) => made.push(format!("refused {}: {refusal}", word(&refusal))),
                 }
             }
+            ["decided", call, instance, outcome, verdict @ ..] => {
+                let (call, _) =
+                    self.calls.iter().find(|(_, n)| n.to_string() == *call).expect("known");
+                let word = HookWord {
+                    hook: Hook::Router,
+                    instance: (*instance).into(),
+                    plugin: "skills 0.1.0".into(),
+                    attempt: 1,
+                    outcome: HookOutcome::from(*outcome),
+                    verdict: verdict.join(" "),
+                    reason: String::new(),
+                    facts: Vec::new(),
+                    took_us: 0,
+                };
+                self.input(Input::Decided { call: *call, leg: None, word });
+            }
             words => self.input_fact(fact(words)),
         }
         made.extend(self.drain());
@@ -300,6 +316,16 @@ impl Bill {
                         arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();
                     let number = self.numbers(&[command]);
                     lines.push(format!("deliver {number} {kind} {}", arguments.join(" ")));
+                }
+                Output::Offered(offered) => lines.push(format!(
+                    "ask {} about {} attempt {}",
+                    self.legs[&offered.leg], offered.caller.raw, offered.held.attempt
+                )),
+                Output::Released { leg, reason, .. } => {
+                    lines.push(format!("let go of {} {reason}", self.legs[&leg]));
+                }
+                Output::Key { leg, key, .. } => {
+                    lines.push(format!("key {key} of {}", self.legs[&leg]));
                 }
             }
         }
@@ -431,6 +457,16 @@ impl Bill {
             Body::Transferred { kind, transferee, target, outcome, .. } => {
                 format!("call.transferred {kind} {} to {target:?} {outcome}", maybe(transferee))
             }
+            Body::LegOffered(held) => {
+                let from = if held.returned_from.is_empty() { "new" } else { &held.returned_from };
+                format!("leg.offered {} {from} {}", held.entry, held.attempt)
+            }
+            Body::LegReleased { reason } => format!("leg.released {reason}"),
+            Body::CallDecided(word) => {
+                format!("call.decided {} {} {}", word.instance, word.outcome, word.verdict)
+                    .trim()
+                    .into()
+            }
             Body::AgentChanged(agent) => format!("agent.changed {}", agent.name),
             Body::AgentRemoved => "agent.removed".into(),
             Body::AgentStatus { status, reason } => {
@@ -523,6 +559,16 @@ pub fn fact(words: &[&str]) -> Fact {
             cause: RawCause { q850: q850.parse().expect("cause"), ..RawCause::default() },
             ended_by: by.first().copied().unwrap_or_default().into(),
         },
+        ["offered", leg, entry, ref from @ ..] => Fact::LegOffered {
+            leg: leg.into(),
+            entry: entry.into(),
+            dialled: "500".into(),
+            returned_from: from.first().copied().unwrap_or_default().into(),
+            outcome: from.get(1).copied().unwrap_or_default().into(),
+            facts: Vec::new(),
+        },
+        ["released", leg, reason] => Fact::LegReleased { leg: leg.into(), reason: reason.into() },
+        ["key", leg, key] => Fact::LegKey { leg: leg.into(), key: key.into(), held_ms: 80 },
         ["transfer", kind, transferer, transferee, target] => Fact::Transfer {
             kind: kind.into(),
             transferer: transferer.into(),
