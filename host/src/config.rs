@@ -5,6 +5,7 @@
 //! which finds the lines of keys with [`Config::complaint`].
 
 mod document;
+mod hooks;
 pub mod schema;
 mod secret;
 mod sections;
@@ -21,6 +22,7 @@ use std::{
 use calls::{ConnectorId, event::Agent};
 
 pub(crate) use document::nearest;
+pub use hooks::{CanaryConfig, HookInstanceConfig, HookLimitsConfig, HooksConfig};
 pub use secret::SecretText;
 pub(crate) use secret::{Unusable as UnusableSecret, from_file as secret_from_file};
 pub use url::{LinkUrl, Transport};
@@ -45,6 +47,8 @@ pub struct Config {
     pub connectors: Vec<ConnectorConfig>,
     /// `[agents.<id>]`
     pub agents: Vec<Agent>,
+    /// `[hooks]`
+    pub hooks: HooksConfig,
     /// What can be used and still deserves a word.
     pub warnings: Vec<Complaint>,
     places: BTreeMap<String, Place>,

@@ -9,7 +9,11 @@
 //! The PBX hands a caller over and waits for instructions. Whatever goes wrong here, the caller gets the fallback,
 //! and if this process dies, the PBX takes the caller back when the lease is over.
 
+pub mod canary;
 pub mod engine;
 mod inbox;
+pub mod meter;
+pub mod plan;
+pub mod store;
 
 pub use inbox::{FIRST_INSTRUCTION, HookInput, HooksInbox, HooksOutlet, inbox, is_instruction};

@@ -1,5 +1,7 @@
 //! The sections of the file, one function each.
 
+mod hooks;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -52,14 +54,7 @@ pub(super) fn read(
     let known: Vec<String> =
         connectors.iter().map(|connector| connector.id.as_str().to_owned()).collect();
     let agents = reader.agents(&mut root, &known);
-    if let Some(hooks) = root.value("hooks") {
-        document.warn(
-            &hooks.span,
-            &hooks.key,
-            "hooks are read and not run: this version has no routers or wait treatments".to_owned(),
-            "nothing needs to change; the section takes effect in a later version".to_owned(),
-        );
-    }
+    let hooks = reader.hooks(&mut root);
     root.finish();
     drop(table);
     let findings = document.finish();
@@ -76,6 +71,7 @@ pub(super) fn read(
         plugins,
         connectors,
         agents,
+        hooks,
         warnings: findings.warnings,
         places: findings.places,
     })
