@@ -86,6 +86,7 @@ pub struct HookLimitsConfig {
     pub treatment_ms: Option<u32>,
     pub step_ms: Option<u32>,
     pub bytes_per_call: Option<u32>,
+    pub actions_per_step: Option<u32>,
     pub log_lines_per_sec: Option<u32>,
     pub http_per_minute: Option<u32>,
 }

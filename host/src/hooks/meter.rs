@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use calls::Timestamp;
-use plugin_runtime::{Log, LogLine};
+use plugin_runtime::Log;
 
 use crate::status::LastError;
 
@@ -15,15 +15,18 @@ use crate::status::LastError;
 const TIMES: usize = 1024;
 
 /// Counters of one instance. Shared by whoever calls it and whoever shows it.
-#[derive(Debug, Default)]
-pub struct HookMeter(Mutex<Counted>);
+#[derive(Debug)]
+pub struct HookMeter {
+    log: Log,
+    counted: Mutex<Counted>,
+}
 
 #[derive(Debug, Default)]
 struct Counted {
     words: BTreeMap<&'static str, u64>,
     times: VecDeque<u32>,
     last_error: Option<LastError>,
-    logs: Vec<Log>,
+    minute: Option<(Instant, u32)>,
     failing: u32,
     lag: Lag,
 }
@@ -58,9 +61,19 @@ pub struct Figures {
 }
 
 impl HookMeter {
+    /// Of an instance that nobody has asked yet.
+    pub fn new(instance: &str) -> Self {
+        Self { log: Log::new(instance), counted: Mutex::default() }
+    }
+
+    /// What its guests say, of all versions.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
     fn counted(&self) -> MutexGuard<'_, Counted> {
         // Counters: whoever panicked has left at worst one too few.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It answered.
@@ -92,21 +105,15 @@ impl HookMeter {
         self.counted().lag = lag;
     }
 
-    /// Another guest writes its log there from now on.
-    pub fn add_log(&self, log: Log) {
+    /// One more request of `most` within a minute; false: it had them all.
+    pub fn takes_request(&self, most: u32, now: Instant) -> bool {
         let mut counted = self.counted();
-        counted.logs.push(log);
-        // Guests come and go; lines of the last few are enough.
-        let surplus = counted.logs.len().saturating_sub(8);
-        counted.logs.drain(..surplus);
-    }
-
-    /// The last lines of its guests, oldest first.
-    pub fn log(&self) -> Vec<LogLine> {
-        let logs = self.counted().logs.clone();
-        let mut lines: Vec<LogLine> = logs.iter().flat_map(Log::lines).collect();
-        lines.sort_by_key(|line| line.at);
-        lines
+        let (began, sent) = counted.minute.unwrap_or((now, 0));
+        let is_over = now.saturating_duration_since(began) >= Duration::from_secs(60);
+        let (began, sent) = if is_over { (now, 0) } else { (began, sent) };
+        let takes = sent < most;
+        counted.minute = Some((began, if takes { sent + 1 } else { sent }));
+        takes
     }
 
     /// What is shown.

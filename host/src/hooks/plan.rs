@@ -12,13 +12,13 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use plugin_runtime::{Plugin, Secrets};
+use plugin_runtime::{
+    Plugin, Secrets,
+    hooks::{HookConfig, HookLimits},
+};
 
 use super::{canary::Canary, meter::HookMeter};
-use crate::{
-    config::{HookLimitsConfig, SecretText},
-    http::Rules,
-};
+use crate::{config::SecretText, http::Rules};
 
 /// Every hook of this host.
 #[derive(Clone, Debug)]
@@ -115,7 +115,9 @@ pub struct HookInstance {
     /// E.g. `http:crm.example.org`, `secret:crm`.
     pub grants: Vec<String>,
     /// What it may use.
-    pub limits: HookLimitsConfig,
+    pub limits: HookLimits,
+    /// Requests it may send within a minute.
+    pub http_per_minute: u32,
     /// Put in when the host sends; only those that are granted.
     pub secrets: Secrets,
     /// The same as texts: to be masked, and to see that one is another now.
@@ -196,12 +198,24 @@ impl fmt::Debug for Site {
 }
 
 impl HookInstance {
+    /// What a guest of it is started with.
+    pub fn config(&self) -> HookConfig {
+        HookConfig {
+            id: self.id.clone(),
+            settings: self.settings.clone(),
+            grants: self.grants.clone(),
+            limits: self.limits.clone(),
+            log: self.meter.log().clone(),
+        }
+    }
+
     /// A guest of the one can answer in the place of a guest of the other.
     pub fn is_same(&self, other: &Self) -> bool {
         self.plugin.sha256() == other.plugin.sha256()
             && self.settings == other.settings
             && self.grants == other.grants
             && self.limits == other.limits
+            && self.http_per_minute == other.http_per_minute
             && self.secret_texts == other.secret_texts
             && self.rules == other.rules
     }

@@ -266,11 +266,7 @@ impl HookStore {
     }
 
     /// What the keeper remembers of an instance over restarts.
-    pub(crate) fn note(
-        &self,
-        instance: &str,
-        name: &str,
-    ) -> Result<Option<String>, HookStoreError> {
+    pub fn note(&self, instance: &str, name: &str) -> Result<Option<String>, HookStoreError> {
         self.read(|it| {
             it.prepare_cached("SELECT body FROM notes WHERE instance = ?1 AND name = ?2")?
                 .query_row([instance, name], |row| row.get(0))
@@ -279,7 +275,7 @@ impl HookStore {
     }
 
     /// Remembers it; none forgets it.
-    pub(crate) fn set_note(
+    pub fn set_note(
         &self,
         instance: &str,
         name: &str,

@@ -240,6 +240,7 @@ fn read_limits(mut section: Section<'_, '_>) -> HookLimitsConfig {
         treatment_ms: section.number("treatment_ms", 1..=10_000),
         step_ms: section.number("step_ms", 1..=10_000),
         bytes_per_call: section.number("bytes_per_call", 4096..=67_108_864),
+        actions_per_step: section.number("actions_per_step", 16..=65_536),
         log_lines_per_sec: section.number("log_lines_per_sec", 0..=10_000),
         http_per_minute: section.number("http_per_minute", 0..=100_000),
     };
