@@ -4,7 +4,10 @@
 use std::{fs, path::Path};
 
 use calls::{AgentId, ConnectorId};
-use jackfield::config::{Config, ConfigError, PluginSource, RestoreConfig, Transport};
+use jackfield::{
+    config::{Config, ConfigError, PluginSource, RestoreConfig, Transport},
+    hooks::{canary::Budgets, plan::Fallback},
+};
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -45,7 +48,7 @@ fn every_file_gets_exactly_its_complaints() {
 }
 
 #[test]
-fn the_sample_of_the_design_is_accepted_and_its_hooks_are_warned_about() {
+fn the_sample_of_the_design_is_accepted_and_hooks_that_are_not_there_are_warned_about() {
     let config = read("sample.toml").expect("the sample is good");
     let [hq] = config.connectors.as_slice() else { panic!("one connector") };
     assert_eq!(hq.id, ConnectorId::from("hq"));
@@ -57,9 +60,10 @@ fn the_sample_of_the_design_is_accepted_and_its_hooks_are_warned_about() {
     assert_eq!(hq.time_zone.as_deref(), Some("Europe/Berlin"));
     assert_eq!(hq.grants, ["link:ami"]);
     assert_eq!((hq.limits.memory_mib, hq.limits.step_ms), (Some(64), Some(50)));
-    let [warning] = config.warnings.as_slice() else { panic!("one warning") };
-    assert_eq!((warning.key.as_str(), warning.place.line), ("hooks", 12));
-    assert!(warning.message.contains("no routers"));
+    assert_eq!(config.hooks.order, ["vip", "hours"]);
+    let [warning, _] = config.warnings.as_slice() else { panic!("two warnings") };
+    assert_eq!((warning.key.as_str(), warning.place.line), ("hooks.router.order[0]", 13));
+    assert_eq!(warning.fix, "add [hooks.instances.vip], or remove it here");
 }
 
 #[test]
@@ -83,6 +87,25 @@ fn everything_can_be_said() {
         (AgentId::from("anna"), 2, true)
     );
     assert_eq!(anna.external["rocketchat_user_id"], "aobEdbYhXfu5hkeqG");
+    let hooks = &config.hooks;
+    assert_eq!(hooks.time_zone.as_deref(), Some("Europe/Berlin"));
+    assert!(hooks.emergency.iter().eq(["110", "112"]));
+    assert_eq!((hooks.threads, hooks.lease.as_secs(), hooks.decision.as_millis()), (4, 60, 1500));
+    assert_eq!(hooks.order, ["hours", "vip"]);
+    assert_eq!(hooks.fallback, Fallback::Queue("support".to_owned()));
+    assert_eq!((hooks.treatment.as_deref(), hooks.observers.len()), (Some("standard"), 1));
+    let [feed, hours, standard, vip] = hooks.instances.as_slice() else { panic!("four") };
+    assert_eq!(
+        (feed.id.as_str(), hours.enabled, standard.version.as_deref()),
+        ("crm-feed", Some(false), Some("0.1.0"))
+    );
+    assert_eq!(vip.secrets["crm"].expose(), "open sesame");
+    assert_eq!(vip.grants, ["http:crm.example.org", "secret:crm"]);
+    assert_eq!(vip.settings["numbers"][0], "+4930123456");
+    assert_eq!((vip.limits.memory_mib, vip.limits.route_ms), (Some(64), Some(5)));
+    let canary = vip.canary.as_ref().expect("written");
+    assert_eq!((canary.version.as_str(), canary.percent), ("0.2.0", 10));
+    assert_eq!(canary.budgets, Budgets { traps: 2, late: 4, differences_percent: 7 });
 }
 
 #[test]
