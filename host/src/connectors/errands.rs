@@ -151,16 +151,17 @@ impl Errands {
 /// `http:HOST` opens a host of the internet. `http-private:HOST` beside it opens ports 80 and 443 of that host
 /// even if it is this machine or in its network, and `http-private:HOST:PORT` this one port.
 fn rules_of(plan: &Plan) -> Rules {
-    let asked = plan.plugin.info.manifest.http.iter().map(|asked| asked.host.as_str());
-    rules(asked, &plan.instance.grants)
+    let grants = &plan.instance.grants;
+    rules(&plan.plugin.info.manifest.http_hosts(grants), grants)
 }
 
-fn rules<'h>(asked: impl Iterator<Item = &'h str>, grants: &[String]) -> Rules {
+/// `hosts`: asked for by the manifest, and granted.
+pub(crate) fn rules(hosts: &[String], grants: &[String]) -> Rules {
     let mut rules = Rules::default();
-    for host in asked.filter(|host| grants.contains(&format!("http:{host}"))) {
+    for host in hosts {
         rules = rules.allow(host);
         for opened in grants.iter().filter_map(|grant| grant.strip_prefix("http-private:")) {
-            let Some(rest) = opened.strip_prefix(host) else { continue };
+            let Some(rest) = opened.strip_prefix(host.as_str()) else { continue };
             if rest.is_empty() {
                 rules = rules.allow_private(host, 80).allow_private(host, 443);
             } else if let Some(port) = rest.strip_prefix(':').and_then(|port| port.parse().ok()) {
@@ -226,8 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_open_when_it_is_asked_for_and_granted() {
-        let asked = || ["a.example", "b.example", "c.example"].into_iter();
+    fn a_host_may_be_of_this_network_when_its_port_is_granted() {
+        let hosts = texts(&["a.example", "b.example"]);
         let granted = texts(&[
             "link:ami",
             "http:a.example",
@@ -243,8 +244,8 @@ mod tests {
             .allow_private("b.example", 80)
             .allow_private("b.example", 443)
             .allow_private("b.example", 8080);
-        assert_eq!(rules(asked(), &granted), expected);
-        assert_eq!(rules(asked(), &[]), Rules::default());
+        assert_eq!(rules(&hosts, &granted), expected);
+        assert_eq!(rules(&[], &granted), Rules::default());
     }
 
     #[tokio::test]
@@ -254,7 +255,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let granted = texts(&["http:127.0.0.1", &format!("http-private:127.0.0.1:{port}")]);
-        let rules = rules(["127.0.0.1"].into_iter(), &granted);
+        let rules = rules(&texts(&["127.0.0.1"]), &granted);
         let mut errands = Errands::with_rules(Fetcher::default(), rules);
         let request = |path: u64| Request {
             method: "GET".to_owned(),

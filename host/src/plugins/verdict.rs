@@ -100,8 +100,8 @@ fn missing(
     let is_known = before.is_some_and(|before| &before.sha256 == sha256)
         || background.last.as_ref() == Some(sha256);
     let said = |permission: &Permission| {
-        connector.grants.contains(&permission.grant)
-            || connector.declined.contains(&permission.grant)
+        permission.is_answered_by(&connector.grants)
+            || permission.is_answered_by(&connector.declined)
     };
     let asked_before = |permission: &Permission| {
         before.is_none_or(|before| asks(&before.manifest, &permission.grant))

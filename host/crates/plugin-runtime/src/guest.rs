@@ -71,8 +71,7 @@ impl Seed {
 
     /// Hosts that the manifest asks for and the admin allows.
     pub(crate) fn http_hosts(&self) -> Vec<String> {
-        let asked = self.plugin.manifest().http.iter().map(|request| &request.host);
-        asked.filter(|host| self.is_granted("http", host)).cloned().collect()
+        self.plugin.manifest().http_hosts(&self.grants)
     }
 }
 

@@ -54,11 +54,14 @@ pub struct Manifest {
     pub hooks: Vec<HookRequest>,
 }
 
+/// What a manifest writes for a host that only the admin can know: of their CRM, of their webhook's receiver.
+const ANY_HOST: &str = "*";
+
 /// A host a plugin wants to send HTTP requests to; a manifest may also give the host's name alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "HttpText")]
 pub struct HttpRequest {
-    /// E.g. `crm.example.org`.
+    /// E.g. `crm.example.org`; `*` for one that the admin names in a grant, and nobody else.
     pub host: String,
     /// What for, in plain words.
     pub reason: String,
@@ -198,6 +201,15 @@ impl Manifest {
         links.chain(plain).chain(http).collect()
     }
 
+    /// The hosts it asks for that these grants name.
+    pub fn http_hosts(&self, grants: &[String]) -> Vec<String> {
+        let asked = |host: &str| {
+            self.http.iter().any(|request| request.host == host || request.host == ANY_HOST)
+        };
+        let granted = grants.iter().filter_map(|grant| grant.strip_prefix("http:"));
+        granted.filter(|host| *host != ANY_HOST && asked(host)).map(ToOwned::to_owned).collect()
+    }
+
     fn check(&self) -> Result<(), ManifestError> {
         check_name("id", &self.id)?;
         for (field, text, most) in [
@@ -252,8 +264,10 @@ impl Manifest {
         let mut hosts = BTreeSet::new();
         for (index, HttpRequest { host, reason }) in self.http.iter().enumerate() {
             let fine = |c: char| c.is_ascii_graphic() && !"/@?#*\\\"".contains(c);
-            if host.is_empty() || host.len() > 255 || !host.chars().all(fine) {
-                let problem = "name one host, e.g. `crm.example.org`, without scheme, path or `*`";
+            let is_name = !host.is_empty() && host.len() <= 255 && host.chars().all(fine);
+            if !is_name && host != ANY_HOST {
+                let problem = "name one host, e.g. `crm.example.org`, without scheme or path; or `*` for the one \
+                               that the admin names in the grants";
                 return Err(wrong(&format!("http.{index}.host"), problem));
             }
             if !hosts.insert(host) {
@@ -283,9 +297,29 @@ impl Manifest {
     }
 }
 
+impl Permission {
+    /// Does a list of grants, or of permissions declined, say something about this one? A wish for a host that
+    /// the admin names is answered by naming one.
+    pub fn is_answered_by(&self, list: &[String]) -> bool {
+        list.contains(&self.grant)
+            || (self.grant == format!("http:{ANY_HOST}")
+                && list.iter().any(|grant| grant.starts_with("http:")))
+    }
+}
+
 impl HttpRequest {
     fn permission(&self) -> Permission {
         let host = &self.host;
+        if host == ANY_HOST {
+            return Permission {
+                grant: format!("http:{host}"),
+                reason: self.reason.clone(),
+                meaning: "It can send HTTP requests through Jackfield to the hosts that you name in the grants as \
+                          http:HOST, e.g. http:crm.example.org, and to no other, with anything it knows of your \
+                          calls in them, and reads the answers."
+                    .to_owned(),
+            };
+        }
         Permission {
             grant: format!("http:{host}"),
             reason: self.reason.clone(),
@@ -444,7 +478,7 @@ mod tests {
             ("the hook `router` is named twice", |m| {
                 m["hooks"] = serde_json::json!([{ "kind": "router" }, { "kind": "router" }]);
             }),
-            ("`http.0.host` is wrong", |m| m["http"] = serde_json::json!(["*"])),
+            ("`http.0.host` is wrong", |m| m["http"] = serde_json::json!(["*.example.org"])),
             ("`http.0.host` is wrong", |m| m["http"] = serde_json::json!(["http://a/b"])),
             ("named twice", |m| m["http"] = serde_json::json!(["a", { "host": "a" }])),
             ("`rot13` is not a form", |m| m["links"][0]["secrets"][0] = "rot13".into()),
@@ -477,6 +511,29 @@ mod tests {
         let meaning = &manifest.permissions()[0].meaning;
         assert!(meaning.contains("whatever the account it logs in with may do"), "{meaning}");
         assert_eq!(manifest.hooks[0].priority, 10);
+    }
+
+    #[test]
+    fn a_host_is_open_when_the_manifest_asks_and_the_admin_grants() {
+        let open = |asked: serde_json::Value, grants: &[&str]| {
+            let mut manifest = sample();
+            manifest["http"] = asked;
+            let manifest = Manifest::from_json(manifest.to_string().as_bytes()).unwrap();
+            let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
+            let unanswered = manifest
+                .permissions()
+                .into_iter()
+                .filter(|asked| asked.grant.starts_with("http:") && !asked.is_answered_by(&grants));
+            (manifest.http_hosts(&grants).join(" "), unanswered.count())
+        };
+        let named = || serde_json::json!(["a.example", "b.example"]);
+        assert_eq!(open(named(), &["http:a.example", "http:c.example"]), ("a.example".into(), 1));
+        assert_eq!(open(named(), &["link:a.example", "http-private:a.example"]), ("".into(), 2));
+        let any = || serde_json::json!([{ "host": "*", "reason": "To ask your CRM." }]);
+        assert_eq!(open(any(), &[]), ("".into(), 1));
+        assert_eq!(open(any(), &["http:crm.example"]), ("crm.example".into(), 0));
+        // All hosts at once is not to be had.
+        assert_eq!(open(any(), &["http:*"]), ("".into(), 0));
     }
 
     #[test]

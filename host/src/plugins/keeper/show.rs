@@ -145,7 +145,7 @@ impl Task {
                 if views.iter().any(|view| view.grant == permission.grant) {
                     continue;
                 }
-                let said = |list: &[String]| list.contains(&permission.grant);
+                let said = |list: &[String]| permission.is_answered_by(list);
                 let (state, key) = match instance.connector.as_ref() {
                     Some(it) if said(&it.grants) => (PermissionState::Granted, "grants"),
                     Some(it) if said(&it.declined) => (PermissionState::Declined, "declined"),
