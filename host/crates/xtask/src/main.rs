@@ -9,6 +9,7 @@ mod guests;
 mod museum;
 mod stages;
 mod toolchain;
+mod typescript;
 mod wit_diff;
 mod workspace;
 
@@ -49,7 +50,7 @@ enum Command {
         only: Vec<String>,
     },
 
-    /// Generate the SDK's Rust bindings from wit/ into `plugins/sdk/src/bindings/<world>.rs`
+    /// Generate the SDKs' bindings from wit/: Rust into `plugins/sdk/src/bindings/<world>.rs`, TypeScript into the kit's templates
     Bindings {
         /// Change nothing; fail if a file is not what wit/ generates
         #[arg(long)]
