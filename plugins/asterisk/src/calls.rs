@@ -58,6 +58,16 @@ impl<'h, 'a> Told<'h, 'a> {
         (text(self.0[9].1), text(self.0[10].1))
     }
 
+    /// Its priority there.
+    pub fn priority(self) -> u32 {
+        u32::try_from(frame::number(self.0[11].1)).unwrap_or(u32::MAX - 1)
+    }
+
+    /// Its language, e.g. `en`.
+    pub fn language(self) -> String {
+        text(self.0[7].1)
+    }
+
     fn state(self) -> u64 {
         frame::number(self.0[1].1)
     }
@@ -538,6 +548,21 @@ impl Calls {
 }
 
 impl Channel {
+    /// Its name now, e.g. `PJSIP/trunk-00000007`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Has somebody answered it?
+    pub fn is_answered(&self) -> bool {
+        ["answered", "held"].contains(&self.state.as_str())
+    }
+
+    /// Is its end asked for, by whomever?
+    pub fn is_hanging_up(&self) -> bool {
+        self.far_end_hung_up || self.pbx_hung_up
+    }
+
     fn party(&self) -> Party {
         Party {
             number: self.number.clone(),

@@ -31,11 +31,14 @@ const CHANNEL: [&[u8]; 14] = [
 ];
 
 /// Events of one channel: these begin with it.
-const OF_A_CHANNEL: [&[u8]; 22] = [
+const OF_A_CHANNEL: [&[u8]; 25] = [
     b"AgentCalled",
     b"AgentComplete",
     b"AgentConnect",
     b"AgentRingNoAnswer",
+    b"AsyncAGIEnd",
+    b"AsyncAGIExec",
+    b"AsyncAGIStart",
     b"DTMFBegin",
     b"DTMFEnd",
     b"Hangup",

@@ -8,6 +8,7 @@ mod commands;
 mod extensions;
 pub mod forgery;
 pub mod frame;
+mod held;
 mod live;
 mod out;
 mod probe;
@@ -29,6 +30,7 @@ use crate::{
     commands::Commands,
     extensions::Extensions,
     frame::{Header, Next, get, get_text},
+    held::{Desk, Held},
     out::Out,
     probe::Probes,
     queues::Queues,
@@ -39,7 +41,7 @@ use crate::{
 
 /// The name and version of our snapshots.
 const FORMAT: &str = "asterisk";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// No frame of the PBX is longer.
 const MAX_FRAME: usize = 64 * 1024;
@@ -65,6 +67,7 @@ struct State {
     calls: Calls,
     queues: Queues,
     extensions: Extensions,
+    held: Held,
     commands: Commands,
     probes: Probes,
     resync: Option<Resync>,
@@ -362,8 +365,9 @@ impl Asterisk {
 
     /// In the gap may be the end of a list, and the answer to a ping: neither is waited for any more.
     fn mind_the_gap(&mut self, out: &mut Out<'_>) {
-        let State { session, resync, .. } = &mut self.state;
+        let State { session, resync, held, .. } = &mut self.state;
         session.distrust = Some(session.ping(out));
+        held.missed_answers(out);
         if let Some(resync) = resync {
             resync.ask_again(session, out);
         }
@@ -375,6 +379,7 @@ impl Asterisk {
         if self.state.session.distrust.is_none() {
             let ping = self.state.session.ping(out);
             self.state.session.distrust = Some(ping);
+            self.state.held.doubt();
         }
     }
 
@@ -443,6 +448,13 @@ impl Asterisk {
                 ));
                 self.end_resync_if_complete(out);
             }
+            Asked::Agi(_) if success => {}
+            Asked::Agi(leg) => self.state.held.agi_refused(&leg, id, headers, out),
+            Asked::Held(leg, what) => {
+                let State { held, calls, queues, extensions, session, .. } = &mut self.state;
+                let desk = Desk { calls, queues, extensions, session };
+                held.answered(&leg, what, headers, desk, out);
+            }
             Asked::Command(command) => self.state.commands.answered(command, headers, out),
             Asked::ProbeConfig(command) => self.state.probes.config(command, headers, success),
             Asked::ProbeEnd(command) => {
@@ -481,7 +493,9 @@ impl Asterisk {
 
     fn ready(&mut self, out: &mut Out<'_>) {
         if self.settings.filters && self.state.session.actions.contains_key("Filter") {
-            for filter in live::FILTERS {
+            let holds = self.state.session.actions.contains_key("AGI");
+            let held = live::HELD_FILTERS.iter().filter(|_| holds);
+            for filter in live::FILTERS.iter().chain(held) {
                 let headers = [("Operation", "Add"), ("Filter", filter)];
                 self.state.session.ask(Asked::Filter, "Filter", &headers, out);
             }
@@ -515,11 +529,18 @@ impl Asterisk {
     }
 
     fn end_resync_if_complete(&mut self, out: &mut Out<'_>) {
-        let State { resync, calls, queues, extensions, last_resync, .. } = &mut self.state;
-        if let Some(resync) = resync.take_if(|resync| resync.is_complete()) {
+        let State { resync, calls, queues, extensions, held, session, last_resync, .. } =
+            &mut self.state;
+        if let Some(mut resync) = resync.take_if(|resync| resync.is_complete()) {
             *last_resync = out.mono();
             out.at_pbx = None;
+            let seen = resync.shows_channels().then(|| std::mem::take(&mut resync.held));
             resync.end(calls, queues, extensions, &self.rules, out);
+            // Afterwards, so that everybody who is offered is known.
+            if let Some(seen) = seen {
+                held.take_picture(seen, calls, out);
+            }
+            held.make_certain(calls, session, out);
             if std::mem::take(&mut self.state.look_again) {
                 self.want_resync(RESYNC_GAP_NS, out);
             }
@@ -537,6 +558,7 @@ impl Asterisk {
         state.forgers.clear();
         state.queues.lost_sight();
         state.commands.lost(out);
+        state.held.lost(out);
         state.probes.lost(out);
         let waiting = state.resync.take().map(|resync| resync.commands).unwrap_or_default();
         for command in waiting.into_iter().chain(std::mem::take(&mut state.resync_commands)) {
@@ -567,6 +589,10 @@ impl Asterisk {
             "resync" => {
                 self.state.resync_commands.push(command.id);
                 self.want_resync(0, out);
+            }
+            kind if kind.starts_with("leg-") => {
+                let State { held, calls, queues, extensions, session, .. } = &mut self.state;
+                held.instruct(command, Desk { calls, queues, extensions, session }, out);
             }
             "probe" => self.state.probes.begin(command.id, &mut self.state.session, out),
             _ => self.state.commands.handle(command, &mut self.state.session, out),

@@ -3,7 +3,7 @@
 use jackfield_sdk::{Cause, Transfer};
 
 use crate::{
-    Asterisk,
+    Asterisk, State,
     calls::Told,
     forgery::{self, Live},
     frame::{Header, get, get_number, get_text},
@@ -20,6 +20,13 @@ pub const FILTERS: [&str; 5] = [
     "^Event: Newexten[[:space:]].*Application: Queue[[:space:]]",
     // The first step at another place: how Asterisk 16 tells of exit keys and redirects.
     "^Event: Newexten[[:space:]].*Priority: 1[[:space:]]",
+];
+
+/// The same for callers who are held, where the account may hold them. Keys are asked for only while the caller is in
+/// the template's `held`: what is pressed in conversations does not leave the PBX.
+pub const HELD_FILTERS: [&str; 2] = [
+    "^Event: AsyncAGI(Start|End|Exec)[[:space:]]",
+    "^Event: DTMFEnd[[:space:]].*Context: jackfield[[:space:]]+Exten: held[[:space:]]",
 ];
 
 impl Asterisk {
@@ -84,11 +91,27 @@ impl Asterisk {
                 self.state.queues.far_end_hung_up(&id, out);
             }
             (b"SoftHangupRequest", Some(told)) => self.state.calls.hang_up_asked(&told.id(), false),
+            (b"AsyncAGIStart", Some(told)) => self.handed_over(told, headers, out),
+            (b"AsyncAGIExec", Some(told)) => {
+                let State { held, calls, session, .. } = &mut self.state;
+                if !held.executed(&told.id(), headers, calls, session, out) {
+                    self.want_resync(0, out);
+                }
+            }
+            (b"AsyncAGIEnd", Some(told)) => {
+                let id = told.id();
+                let State { held, calls, resync, .. } = &mut self.state;
+                resync.iter_mut().for_each(|resync| resync.held.touch(id.clone()));
+                let hanging_up = calls.get(&id).is_none_or(|channel| channel.is_hanging_up());
+                held.ended(&id, hanging_up, out);
+            }
+            (b"DTMFEnd", Some(told)) => self.state.held.key(&told.id(), headers, out),
             (b"Hold", Some(told)) => self.state.calls.hold(&told.id(), true, out),
             (b"Unhold", Some(told)) => self.state.calls.hold(&told.id(), false, out),
             (b"BridgeEnter", Some(told)) => {
                 self.touch_channel(told, true);
                 self.state.calls.started(told, &self.rules, out);
+                self.state.held.bridged(&told.id(), out);
                 let bridge = get_text(headers, b"BridgeUniqueid");
                 self.state.calls.enter_bridge(&told.id(), &bridge, out);
                 self.state.queues.check_services(&self.state.calls, out);
@@ -162,6 +185,18 @@ impl Asterisk {
         }
     }
 
+    /// The dialplan handed a caller over.
+    fn handed_over(&mut self, told: Told<'_, '_>, headers: &[Header<'_>], out: &mut Out<'_>) {
+        self.touch_channel(told, true);
+        self.state.calls.started(told, &self.rules, out);
+        let State { held, calls, session, resync, .. } = &mut self.state;
+        match held.started(told, headers, calls, session, out) {
+            Ok(()) => resync.iter_mut().for_each(|resync| resync.held.touch(told.id())),
+            // The list of channels shows what came with this caller, in words that are not theirs.
+            Err(why) => self.report_forgery(told.name(), headers, why, out),
+        }
+    }
+
     /// The dialplan class is seen: exits can be told apart.
     fn sees_variables(&mut self, out: &mut Out<'_>) {
         if !std::mem::replace(&mut self.state.queues.sees_variables, true) {
@@ -189,6 +224,7 @@ impl Asterisk {
         let far_end = self.state.calls.get(&id).is_some_and(|channel| channel.far_end_hung_up);
         self.state.queues.goes_on(told, out);
         self.state.queues.hanging_up(&id, far_end, out);
+        self.state.held.hung_up(&id, out);
         self.state.calls.hung_up(&id, cause, out);
         self.state.queues.hung_up(&self.state.calls, out);
     }

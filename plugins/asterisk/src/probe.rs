@@ -83,6 +83,9 @@ pub fn privilege(description: &[u8]) -> Option<String> {
     Some(privilege.trim_end().trim_end_matches(')').to_owned())
 }
 
+/// The actions that callers who are held need.
+pub const HOLDING: [&str; 5] = ["AGI", "Setvar", "AbsoluteTimeout", "Redirect", "Hangup"];
+
 /// What this account can show and do.
 pub fn capabilities(session: &Session, sees_variables: bool) -> Vec<String> {
     let may = |action: &str| session.actions.contains_key(action);
@@ -93,6 +96,7 @@ pub fn capabilities(session: &Session, sees_variables: bool) -> Vec<String> {
         ("members", may("QueueAdd") && may("QueueRemove")),
         ("pause", may("QueuePause")),
         ("exit-reasons", sees_variables),
+        ("held-callers", HOLDING.into_iter().all(may)),
     ];
     all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect()
 }

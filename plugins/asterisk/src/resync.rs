@@ -10,6 +10,7 @@ use crate::{
     extensions::Extensions,
     forgery,
     frame::{Header, get, get_text},
+    held::Seen,
     out::Out,
     queues::{Missing, Picture, Queues, Touched},
     session::{Asked, Session},
@@ -80,6 +81,8 @@ pub struct Resync {
     pub deadline: u64,
     /// What changed live since it began.
     pub touched: Touched,
+    /// Who is held, by the list of channels.
+    pub held: Seen,
     /// Commands that end with it.
     pub commands: Vec<u64>,
 }
@@ -109,6 +112,7 @@ impl Resync {
             spoiled: false,
             deadline: out.mono() + PATIENCE_NS,
             touched: Touched::default(),
+            held: Seen::default(),
             commands,
         }
     }
@@ -192,6 +196,7 @@ impl Resync {
         if !self.touched.channels.contains(&id) {
             calls.listed(told, &get_text(headers, b"BridgeId"));
         }
+        self.held.channel(told, headers);
         self.listed.insert(id);
     }
 
@@ -214,6 +219,11 @@ impl Resync {
     /// The rest of a cut item came.
     pub fn cut_is_over(&mut self) {
         self.cut = false;
+    }
+
+    /// Is the list of channels the whole truth?
+    pub fn shows_channels(&self) -> bool {
+        !self.spoiled && !self.denied.contains(&List::Channels)
     }
 
     /// Is every list complete?

@@ -71,6 +71,10 @@ pub enum Asked {
     ProbeConfig(u64),
     /// The last action of a probe.
     ProbeEnd(u64),
+    /// An AGI command on this leg; how it ended is told by an event.
+    Agi(String),
+    /// Another action for a caller who is held: the leg, and what for.
+    Held(String, crate::held::For),
 }
 
 /// A session; made anew for each connection.
@@ -132,6 +136,25 @@ impl Session {
     ) -> u64 {
         let (id, text) = self.begin(asked, action, headers);
         out.push(Action::send(LINK, self.epoch, text + "\r\n"));
+        id
+    }
+
+    /// Sends an AGI command to a channel; the ActionID is its CommandID too.
+    pub fn ask_agi(
+        &mut self,
+        asked: Asked,
+        channel: &str,
+        command: &str,
+        out: &mut Out<'_>,
+    ) -> u64 {
+        let headers = [("Channel", channel), ("Command", command)];
+        let (id, text) = self.begin(asked, "AGI", &headers);
+        let nonce = &self.nonce;
+        out.push(Action::send(
+            LINK,
+            self.epoch,
+            format!("{text}CommandID: {nonce}-{id:x}\r\n\r\n"),
+        ));
         id
     }
 
