@@ -10,6 +10,7 @@ mod commands;
 mod connectors;
 mod cors;
 mod events;
+mod explain;
 mod extensions;
 mod extract;
 mod instances;

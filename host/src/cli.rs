@@ -2,6 +2,7 @@
 
 mod audit;
 mod client;
+mod explain;
 mod logging;
 mod plugin;
 mod reload;
@@ -146,6 +147,9 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
 
+    /// Why a call went where it went: who decided what, on which facts, and what came of it.
+    Explain(explain::ExplainArgs),
+
     /// Compile the component on standard input; jackfield starts itself with this.
     #[command(hide = true)]
     CompilePlugin(compile::ChildArgs),
@@ -243,6 +247,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Reload { json, host } => remote(reload::reload(json, host)),
         Command::Config(command) => remote(reload::config(command)),
+        Command::Explain(args) => remote(explain::run(args)),
         Command::Audit(command) => {
             logging::start(color, "warn");
             audit::run(command)

@@ -63,22 +63,29 @@ pub(super) async fn one(
     Path(id): Path<String>,
     _: Params<None>,
 ) -> Result<Json<One<CallWithEvents>>, Problem> {
-    let missing = || {
-        let fix = "GET /v1/calls lists running and recent calls; events of old ones may be gone.";
-        Problem::not_found(format_args!("call `{id}`"), fix)
-    };
-    let call: CallId = id.parse().map_err(|_| missing())?;
-    let rows = api.publisher.of_call(call, 0, MAX_EVENTS).await?;
-    let events: Result<Vec<wire::Event>, _> =
-        rows.iter().map(|row| serde_json::from_str(&row.json)).collect();
-    let events = events.map_err(NotAnEvent::from).map_err(StoreError::from)?;
+    let call: CallId = id.parse().map_err(|_| missing(&id))?;
+    let events = events_of(&api, call).await?;
     let (as_of, known) = {
         let model = api.publisher.model();
         let known = model.state.call(call).map(|found| CallView::of(&model.state, found));
         (model.as_of, known)
     };
-    let view = known.or_else(|| remembered(call, &events)).ok_or_else(missing)?;
+    let view = known.or_else(|| remembered(call, &events)).ok_or_else(|| missing(&id))?;
     Ok(Json(One { as_of, item: CallWithEvents { call: view, events } }))
+}
+
+/// What happened to a call, oldest first; the first [`MAX_EVENTS`].
+pub(super) async fn events_of(api: &ApiState, call: CallId) -> Result<Vec<wire::Event>, Problem> {
+    let rows = api.publisher.of_call(call, 0, MAX_EVENTS).await?;
+    let events: Result<Vec<wire::Event>, _> =
+        rows.iter().map(|row| serde_json::from_str(&row.json)).collect();
+    Ok(events.map_err(NotAnEvent::from).map_err(StoreError::from)?)
+}
+
+/// Nobody knows this call.
+pub(super) fn missing(id: &str) -> Problem {
+    let fix = "GET /v1/calls lists running and recent calls; events of old ones may be gone.";
+    Problem::not_found(format_args!("call `{id}`"), fix)
 }
 
 /// A call that is no longer in the state, as its events tell it.

@@ -19,7 +19,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState, Problem, agents, audit, calls, commands, connectors, events, extensions,
+    ApiState, Problem, agents, audit, calls, commands, connectors, events, explain, extensions,
     instances::{self, permissions, recordings, settings, shadow, stat},
     metrics, plugins, queues, reload, system,
 };
@@ -90,6 +90,7 @@ pub(super) fn router() -> (Router<ApiState>, openapi::OpenApi) {
         .routes(routes!(queues::unpause))
         .routes(routes!(calls::list))
         .routes(routes!(calls::one))
+        .routes(routes!(explain::explain))
         .routes(routes!(commands::one))
         .routes(routes!(events::stream))
         .split_for_parts()

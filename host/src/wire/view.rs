@@ -279,6 +279,10 @@ pub struct LegView {
     pub answered_at: Option<Time>,
     /// Legs it can talk with now.
     pub peers: Vec<String>,
+    /// Since when it waits for a decision where it goes; absent: it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub deciding_since: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub ended_at: Option<Time>,
@@ -364,6 +368,7 @@ impl LegView {
             started_at: leg.started_at.into(),
             answered_at: leg.answered_at.map(Into::into),
             peers: leg.peers.iter().map(ToString::to_string).collect(),
+            deciding_since: leg.held.as_ref().map(|(at, _)| (*at).into()),
             ended_at: leg.ended.as_ref().map(|end| end.at.into()),
             cause: leg.ended.as_ref().map(|end| (&end.cause).into()),
         }

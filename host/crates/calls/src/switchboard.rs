@@ -276,10 +276,6 @@ pub enum Refusal {
 
 /// What should happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are events: a box for each would cost more"
-)]
 pub enum Output {
     /// Write it to the journal; [`Switchboard::state`] has it already.
     Event(Event),

@@ -47,7 +47,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    fn now(&mut self) -> Now {
+    pub fn now(&mut self) -> Now {
         self.clock += Duration::from_millis(1);
         Now {
             monotonic: self.clock,

@@ -1,0 +1,185 @@
+//! Why a call went where it went: what the PBX asked, who said what on which facts, and what came of it.
+
+use ::calls::CallId;
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    ApiState, Problem,
+    calls::{events_of, missing},
+    extract::{Holder, None, Params, Read},
+};
+use crate::wire::{self, Body, Time, view::One};
+
+/// A call's way, explained.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Explanation {
+    /// The call.
+    id: String,
+    /// The number dialled.
+    dialled: String,
+    /// What was decided on it, and what came of it, oldest first.
+    steps: Vec<Step>,
+}
+
+/// One step of a call's way.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+struct Step {
+    /// Number of the event in the call.
+    call_seq: u64,
+    at: Time,
+    /// Since the call began.
+    after_ms: u64,
+    /// `asked`, `decided`, `sent-on`, `waits`, `left-queue`, `talks`, `transferred` or `ended`.
+    what: &'static str,
+    /// Whose word it was: an instance, `host`, or `pbx`.
+    who: String,
+    /// What the instance runs, e.g. `skills 0.1.0`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    plugin: String,
+    /// Which time the call was decided; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    attempt: Option<u32>,
+    /// In a decision `passed`, `decided`, `needs`, `trapped`, `late`, `refused`, `nonsense`, `bypassed`, `fallback` or
+    /// `cancelled`; elsewhere how it ended.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    outcome: String,
+    /// What shall happen, or what happened, e.g. `queue vip`.
+    verdict: String,
+    /// Why, in one sentence.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
+    /// What the decision was made on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    facts: Vec<wire::Attribute>,
+    /// How long the decision took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    took_us: Option<u64>,
+}
+
+/// Why a call went where it went: each decision with who made it, on which facts, and what came of it.
+#[utoipa::path(get, path = "/v1/calls/{id}/explain", tag = "calls", security(("bearer" = ["read"])),
+    params(("id" = String, Path, description = "Id of the call")),
+    responses((status = 200, body = One<Explanation>)))]
+pub(super) async fn explain(
+    _: Holder<Read>,
+    State(api): State<ApiState>,
+    Path(id): Path<String>,
+    _: Params<None>,
+) -> Result<Json<One<Explanation>>, Problem> {
+    let call: CallId = id.parse().map_err(|_| missing(&id))?;
+    let events = events_of(&api, call).await?;
+    let first = events.first().ok_or_else(|| missing(&id))?;
+    let dialled = events.iter().find_map(|event| match &event.body {
+        Body::CallStarted { dialled, .. } => Some(dialled.clone()),
+        _ => None,
+    });
+    let model = api.publisher.model();
+    let as_of = model.as_of;
+    // Queues are known by name; one that is gone by its id.
+    let queue = |event: &wire::Event| {
+        let id = event.queue.clone().unwrap_or_default();
+        let known = id.parse().ok().and_then(|id| model.state.queue(id));
+        known.map_or(id, |queue| queue.settings.name.clone())
+    };
+    let steps = events.iter().filter_map(|event| Step::of(event, first.at, queue)).collect();
+    let item = Explanation { id, dialled: dialled.unwrap_or_default(), steps };
+    Ok(Json(One { as_of, item }))
+}
+
+impl Step {
+    /// None: the event explains nothing.
+    fn of(
+        event: &wire::Event,
+        began: Time,
+        queue: impl Fn(&wire::Event) -> String,
+    ) -> Option<Self> {
+        let nanos = |time: Time| ::calls::Timestamp::from(time).0;
+        let blank = Self {
+            call_seq: event.call_seq?,
+            at: event.at,
+            after_ms: nanos(event.at).saturating_sub(nanos(began)) / 1_000_000,
+            what: "asked",
+            who: "pbx".to_owned(),
+            plugin: String::new(),
+            attempt: None,
+            outcome: String::new(),
+            verdict: String::new(),
+            reason: String::new(),
+            facts: Vec::new(),
+            took_us: None,
+        };
+        Some(match &event.body {
+            Body::LegOffered { entry, dialled, returned_from, outcome, attempt, facts } => Self {
+                attempt: Some(*attempt),
+                outcome: outcome.clone(),
+                verdict: match (returned_from.as_str(), entry.as_str()) {
+                    ("", "") => format!("where to with {dialled}?"),
+                    ("", entry) => format!("where to with {dialled}, through {entry}?"),
+                    (from, _) => format!("back from {from}, where to now?"),
+                },
+                facts: facts.clone(),
+                ..blank
+            },
+            Body::CallDecided {
+                instance,
+                plugin,
+                attempt,
+                outcome,
+                verdict,
+                reason,
+                facts,
+                took_us,
+                ..
+            } => Self {
+                what: "decided",
+                who: if instance.is_empty() { "host".to_owned() } else { instance.clone() },
+                plugin: plugin.clone(),
+                attempt: Some(*attempt),
+                outcome: outcome.clone(),
+                verdict: verdict.clone(),
+                reason: reason.clone(),
+                facts: facts.clone(),
+                took_us: Some(*took_us),
+                ..blank
+            },
+            Body::LegReleased { reason } => {
+                Self { what: "sent-on", reason: reason.clone(), ..blank }
+            }
+            Body::CallerJoined { position, priority, .. } => Self {
+                what: "waits",
+                verdict: format!("{} at {position}, priority {priority}", queue(event)),
+                ..blank
+            },
+            Body::CallerLeft { exit, evidence, .. } => Self {
+                what: "left-queue",
+                outcome: exit.clone(),
+                verdict: queue(event),
+                reason: evidence.clone(),
+                ..blank
+            },
+            Body::ServiceStarted { interface, .. } => {
+                Self { what: "talks", verdict: format!("with {interface}"), ..blank }
+            }
+            Body::Transferred { kind, target, outcome, .. } => Self {
+                what: "transferred",
+                outcome: outcome.clone(),
+                verdict: format!("{kind} to {target}"),
+                ..blank
+            },
+            Body::CallMerged { into } => {
+                Self { what: "ended", verdict: format!("goes on as {into}"), ..blank }
+            }
+            Body::CallEnded { outcome } => {
+                Self { what: "ended", outcome: outcome.clone(), ..blank }
+            }
+            _ => return None,
+        })
+    }
+}
