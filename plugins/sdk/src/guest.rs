@@ -1,25 +1,24 @@
-//! Between the component's exports and a [`Connector`].
+//! Between the component's exports and what a plugin implements.
 
 use crate::{
-    Action, Config, Connector, Error, Input, Now, Problem, Snapshot,
-    bindings::connector::exports::jackfield::{connector as exports, settings},
-    log,
+    Action, Config, Connector, Error, Input, Now, Snapshot,
+    bindings::connector::exports::jackfield::connector as exports, log,
 };
 
-/// Where a plugin keeps its one connector; implemented by `register_connector!`.
+/// Where a plugin keeps its one instance; implemented by `register_connector!` and its like.
 pub trait Slot {
-    /// The connector's type.
-    type Connector: Connector;
+    /// What is kept.
+    type Plugin: 'static;
 
     /// Gives access to it.
-    fn with<R>(work: impl FnOnce(&mut Option<Self::Connector>) -> R) -> R;
+    fn with<R>(work: impl FnOnce(&mut Option<Self::Plugin>) -> R) -> R;
 }
 
-impl<S: Slot> exports::connector::Guest for S {
+impl<S: Slot<Plugin: Connector>> exports::connector::Guest for S {
     fn init(config: Config, state: Option<Snapshot>, now: Now) -> Result<Vec<Action>, Error> {
         say_last_words();
         let mut out = Vec::new();
-        let connector = S::Connector::init(config, state, now, &mut out)?;
+        let connector = S::Plugin::init(config, state, now, &mut out)?;
         S::with(|slot| *slot = Some(connector));
         Ok(out)
     }
@@ -34,16 +33,9 @@ impl<S: Slot> exports::connector::Guest for S {
     }
 }
 
-impl<S: Slot> exports::state::Guest for S {
+impl<S: Slot<Plugin: Connector>> exports::state::Guest for S {
     fn snapshot() -> Result<Snapshot, Error> {
         S::with(|slot| slot.as_ref().ok_or_else(before_init)?.snapshot())
-    }
-}
-
-impl<S: Slot> settings::settings::Guest for S {
-    fn validate(settings: String) -> Vec<Problem> {
-        say_last_words();
-        S::Connector::validate(&settings)
     }
 }
 

@@ -30,20 +30,24 @@
 //! register_connector!(Silent, manifest = br#"{ "id": "silent" }"#);
 //! ```
 //!
-//! [`mock::MockHost`] plays the host in tests: it keeps the bytes that were not consumed, the epochs, a
+//! A [hook](hooks) decides where a call goes, comforts its caller, or looks on: [`hooks::Router`],
+//! [`hooks::WaitTreatment`], [`hooks::Observer`].
+//!
+//! [`mock::MockHost`] plays the host of a connector in tests: it keeps the bytes that were not consumed, the epochs, a
 //! virtual clock and the commands, and it panics when the connector breaks a law of the contract.
 
 pub mod bindings;
 mod guest;
+pub mod hooks;
 pub mod log;
 #[cfg(any(target_arch = "wasm32", test))]
 mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
+mod register;
 
-pub use bindings::connector::{
-    exports::jackfield::settings::settings::Problem,
-    jackfield::{
+pub use bindings::{
+    connector::jackfield::{
         connector::types::{
             Action, Bytes, Close, Command, CommandOutcome, Config, Consumed, Error, Event, Gap,
             HttpRequest, HttpResponse, Input, LinkClosed, LinkUp, Message, Now, OtherAction,
@@ -55,6 +59,7 @@ pub use bindings::connector::{
             OfferEnded, OtherFact, Party, Pbx, Queue, Service, ServiceEnded, Transfer,
         },
     },
+    settings::exports::jackfield::settings::settings::Problem,
 };
 
 #[doc(hidden)]
@@ -91,39 +96,11 @@ pub trait Connector: Sized + 'static {
     }
 }
 
-/// Makes a type that implements [`Connector`] the connector of this plugin.
-///
-/// `manifest` is a byte string (`include_bytes!("../manifest.json")`): it travels in the custom section
-/// `jackfield:manifest` of the component.
-#[macro_export]
-macro_rules! register_connector {
-    ($connector:ty, manifest = $manifest:expr) => {
-        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
-        const _: () = {
-            struct Plugin;
-
-            ::std::thread_local! {
-                static CONNECTOR: ::std::cell::RefCell<Option<$connector>> = const { ::std::cell::RefCell::new(None) };
-            }
-
-            impl $crate::Slot for Plugin {
-                type Connector = $connector;
-
-                fn with<R>(work: impl FnOnce(&mut Option<$connector>) -> R) -> R {
-                    CONNECTOR.with_borrow_mut(work)
-                }
-            }
-
-            // Natively these would be symbols of one name in every plugin.
-            #[cfg(target_arch = "wasm32")]
-            $crate::bindings::connector::export!(Plugin with_types_in $crate::bindings::connector);
-
-            #[cfg(target_arch = "wasm32")]
-            #[used]
-            #[unsafe(link_section = "jackfield:manifest")]
-            static MANIFEST: [u8; $manifest.len()] = *$manifest;
-        };
-    };
+impl Problem {
+    /// Something that is wrong with the setting at `path`.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
 }
 
 impl Error {

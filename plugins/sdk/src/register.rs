@@ -1,0 +1,121 @@
+//! Macros that name what a plugin is.
+//!
+//! A component may be several things at once. Exactly one of its macros is given the manifest; that one's type also
+//! checks the settings.
+
+/// Makes a type that implements [`Connector`](crate::Connector) the connector of this plugin.
+///
+/// `manifest` is a byte string (`include_bytes!("../manifest.json")`): it travels in the custom section
+/// `jackfield:manifest` of the component. When a plugin registers several types, one of them is given it.
+#[macro_export]
+macro_rules! register_connector {
+    ($connector:ty $(, manifest = $manifest:expr)? $(,)?) => {
+        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
+        const _: () = {
+            $crate::__slot!($connector);
+            // Natively these would be symbols of one name in every plugin.
+            #[cfg(target_arch = "wasm32")]
+            $crate::bindings::connector::export!(Plugin with_types_in $crate::bindings::connector);
+            $($crate::__manifest!(<$connector as $crate::Connector>::validate, $manifest);)?
+        };
+    };
+}
+
+/// Makes a type that implements [`hooks::Router`](crate::hooks::Router) the router of this plugin.
+///
+/// `manifest` is a byte string (`include_bytes!("../manifest.json")`): it travels in the custom section
+/// `jackfield:manifest` of the component. When a plugin registers several types, one of them is given it.
+#[macro_export]
+macro_rules! register_router {
+    ($router:ty $(, manifest = $manifest:expr)? $(,)?) => {
+        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
+        const _: () = {
+            $crate::__slot!($router);
+            #[cfg(target_arch = "wasm32")]
+            $crate::bindings::router::export!(Plugin with_types_in $crate::bindings::router);
+            $($crate::__manifest!(<$router as $crate::hooks::Router>::validate, $manifest);)?
+        };
+    };
+}
+
+/// Makes a type that implements [`hooks::WaitTreatment`](crate::hooks::WaitTreatment) the wait treatment of this
+/// plugin.
+///
+/// `manifest` is a byte string (`include_bytes!("../manifest.json")`): it travels in the custom section
+/// `jackfield:manifest` of the component. When a plugin registers several types, one of them is given it.
+#[macro_export]
+macro_rules! register_treatment {
+    ($treatment:ty $(, manifest = $manifest:expr)? $(,)?) => {
+        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
+        const _: () = {
+            $crate::__slot!($treatment);
+            #[cfg(target_arch = "wasm32")]
+            $crate::bindings::wait_treatment::export!(Plugin with_types_in $crate::bindings::wait_treatment);
+            $($crate::__manifest!(<$treatment as $crate::hooks::WaitTreatment>::validate, $manifest);)?
+        };
+    };
+}
+
+/// Makes a type that implements [`hooks::Observer`](crate::hooks::Observer) the observer of this plugin.
+///
+/// `manifest` is a byte string (`include_bytes!("../manifest.json")`): it travels in the custom section
+/// `jackfield:manifest` of the component. When a plugin registers several types, one of them is given it.
+#[macro_export]
+macro_rules! register_observer {
+    ($observer:ty $(, manifest = $manifest:expr)? $(,)?) => {
+        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
+        const _: () = {
+            $crate::__slot!($observer);
+            #[cfg(target_arch = "wasm32")]
+            $crate::bindings::observer::export!(Plugin with_types_in $crate::bindings::observer);
+            $($crate::__manifest!(<$observer as $crate::hooks::Observer>::validate, $manifest);)?
+        };
+    };
+}
+
+/// A `Plugin` that keeps one instance of a type.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __slot {
+    ($type:ty) => {
+        struct Plugin;
+
+        ::std::thread_local! {
+            static INSTANCE: ::std::cell::RefCell<Option<$type>> = const { ::std::cell::RefCell::new(None) };
+        }
+
+        impl $crate::Slot for Plugin {
+            type Plugin = $type;
+
+            fn with<R>(work: impl FnOnce(&mut Option<$type>) -> R) -> R {
+                INSTANCE.with_borrow_mut(work)
+            }
+        }
+    };
+}
+
+/// The manifest, and the settings check that goes with it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __manifest {
+    ($validate:expr, $manifest:expr) => {
+        struct Settings;
+
+        impl $crate::bindings::settings::exports::jackfield::settings::settings::Guest
+            for Settings
+        {
+            fn validate(settings: String) -> Vec<$crate::Problem> {
+                $crate::say_last_words();
+                $validate(&settings)
+            }
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::settings::export!(Settings with_types_in $crate::bindings::settings);
+
+        #[cfg(target_arch = "wasm32")]
+        #[used]
+        #[unsafe(link_section = "jackfield:manifest")]
+        static MANIFEST: [u8; $manifest.len()] = *$manifest;
+    };
+}
