@@ -7,6 +7,7 @@ mod component;
 mod debian;
 mod guests;
 mod museum;
+mod reference;
 mod stages;
 mod toolchain;
 mod typescript;
@@ -53,6 +54,13 @@ enum Command {
     /// Generate the SDKs' bindings from wit/: Rust into `plugins/sdk/src/bindings/<world>.rs`, TypeScript into the kit's templates
     Bindings {
         /// Change nothing; fail if a file is not what wit/ generates
+        #[arg(long)]
+        check: bool,
+    },
+
+    /// Write the contract as a page to read, wit/reference.md, from the files in wit/
+    Reference {
+        /// Change nothing; fail if the page is not what wit/ says
         #[arg(long)]
         check: bool,
     },
@@ -135,6 +143,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Plugins { only } => guests::build(&workspace, &only),
         Command::Bindings { check } => bindings::generate(&workspace, check),
+        Command::Reference { check } => reference::generate(&workspace, check),
         Command::WitDiff { older } => wit_diff::compare(&workspace, &older),
         Command::Museum { command: MuseumCommand::Keep } => museum::keep(&workspace),
         Command::Museum { command: MuseumCommand::List } => museum::list(&workspace),
