@@ -38,6 +38,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Why something did not work.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Error {
                 /// A stable kebab-case code.
@@ -97,6 +98,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A connection stands.
             #[derive(Clone, Eq, PartialEq)]
             pub struct LinkUp {
                 pub link: Link,
@@ -135,6 +137,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A whole message of a link that has messages (WebSocket).
             #[derive(Clone, Eq, PartialEq)]
             pub struct Message {
                 pub link: Link,
@@ -152,6 +155,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A connection is over; the host dials again.
             #[derive(Clone, Eq, PartialEq)]
             pub struct LinkClosed {
                 pub link: Link,
@@ -187,6 +191,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Something the host wants the PBX to do.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Command {
                 pub id: u64,
@@ -208,6 +213,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// What came of an HTTP request.
             #[derive(Clone, Eq, PartialEq)]
             pub struct HttpResponse {
                 pub id: u64,
@@ -228,6 +234,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Something this version has no word for; ignore what you do not know.
             #[derive(Clone, Eq, PartialEq)]
             pub struct OtherInput {
                 pub kind: _rt::String,
@@ -243,6 +250,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Everything that can drive a connector.
             #[derive(Clone, Eq, PartialEq)]
             pub enum Input {
                 LinkUp(LinkUp),
@@ -301,6 +309,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A piece of what is sent.
             #[derive(Clone, Eq, PartialEq)]
             pub enum Part {
                 Literal(_rt::Vec<u8>),
@@ -314,6 +323,7 @@ pub mod jackfield {
                     }
                 }
             }
+            /// The bytes of a link before `offset` are dealt with; what is behind them comes again with the next ones.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Consumed {
                 pub link: Link,
@@ -327,6 +337,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Bytes for a link.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Send {
                 pub link: Link,
@@ -342,6 +353,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A fact, and when it was.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Event {
                 /// The PBX's own time of it, nanoseconds since the Unix epoch, when it says.
@@ -356,6 +368,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// How a command ended.
             #[derive(Clone, Eq, PartialEq)]
             pub struct CommandOutcome {
                 pub id: u64,
@@ -404,6 +417,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A request to a host that the manifest names and the admin allows.
             #[derive(Clone, Eq, PartialEq)]
             pub struct HttpRequest {
                 pub id: u64,
@@ -425,6 +439,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Ends a connection.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Close {
                 pub link: Link,
@@ -442,6 +457,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Something this version has no word for; the host refuses what it does not know.
             #[derive(Clone, Eq, PartialEq)]
             pub struct OtherAction {
                 pub kind: _rt::String,
@@ -457,6 +473,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Everything a connector can want.
             #[derive(Clone, Eq, PartialEq)]
             pub enum Action {
                 /// Bytes before `offset` are dealt with.
@@ -862,6 +879,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A seat by its name: the queue, and what the queue dials.
             #[derive(Clone, Eq, PartialEq)]
             pub struct MemberRef {
                 pub queue: _rt::String,
@@ -1059,6 +1077,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// One thing a connector saw.
             #[derive(Clone, Eq, PartialEq)]
             pub enum Fact {
                 Pbx(Pbx),

@@ -61,6 +61,7 @@ pub mod exports {
                             .finish()
                     }
                 }
+                /// Everything that can drive an observer.
                 #[derive(Clone, Eq, PartialEq)]
                 pub enum Input {
                     Event(Event),
@@ -83,6 +84,7 @@ pub mod exports {
                         }
                     }
                 }
+                /// Everything an observer can want.
                 #[derive(Clone, Eq, PartialEq)]
                 pub enum Action {
                     /// Everything up to this `seq` is dealt with; stores of the same step are kept in the same transaction.

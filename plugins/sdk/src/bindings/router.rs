@@ -267,6 +267,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// What can be looked up.
             #[derive(Clone, Eq, PartialEq)]
             pub enum Question {
                 Http(HttpRequest),
@@ -338,6 +339,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A queue of the PBX.
             #[derive(Clone, Eq, PartialEq)]
             pub struct QueueTarget {
                 /// The PBX's name of the queue.
@@ -358,6 +360,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Somebody's line.
             #[derive(Clone, Eq, PartialEq)]
             pub struct ExtensionTarget {
                 pub number: _rt::String,
@@ -374,6 +377,7 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// A place in the PBX's dialplan.
             #[derive(Clone, Eq, PartialEq)]
             pub struct DialplanTarget {
                 pub context: _rt::String,
@@ -487,6 +491,7 @@ pub mod exports {
                             .finish()
                     }
                 }
+                /// What a router says.
                 #[derive(Clone, Eq, PartialEq)]
                 pub enum Verdict {
                     /// No opinion: the next router is asked.
@@ -508,6 +513,7 @@ pub mod exports {
                         }
                     }
                 }
+                /// A verdict, and what comes with it.
                 #[derive(Clone, Eq, PartialEq)]
                 pub struct Decision {
                     pub verdict: Verdict,

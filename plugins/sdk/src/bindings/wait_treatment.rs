@@ -128,6 +128,7 @@ pub mod exports {
                         }
                     }
                 }
+                /// Gathers keys.
                 #[derive(Clone, Eq, PartialEq)]
                 pub struct Collect {
                     /// Ends it after so many keys, at most 32.
@@ -149,6 +150,7 @@ pub mod exports {
                             .finish()
                     }
                 }
+                /// Something said by voice, in the language of the call.
                 #[derive(Clone, Eq, PartialEq)]
                 pub struct Say {
                     /// `number`, `digits`.
@@ -163,6 +165,7 @@ pub mod exports {
                             .finish()
                     }
                 }
+                /// One thing the caller notices.
                 #[derive(Clone, Eq, PartialEq)]
                 pub enum Step {
                     /// Answer the call; without it the caller hears early media or nothing.
@@ -197,6 +200,7 @@ pub mod exports {
                         }
                     }
                 }
+                /// What a treatment wants from now on.
                 #[derive(Clone, Eq, PartialEq)]
                 pub struct Plan {
                     /// Given back at the next call; at most 16 KiB.

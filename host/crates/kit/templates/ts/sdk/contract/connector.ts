@@ -23,6 +23,7 @@ export interface Now {
     wallNs: number;
 }
 
+/** Why something did not work. */
 export interface Error {
     /** A stable kebab-case code. */
     code: string;
@@ -53,6 +54,7 @@ export interface Config {
     links: [Link, string][];
 }
 
+/** A connection stands. */
 export interface LinkUp {
     link: Link;
     /** Counts the connections of this link; a send must carry it. */
@@ -71,6 +73,7 @@ export interface Bytes {
     data: Uint8Array;
 }
 
+/** A whole message of a link that has messages (WebSocket). */
 export interface Message {
     link: Link;
     epoch: number;
@@ -78,6 +81,7 @@ export interface Message {
     data: Uint8Array;
 }
 
+/** A connection is over; the host dials again. */
 export interface LinkClosed {
     link: Link;
     epoch: number;
@@ -96,6 +100,7 @@ export interface Gap {
     bytes: number;
 }
 
+/** Something the host wants the PBX to do. */
 export interface Command {
     id: number;
     /**
@@ -109,6 +114,7 @@ export interface Command {
     deadlineNs: number;
 }
 
+/** What came of an HTTP request. */
 export interface HttpResponse {
     id: number;
     /** 0 when there was no response; `error` says why. */
@@ -118,12 +124,14 @@ export interface HttpResponse {
     error: string;
 }
 
+/** Something this version has no word for; ignore what you do not know. */
 export interface OtherInput {
     kind: string;
     facts: Attributes;
     data: Uint8Array;
 }
 
+/** Everything that can drive a connector. */
 export type Input =
     | { tag: "link-up"; val: LinkUp }
     | { tag: "bytes"; val: Bytes }
@@ -153,12 +161,14 @@ export interface SecretPart {
 
 export const SecretPartShape: Shape = { record: { name: "string", form: "string", prefix: "bytes", suffix: "bytes" } };
 
+/** A piece of what is sent. */
 export type Part =
     | { tag: "literal"; val: Uint8Array }
     | { tag: "secret"; val: SecretPart };
 
 export const PartShape: Shape = { variant: { "literal": "bytes", "secret": SecretPartShape } };
 
+/** The bytes of a link before `offset` are dealt with; what is behind them comes again with the next ones. */
 export interface Consumed {
     link: Link;
     offset: number;
@@ -166,6 +176,7 @@ export interface Consumed {
 
 export const ConsumedShape: Shape = { record: { link: LinkShape, offset: "u64" } };
 
+/** Bytes for a link. */
 export interface Send {
     link: Link;
     epoch: number;
@@ -174,6 +185,7 @@ export interface Send {
 
 export const SendShape: Shape = { record: { link: LinkShape, epoch: "u64", parts: { list: PartShape } } };
 
+/** A fact, and when it was. */
 export interface Event {
     /** The PBX's own time of it, nanoseconds since the Unix epoch, when it says. */
     atPbx: number | null;
@@ -182,6 +194,7 @@ export interface Event {
 
 export const EventShape: Shape = { record: { atPbx: { option: "u64" }, fact: FactShape } };
 
+/** How a command ended. */
 export interface CommandOutcome {
     id: number;
     /** `done`, `failed` (the PBX refused), `rejected` (it makes no sense), or `unknown`. */
@@ -210,6 +223,7 @@ export interface ResyncItem {
 
 export const ResyncItemShape: Shape = { record: { id: "u64", fact: FactShape } };
 
+/** A request to a host that the manifest names and the admin allows. */
 export interface HttpRequest {
     id: number;
     method: string;
@@ -221,6 +235,7 @@ export interface HttpRequest {
 
 export const HttpRequestShape: Shape = { record: { id: "u64", method: "string", url: "string", headers: AttributesShape, body: "bytes", timeoutMs: "u32" } };
 
+/** Ends a connection. */
 export interface Close {
     link: Link;
     reason: string;
@@ -233,6 +248,7 @@ export interface Close {
 
 export const CloseShape: Shape = { record: { link: LinkShape, reason: "string", retry: "string" } };
 
+/** Something this version has no word for; the host refuses what it does not know. */
 export interface OtherAction {
     kind: string;
     facts: Attributes;
@@ -241,6 +257,7 @@ export interface OtherAction {
 
 export const OtherActionShape: Shape = { record: { kind: "string", facts: AttributesShape, data: "bytes" } };
 
+/** Everything a connector can want. */
 export type Action =
     /** Bytes before `offset` are dealt with. */
     | { tag: "consumed"; val: Consumed }

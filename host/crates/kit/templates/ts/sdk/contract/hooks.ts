@@ -151,6 +151,7 @@ export interface Other {
 
 export const OtherShape: Shape = { record: { kind: "string", facts: AttributesShape, data: "bytes" } };
 
+/** What can be looked up. */
 export type Question =
     | { tag: "http"; val: HttpRequest }
     /** The value of a key in the instance's own store. */
@@ -191,6 +192,7 @@ export interface Store {
 
 export const StoreShape: Shape = { record: { key: "string", value: { option: "bytes" } } };
 
+/** A queue of the PBX. */
 export interface QueueTarget {
     /** The PBX's name of the queue. */
     name: string;
@@ -203,6 +205,7 @@ export interface QueueTarget {
 
 export const QueueTargetShape: Shape = { record: { name: "string", priority: { option: "s32" }, timeoutSecs: "u32", facts: AttributesShape } };
 
+/** Somebody's line. */
 export interface ExtensionTarget {
     number: string;
     /** The call comes back to the routers when nobody answers within so many seconds; 0: the host's usual time. */
@@ -212,6 +215,7 @@ export interface ExtensionTarget {
 
 export const ExtensionTargetShape: Shape = { record: { number: "string", timeoutSecs: "u32", facts: AttributesShape } };
 
+/** A place in the PBX's dialplan. */
 export interface DialplanTarget {
     context: string;
     extension: string;

@@ -19,6 +19,7 @@ export interface Event {
     json: string;
 }
 
+/** Everything that can drive an observer. */
 export type Input =
     | { tag: "event"; val: Event }
     /** What came of a lookup. */
@@ -29,6 +30,7 @@ export type Input =
     | { tag: "lost"; val: number }
     | { tag: "other"; val: Other };
 
+/** Everything an observer can want. */
 export type Action =
     /** Everything up to this `seq` is dealt with; stores of the same step are kept in the same transaction. */
     | { tag: "ack"; val: number }

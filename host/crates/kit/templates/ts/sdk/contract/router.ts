@@ -19,6 +19,7 @@ export interface Treat {
 
 export const TreatShape: Shape = { record: { treatment: "string", then: { option: TargetShape }, facts: AttributesShape } };
 
+/** What a router says. */
 export type Verdict =
     /** No opinion: the next router is asked. */
     | { tag: "pass" }
@@ -30,6 +31,7 @@ export type Verdict =
 
 export const VerdictShape: Shape = { variant: { "pass": null, "need": { list: LookupShape }, "send": TargetShape, "treat": TreatShape, "other": OtherShape } };
 
+/** A verdict, and what comes with it. */
 export interface Decision {
     verdict: Verdict;
     patch: Patch;

@@ -210,6 +210,7 @@ export interface Member {
 
 export const MemberShape: Shape = { record: { queue: "string", interface: "string", stateInterface: "string", extension: { option: "string" }, name: "string", membership: "string", penalty: "u32", paused: "bool", pauseReason: "string", state: "string", inCall: "bool", callsTaken: "u32", lastCall: { option: "u64" } } };
 
+/** A seat by its name: the queue, and what the queue dials. */
 export interface MemberRef {
     queue: string;
     interface: string;
@@ -327,6 +328,7 @@ export interface OtherFact {
 
 export const OtherFactShape: Shape = { record: { kind: "string", leg: { option: LegIdShape }, facts: AttributesShape } };
 
+/** One thing a connector saw. */
 export type Fact =
     | { tag: "pbx"; val: Pbx }
     | { tag: "leg-started"; val: Leg }

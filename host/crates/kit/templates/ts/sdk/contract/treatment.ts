@@ -52,6 +52,7 @@ export type Cause =
     | { tag: "changed"; val: Attributes }
     | { tag: "other"; val: Other };
 
+/** Gathers keys. */
 export interface Collect {
     /** Ends it after so many keys, at most 32. */
     most: number;
@@ -65,6 +66,7 @@ export interface Collect {
 
 export const CollectShape: Shape = { record: { most: "u32", timeoutMs: "u32", betweenMs: "u32", endKeys: "string" } };
 
+/** Something said by voice, in the language of the call. */
 export interface Say {
     /** `number`, `digits`. */
     kind: string;
@@ -73,6 +75,7 @@ export interface Say {
 
 export const SayShape: Shape = { record: { kind: "string", value: "string" } };
 
+/** One thing the caller notices. */
 export type Step =
     /** Answer the call; without it the caller hears early media or nothing. */
     | { tag: "answer" }
@@ -93,6 +96,7 @@ export type Step =
 
 export const StepShape: Shape = { variant: { "answer": null, "play": { list: "string" }, "say": SayShape, "music": "string", "silence": null, "collect": CollectShape, "wait": "u32", "hand-over": { option: TargetShape }, "other": OtherShape } };
 
+/** What a treatment wants from now on. */
 export interface Plan {
     /** Given back at the next call; at most 16 KiB. */
     state: Uint8Array;
