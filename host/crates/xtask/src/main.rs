@@ -71,17 +71,14 @@ enum Command {
     /// gets no new function. New interfaces, new types that no old item uses, and new functions in an
     /// interface that plugins import are fine. Docs do not count.
     ///
-    /// A tool for now: CI runs it against the released copy once WIT 0.1.0 is tagged. Until then wit/
-    /// may change.
+    /// CI runs it against every released version in the museum.
     WitDiff {
-        /// The older copy of the folder wit/, e.g. the one of a tag
+        /// An older copy of the folder wit/; without it, each one in the museum
         #[arg(value_name = "DIR")]
-        older: PathBuf,
+        older: Option<PathBuf>,
     },
 
-    /// Plugins as they were built against each released WIT version, in `tests/museum/<version>`
-    ///
-    /// A tool for now: the first version is kept, and run by the tests, once WIT 0.1.0 is tagged.
+    /// The contract of each released WIT version and plugins as they were built against it, in `tests/museum/<version>`
     Museum {
         #[command(subcommand)]
         command: MuseumCommand,
@@ -118,10 +115,10 @@ enum Command {
 
 #[derive(Subcommand)]
 enum MuseumCommand {
-    /// Copy the built plugins, `<target>/plugins/*.wasm`, into the museum under the version of wit/sdk
+    /// Copy wit/ and the built plugins, `<target>/plugins/*.wasm`, into the museum under the version of wit/sdk
     ///
     /// Build them first (`cargo xtask plugins`). A version that is kept already is refused: a released
-    /// one never changes. The first is kept when WIT 0.1.0 is tagged.
+    /// one never changes.
     Keep,
 
     /// Show the kept plugins with their size
@@ -144,7 +141,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Plugins { only } => guests::build(&workspace, &only),
         Command::Bindings { check } => bindings::generate(&workspace, check),
         Command::Reference { check } => reference::generate(&workspace, check),
-        Command::WitDiff { older } => wit_diff::compare(&workspace, &older),
+        Command::WitDiff { older } => wit_diff::compare(&workspace, older),
         Command::Museum { command: MuseumCommand::Keep } => museum::keep(&workspace),
         Command::Museum { command: MuseumCommand::List } => museum::list(&workspace),
         Command::Toolchain { fetch } => toolchain::show(fetch),

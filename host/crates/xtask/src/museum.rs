@@ -1,4 +1,6 @@
-//! `cargo xtask museum`: plugins as they were built against each released WIT version, kept to be run for ever.
+//! `cargo xtask museum`: for each released WIT version the contract's files, and plugins as they were built against it.
+//!
+//! The files are what `cargo xtask wit-diff` compares with; the plugins are loaded and run by the tests for ever.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +16,7 @@ pub fn keep(workspace: &Workspace) -> anyhow::Result<()> {
     let (resolve, sdk) = bindings::load(&workspace.root.join("wit"))?;
     let version = resolve.packages[sdk].name.version.as_ref().context("wit/sdk has no version")?;
     let folder = museum(workspace).join(version.to_string());
-    keep_in(&folder, &workspace.plugins())?;
+    keep_in(&folder, &workspace.plugins(), &workspace.root.join("wit"))?;
     print(&folder)
 }
 
@@ -29,12 +31,19 @@ pub fn list(workspace: &Workspace) -> anyhow::Result<()> {
     versions.iter().try_for_each(|version| print(version))
 }
 
+/// The kept copies of wit/, oldest version first.
+pub fn contracts(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
+    let museum = museum(workspace);
+    let versions = if museum.exists() { entries(&museum)? } else { Vec::new() };
+    Ok(versions.into_iter().map(|version| version.join("wit")).filter(|wit| wit.is_dir()).collect())
+}
+
 fn museum(workspace: &Workspace) -> PathBuf {
     workspace.root.join("tests/museum")
 }
 
 /// All of them or nothing: half a version would be refused as kept already.
-fn keep_in(folder: &Path, built: &Path) -> anyhow::Result<()> {
+fn keep_in(folder: &Path, built: &Path, wit: &Path) -> anyhow::Result<()> {
     ensure!(
         !folder.exists(),
         "{} is kept already, and a released version never changes",
@@ -52,6 +61,14 @@ fn keep_in(folder: &Path, built: &Path) -> anyhow::Result<()> {
     for plugin in plugins {
         let name = plugin.file_name().context("a plugin has a name")?;
         fs::copy(&plugin, copy.path().join(name))?;
+    }
+    for package in entries(wit)?.into_iter().filter(|path| path.is_dir()) {
+        let kept =
+            copy.path().join("wit").join(package.file_name().context("a package has a name")?);
+        fs::create_dir_all(&kept)?;
+        for file in entries(&package)? {
+            fs::copy(&file, kept.join(file.file_name().context("a file has a name")?))?;
+        }
     }
     // Temporary folders are private; the museum is not.
     fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755))?;
@@ -97,13 +114,19 @@ mod tests {
         for file in ["b.wasm", "a.wasm", "a.wasm.minisig", "test/mad.wasm"] {
             fs::write(built.join(file), file).unwrap();
         }
-        keep_in(&version, &built).unwrap();
+        let wit = root.path().join("wit");
+        fs::create_dir_all(wit.join("log")).unwrap();
+        fs::write(wit.join("log/log.wit"), "package t:log;").unwrap();
+        fs::write(wit.join("reference.md"), "a page").unwrap();
+        keep_in(&version, &built, &wit).unwrap();
         assert_eq!(plugins(&version).unwrap(), ["a.wasm", "b.wasm"].map(|name| version.join(name)));
-        assert_eq!(entries(&version).unwrap().len(), 2);
+        assert_eq!(entries(&version).unwrap().len(), 3);
+        assert_eq!(entries(&version.join("wit")).unwrap(), [version.join("wit/log")]);
+        assert_eq!(fs::read_to_string(version.join("wit/log/log.wit")).unwrap(), "package t:log;");
         assert_eq!(version.metadata().unwrap().permissions().mode() & 0o777, 0o755);
 
         fs::write(built.join("a.wasm"), "newer").unwrap();
-        let refused = keep_in(&version, &built).unwrap_err().to_string();
+        let refused = keep_in(&version, &built, &wit).unwrap_err().to_string();
         assert!(refused.ends_with("is kept already, and a released version never changes"));
         assert_eq!(fs::read_to_string(version.join("a.wasm")).unwrap(), "a.wasm");
     }
@@ -112,7 +135,8 @@ mod tests {
     fn without_built_plugins_no_version_is_made() {
         let root = tempfile::tempdir().unwrap();
         let version = root.path().join("museum/0.1.0");
-        let refused = keep_in(&version, &root.path().join("plugins")).unwrap_err().to_string();
+        let refused =
+            keep_in(&version, &root.path().join("plugins"), root.path()).unwrap_err().to_string();
         assert!(refused.ends_with("run `cargo xtask plugins` first"), "{refused}");
         assert!(!version.exists());
     }

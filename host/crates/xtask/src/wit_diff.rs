@@ -5,7 +5,7 @@
 //! Worlds are not compared, because a component is judged by what it exports.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use wit_bindgen_core::wit_parser::{
@@ -14,10 +14,26 @@ use wit_bindgen_core::wit_parser::{
 };
 
 use crate::bindings;
+use crate::museum;
 use crate::workspace::Workspace;
 
-/// Prints what changed since the copy of wit/ in `older`, and fails if any of it breaks plugins.
-pub fn compare(workspace: &Workspace, older: &Path) -> anyhow::Result<()> {
+/// Prints what changed since the copy of wit/ in `older`, or since each released one, and fails if any of it breaks
+/// plugins.
+pub fn compare(workspace: &Workspace, older: Option<PathBuf>) -> anyhow::Result<()> {
+    let released = match older {
+        Some(older) => vec![older],
+        None => museum::contracts(workspace)?,
+    };
+    ensure!(!released.is_empty(), "the museum has no released version of wit/; name a folder");
+    for older in &released {
+        let version = older.parent().and_then(Path::file_name).unwrap_or_default();
+        println!("since {}:", version.display());
+        compare_with(workspace, older)?;
+    }
+    Ok(())
+}
+
+fn compare_with(workspace: &Workspace, older: &Path) -> anyhow::Result<()> {
     let findings = compare_folders(older, &workspace.root.join("wit"))?;
     for Finding { breaks, item, why } in &findings {
         println!("{}  {item}: {why}", if *breaks { "breaks" } else { "fine  " });
