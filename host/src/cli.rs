@@ -122,9 +122,10 @@ enum Command {
     #[command(subcommand)]
     Token(token::TokenCommand),
 
-    /// Look at plugins; install, update and roll back those of a running host.
+    /// Write plugins, look at them; install, update and roll back those of a running host.
     ///
-    /// `inspect` needs no host. The others ask the API of a running one, with the token in JACKFIELD_TOKEN.
+    /// `new`, `build` and `inspect` need no host. The others ask the API of a running one, with the token in
+    /// JACKFIELD_TOKEN.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
 
@@ -243,7 +244,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Plugin(command) => {
             logging::start(color, "warn");
-            plugin::run(command)
+            plugin::run(command, color)
         }
         Command::Reload { json, host } => remote(reload::reload(json, host)),
         Command::Config(command) => remote(reload::config(command)),

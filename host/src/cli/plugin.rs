@@ -1,5 +1,6 @@
 //! `jackfield plugin`: what a component is and may do, without running it; and the plugins of a running host.
 
+pub(super) mod author;
 mod inspect;
 mod remote;
 
@@ -7,11 +8,13 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FAILURE, SUCCESS, client::HostArgs, complain, replay, say};
+use super::{Color, FAILURE, SUCCESS, client::HostArgs, complain, replay, say};
 use crate::{connectors::load, plugins::compile};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
+    #[command(flatten)]
+    Author(author::AuthorCommand),
     /// Show what a plugin is, what its binary proves, and what each permission would allow.
     ///
     /// The file is validated and compiled, and none of its code runs. A file that is no plugin is refused with
@@ -189,8 +192,9 @@ pub(super) struct Show {
     host: HostArgs,
 }
 
-pub(super) fn run(command: PluginCommand) -> anyhow::Result<u8> {
+pub(super) fn run(command: PluginCommand, color: Color) -> anyhow::Result<u8> {
     match command {
+        PluginCommand::Author(command) => author::run(command, color),
         PluginCommand::Inspect { file, json } => inspect(&file, json),
         PluginCommand::Replay(args) => replay::run(&args),
         remote => super::remote(remote::run(remote)),

@@ -1,19 +1,20 @@
 //! `cargo xtask plugins`: every guest from source to `<target>/plugins/<name>.wasm`, those for tests to
 //! `<target>/plugins/test/<name>.wasm`.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
+use kit::build::write;
+use kit::component;
+use kit::languages::rust::{Cargo, core_module};
+use kit::project::Project;
+use kit::toolchain::{self, Reach, Toolchain};
 use serde_json::Value;
 
-use crate::component;
-use crate::toolchain::{self, TARGET, Toolchain};
-use crate::workspace::{Guest, Workspace, cargo, is_cdylib};
+use crate::workspace::{Guest, Workspace};
 
 /// Builds all guests, or only those named.
 pub fn build(workspace: &Workspace, only: &[String]) -> anyhow::Result<()> {
@@ -22,19 +23,23 @@ pub fn build(workspace: &Workspace, only: &[String]) -> anyhow::Result<()> {
         println!("no guests in this workspace");
         return Ok(());
     }
-    let toolchain = toolchain::find()?;
+    let toolchain = find_toolchain()?;
     println!("guests: {toolchain}");
     fs::create_dir_all(workspace.test_plugins())?;
     for guest in guests {
         let started = Instant::now();
         let core = compile(workspace, &toolchain, guest)
             .with_context(|| format!("cannot build {}", guest.name()))?;
-        let component = component::from_core_module(&fs::read(&core)?)
+        let mut component = component::from_core_module(&fs::read(&core)?)
             .with_context(|| format!("{} cannot be a plugin", guest.name()))?;
+        if guest.example.is_none() && guest.folder.join(kit::project::FILE).is_file() {
+            let project = Project::load(&guest.folder)?;
+            component = component::with_manifest(&component, &project.manifest_json())?;
+        }
         let folder =
             if guest.example.is_some() { workspace.test_plugins() } else { workspace.plugins() };
         let path = folder.join(format!("{}.wasm", guest.name()));
-        let news = write(&path, &component)?;
+        let news = if write(&path, &component)? { "  (unchanged)" } else { "" };
         println!(
             "{:<20} {:>8} bytes  {:>6.2} s  {}{news}",
             guest.name(),
@@ -59,103 +64,60 @@ fn select<'a>(guests: &'a [Guest], only: &[String]) -> anyhow::Result<Vec<&'a Gu
     Ok(guests.iter().filter(wanted).collect())
 }
 
+/// `cargo xtask toolchain`.
+pub fn show_toolchain(fetch: bool) -> anyhow::Result<()> {
+    if fetch {
+        println!("private toolchain: {}", toolchain::fetch(&say)?.display());
+    }
+    println!("guests are built with {}", find_toolchain()?);
+    Ok(())
+}
+
+fn find_toolchain() -> anyhow::Result<Toolchain> {
+    toolchain::find(Reach { offline: false, fetch: true }, &say)
+}
+
+fn say(line: &str) {
+    println!("{line}");
+}
+
 /// Runs cargo for one guest; answers where its core module is.
 fn compile(workspace: &Workspace, toolchain: &Toolchain, guest: &Guest) -> anyhow::Result<PathBuf> {
-    let mut command = Command::new(cargo());
+    let target = workspace.target.join("guests");
+    let cargo = Cargo {
+        toolchain,
+        target: &target,
+        root: &workspace.root,
+        called: "/jackfield",
+        offline: false,
+    };
+    let mut command = cargo.command();
     match &guest.example {
         None => command.args(["build", "--profile=plugin", "--lib"]),
         Some(example) => command.args(["build", "--profile=test-plugin", "--example", example]),
     };
     command
-        .args(["--quiet", "--target", TARGET])
-        .args(["--message-format=json-render-diagnostics", "--package", &guest.package])
+        .args(["--quiet", "--message-format=json-render-diagnostics"])
+        .args(["--package", &guest.package])
         // Ours is the rust-version of the host; guests may be built by an older compiler.
         .arg("--ignore-rust-version")
-        // Never the host's folder: another rustc there would rebuild everything at each turn.
-        .arg("--target-dir")
-        .arg(workspace.target.join("guests"))
-        .current_dir(&workspace.root)
-        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(workspace))
-        .env("RUSTC", &toolchain.rustc)
-        // A wrapper is tuned to the host's compiler; an empty value also overrides config files.
-        .env("RUSTC_WRAPPER", "")
-        .env("RUSTC_WORKSPACE_WRAPPER", "")
         .stdout(Stdio::piped());
-    if let Some(linker) = &toolchain.linker {
-        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-    }
-    if toolchain.build_std {
-        command.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
-    }
     let output = command.spawn()?.wait_with_output()?;
     ensure!(output.status.success(), "cargo build failed, see above");
-    core_module(&String::from_utf8(output.stdout)?, guest)
+    core_module(&String::from_utf8(output.stdout)?, |artifact| is_of(artifact, guest))
         .with_context(|| format!("cargo made no .wasm of {}: is it a cdylib?", guest.package))
 }
 
-fn rust_flags(workspace: &Workspace) -> OsString {
-    let mut flags: Vec<OsString> =
-        ["-Ctarget-feature=+simd128", "-Clink-arg=-zstack-size=65536"].map(Into::into).into();
-    // The same source gives the same bytes wherever it is built, and no one's home is shipped.
-    let mut remap = |from: &Path, to: &str| {
-        let mut flag = OsString::from("--remap-path-prefix=");
-        flag.push(from);
-        flag.push(to);
-        flags.push(flag);
-    };
-    if let Some(home) = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(cargo_home) {
-        remap(&home, "=/cargo");
-    }
-    remap(&workspace.root, "=/jackfield");
-    flags.join(&OsString::from("\u{1f}"))
-}
-
-fn cargo_home() -> Option<PathBuf> {
-    Some(std::env::home_dir()?.join(".cargo"))
-}
-
-/// Finds the guest's own `.wasm` in cargo's messages.
-fn core_module(messages: &str, guest: &Guest) -> Option<PathBuf> {
+/// Is a message of cargo's about this guest?
+fn is_of(artifact: &Value, guest: &Guest) -> bool {
     let package = guest.package.as_str();
-    let of_package = |message: &Value| {
-        // `path+file:///repo/plugins/asterisk#jackfield-asterisk@0.1.0`, without the name when it
-        // is the folder's.
-        let id = message["package_id"].as_str().unwrap_or_default();
-        let (path, tail) = id.rsplit_once('#').unwrap_or_default();
-        tail.split('@').next() == Some(package) || path.rsplit('/').next() == Some(package)
-    };
-    let is_it = |message: &Value| {
-        of_package(message)
-            && guest.example.as_ref().is_none_or(|name| message["target"]["name"] == **name)
-    };
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["reason"] == "compiler-artifact" && is_cdylib(&message["target"]))
-        .filter(is_it)
-        .filter_map(|message| message["filenames"].as_array().cloned())
-        .flatten()
-        .filter_map(|file| file.as_str().map(PathBuf::from))
-        .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
-}
-
-/// Replaces the file in one step, so that a running host never sees half a plugin.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<&'static str> {
-    if fs::read(path).is_ok_and(|old| old == bytes) {
-        return Ok("  (unchanged)");
-    }
-    let folder = path.parent().context("a plugin has a folder")?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    fs::set_permissions(file.path(), readable_by_all())?;
-    file.persist(path)?;
-    Ok("")
-}
-
-/// Temporary files are private; a plugin need not be.
-fn readable_by_all() -> fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    fs::Permissions::from_mode(0o644)
+    // `path+file:///repo/plugins/asterisk#jackfield-asterisk@0.1.0`, without the name when it is the
+    // folder's.
+    let id = artifact["package_id"].as_str().unwrap_or_default();
+    let (path, tail) = id.rsplit_once('#').unwrap_or_default();
+    let of_package =
+        tail.split('@').next() == Some(package) || path.rsplit('/').next() == Some(package);
+    of_package && guest.example.as_ref().is_none_or(|name| artifact["target"]["name"] == **name)
 }
 
 #[cfg(test)]
@@ -163,7 +125,7 @@ mod tests {
     use super::*;
 
     fn guest(package: &str, example: Option<&str>) -> Guest {
-        Guest { package: package.into(), example: example.map(Into::into) }
+        Guest { package: package.into(), example: example.map(Into::into), folder: "/".into() }
     }
 
     #[test]
@@ -174,7 +136,8 @@ mod tests {
 {"reason":"compiler-artifact","package_id":"path+file:///r/tests/guests#0.1.0","target":{"name":"next","crate_types":["cdylib"]},"filenames":["/t/next.wasm"]}
 {"reason":"compiler-artifact","package_id":"path+file:///r/tests/guests#0.1.0","target":{"name":"mad","crate_types":["cdylib"]},"filenames":["/t/mad.wasm"]}
 {"reason":"build-finished","success":true}"#;
-        let module = |package, example| core_module(messages, &guest(package, example));
+        let module =
+            |package, example| core_module(messages, |it| is_of(it, &guest(package, example)));
         assert_eq!(module("jackfield-asterisk", None), Some("/t/a.wasm".into()));
         assert_eq!(module("hours", None), Some("/t/hours.wasm".into()));
         assert_eq!(module("serde", None), None);

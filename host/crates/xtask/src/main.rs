@@ -3,13 +3,10 @@
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
 
 mod bindings;
-mod component;
-mod debian;
 mod guests;
 mod museum;
 mod reference;
 mod stages;
-mod toolchain;
 mod typescript;
 mod wit_diff;
 mod workspace;
@@ -144,7 +141,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::WitDiff { older } => wit_diff::compare(&workspace, older),
         Command::Museum { command: MuseumCommand::Keep } => museum::keep(&workspace),
         Command::Museum { command: MuseumCommand::List } => museum::list(&workspace),
-        Command::Toolchain { fetch } => toolchain::show(fetch),
+        Command::Toolchain { fetch } => guests::show_toolchain(fetch),
         Command::Test { args } => stages::test(&workspace, &args),
         Command::Demo { args } => stages::demo(&workspace, &args),
         Command::Bench { args } => stages::bench(&workspace, &args),

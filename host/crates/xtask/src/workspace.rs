@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use kit::languages::rust::is_cdylib;
 use serde_json::Value;
 
 /// The checkout this tool works on.
@@ -20,6 +21,8 @@ pub struct Guest {
     pub package: String,
     /// A plugin for tests, never shipped: an example of the package.
     pub example: Option<String>,
+    /// Where its sources are; its `plugin.toml` is the manifest, if it has one.
+    pub folder: PathBuf,
 }
 
 impl Guest {
@@ -76,10 +79,11 @@ fn guests(metadata: &Value, root: &Path) -> Vec<Guest> {
 
 fn guests_of(package: &Value, root: &Path) -> Vec<Guest> {
     let Some(name) = package["name"].as_str() else { return Vec::new() };
-    if is_guest(package, root) {
-        return vec![Guest { package: name.to_owned(), example: None }];
-    }
     let manifest = package["manifest_path"].as_str().map(Path::new);
+    let folder = manifest.and_then(Path::parent).unwrap_or(root).to_owned();
+    if is_guest(package, root) {
+        return vec![Guest { package: name.to_owned(), example: None, folder }];
+    }
     if !manifest.is_some_and(|manifest| manifest.starts_with(root.join("tests/guests"))) {
         return Vec::new();
     }
@@ -88,7 +92,11 @@ fn guests_of(package: &Value, root: &Path) -> Vec<Guest> {
     examples
         .filter(|target| is_cdylib(target))
         .filter_map(|target| target["name"].as_str())
-        .map(|example| Guest { package: name.to_owned(), example: Some(example.to_owned()) })
+        .map(|example| Guest {
+            package: name.to_owned(),
+            example: Some(example.to_owned()),
+            folder: folder.clone(),
+        })
         .collect()
 }
 
@@ -100,11 +108,6 @@ fn is_guest(package: &Value, root: &Path) -> bool {
     }
     manifest.starts_with(root.join("examples"))
         && package["metadata"]["jackfield"]["kind"].is_string()
-}
-
-/// Whether a target of `cargo metadata`, or of a build message, is a cdylib.
-pub fn is_cdylib(target: &Value) -> bool {
-    target["crate_types"].as_array().is_some_and(|types| types.iter().any(|kind| kind == "cdylib"))
 }
 
 #[cfg(test)]

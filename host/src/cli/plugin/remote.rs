@@ -23,7 +23,7 @@ use crate::{
 
 pub(super) async fn run(command: PluginCommand) -> Result<(), Trouble> {
     match command {
-        PluginCommand::Inspect { .. } | PluginCommand::Replay(_) => {
+        PluginCommand::Author(_) | PluginCommand::Inspect { .. } | PluginCommand::Replay(_) => {
             unreachable!("it needs no host")
         }
         PluginCommand::List { show } => plugins(&show).await,

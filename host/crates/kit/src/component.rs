@@ -1,4 +1,4 @@
-//! From a core module to a component that may be loaded: encode, carry the manifest, check imports.
+//! Components: made of core modules, given a manifest, their imports checked.
 
 use std::borrow::Cow;
 
@@ -25,6 +25,49 @@ pub fn from_core_module(core: &[u8]) -> anyhow::Result<Vec<u8>> {
     lift_manifest(core, &mut component)?;
     check_world(&component)?;
     Ok(component)
+}
+
+/// A component as it is, or one made of a core module.
+pub fn from_either(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
+    ensure!(wasm.starts_with(b"\0asm"), "this is not WebAssembly");
+    if Parser::is_core_wasm(wasm) { from_core_module(wasm) } else { Ok(wasm.to_vec()) }
+}
+
+/// The component with this manifest, and no other, on its outermost level.
+pub fn with_manifest(component: &[u8], manifest: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut made = Vec::with_capacity(component.len() + manifest.len() + 64);
+    let (mut depth, mut copied, mut end) = (0_usize, 0, 0);
+    for payload in Parser::new(0).parse_all(component) {
+        let payload = payload?;
+        // Where the section before this one ended is where this one's header begins.
+        let begin = end;
+        match &payload {
+            Payload::Version { range, .. } if depth == 0 => end = offset(range.end)?,
+            payload if depth == 0 => {
+                if let Some((_, range)) = payload.as_section() {
+                    end = offset(range.end)?;
+                }
+            }
+            _ => {}
+        }
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if depth == 0 && section.name() == MANIFEST => {
+                made.extend_from_slice(&component[copied..begin]);
+                copied = end;
+            }
+            _ => {}
+        }
+    }
+    made.extend_from_slice(&component[copied..]);
+    let section = CustomSection { name: MANIFEST.into(), data: Cow::Borrowed(manifest) };
+    section.append_to_component(&mut made);
+    Ok(made)
+}
+
+fn offset(place: u64) -> anyhow::Result<usize> {
+    usize::try_from(place).context("the file is too large")
 }
 
 /// Copies the manifest to the outermost level, where a reader finds it without parsing modules.
@@ -59,7 +102,7 @@ fn custom_sections<'a>(wasm: &'a [u8], name: &str) -> anyhow::Result<Vec<&'a [u8
 }
 
 /// Refuses a component that offers nothing, or could do more than answer and write log lines.
-fn check_world(component: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn check_world(component: &[u8]) -> anyhow::Result<()> {
     let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
         bail!("this is a WIT package, not a component");
     };
@@ -171,6 +214,17 @@ mod tests {
     fn no_manifest_is_no_section() {
         let component = from_core_module(&core_module(PLAIN, None)).unwrap();
         assert!(custom_sections(&component, MANIFEST).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_manifest_given_later_is_the_only_one() {
+        let plain = from_core_module(&core_module(PLAIN, None)).unwrap();
+        let once = with_manifest(&plain, b"{\"id\":\"one\"}").unwrap();
+        assert_eq!(custom_sections(&once, MANIFEST).unwrap(), [b"{\"id\":\"one\"}"]);
+        let twice = with_manifest(&once, b"{\"id\":\"another\"}").unwrap();
+        assert_eq!(custom_sections(&twice, MANIFEST).unwrap(), [b"{\"id\":\"another\"}"]);
+        assert_eq!(with_manifest(&twice, b"{\"id\":\"one\"}").unwrap(), once);
+        wasmparser::Validator::new().validate_all(&twice).unwrap();
     }
 
     #[test]

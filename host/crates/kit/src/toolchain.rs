@@ -10,20 +10,31 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::debian;
+use crate::{Progress, debian};
 
-/// What guests are compiled for.
+/// What Rust guests are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// A compiler that can build guests, and what it must be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolchain {
+    /// The compiler.
     pub rustc: PathBuf,
+    /// What it calls itself: `rustc 1.97.1 (...)`.
     pub version: String,
     /// The linker, where the compiler does not bring its own.
     pub linker: Option<PathBuf>,
     /// No prebuilt standard library, but its source: cargo builds it first.
     pub build_std: bool,
+}
+
+/// What may be done to get a toolchain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Nothing may be fetched over the network.
+    pub offline: bool,
+    /// On Debian, packages of a toolchain may be fetched into the user's cache folder: 200 MB.
+    pub fetch: bool,
 }
 
 impl fmt::Display for Toolchain {
@@ -39,23 +50,23 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// Finds a toolchain, getting one if the machine has none.
-pub fn find() -> anyhow::Result<Toolchain> {
-    let mut machine = Machine::probe();
+/// Finds a toolchain, getting one if the machine has none and `reach` allows it.
+pub fn find(reach: Reach, progress: &dyn Progress) -> anyhow::Result<Toolchain> {
+    let mut machine = Machine::probe(reach);
     loop {
         match choose(&machine) {
             Choice::Use(toolchain) => return Ok(toolchain),
-            Choice::AddRustupTarget => match add_rustup_target() {
+            Choice::AddRustupTarget => match add_rustup_target(progress) {
                 Ok(()) => {
                     machine.path = probe_path();
                     machine.rustup = Attempt::Done;
                 }
                 Err(error) => {
-                    println!("rustup could not help: {error:#}");
+                    progress.say(&format!("rustup could not help: {error:#}"));
                     machine.rustup = Attempt::No(format!("{error:#}"));
                 }
             },
-            Choice::Download => match download() {
+            Choice::Download => match download(reach, progress) {
                 Ok(rustc) => {
                     machine.private = Probe::of(&rustc);
                     machine.download = Attempt::Done;
@@ -72,13 +83,9 @@ pub fn find() -> anyhow::Result<Toolchain> {
     }
 }
 
-/// `cargo xtask toolchain`.
-pub fn show(fetch: bool) -> anyhow::Result<()> {
-    if fetch {
-        println!("private toolchain: {}", download()?.display());
-    }
-    println!("guests are built with {}", find()?);
-    Ok(())
+/// Fetches the private toolchain of Debian's packages, if it is not there; answers its rustc.
+pub fn fetch(progress: &dyn Progress) -> anyhow::Result<PathBuf> {
+    download(Reach { offline: false, fetch: true }, progress)
 }
 
 /// Names a rustc that is used without looking further.
@@ -214,19 +221,21 @@ impl Probe {
 }
 
 impl Machine {
-    fn probe() -> Self {
+    fn probe(reach: Reach) -> Self {
         Self {
             configured: std::env::var_os(OVERRIDE)
                 .filter(|rustc| !rustc.is_empty())
                 .map(|rustc| Probe::of(Path::new(&rustc))),
             path: probe_path(),
             private: probe_private(),
-            rustup: if succeeds("rustup", "--version") {
-                Attempt::Possible
-            } else {
+            rustup: if !succeeds("rustup", "--version") {
                 Attempt::No("not installed".into())
+            } else if reach.offline {
+                Attempt::No("could add the target, but nothing may be fetched (--offline)".into())
+            } else {
+                Attempt::Possible
             },
-            download: probe_download(),
+            download: probe_download(reach),
         }
     }
 }
@@ -242,7 +251,15 @@ fn probe_private() -> Probe {
     }
 }
 
-fn probe_download() -> Attempt {
+fn probe_download(reach: Reach) -> Attempt {
+    if reach.offline {
+        return Attempt::No("nothing may be fetched (--offline)".into());
+    }
+    if !reach.fetch {
+        return Attempt::No(
+            "not asked for; `--fetch-toolchain` gets Debian's packages, 200 MB, into your cache folder".into(),
+        );
+    }
     if std::env::var_os(NO_DOWNLOAD).is_some_and(|value| !value.is_empty() && value != "0") {
         return Attempt::No(format!("{NO_DOWNLOAD} is set"));
     }
@@ -252,12 +269,12 @@ fn probe_download() -> Attempt {
     Attempt::Possible
 }
 
-fn download() -> anyhow::Result<PathBuf> {
-    if let Attempt::No(reason) = probe_download() {
+fn download(reach: Reach, progress: &dyn Progress) -> anyhow::Result<PathBuf> {
+    if let Attempt::No(reason) = probe_download(reach) {
         bail!(reason);
     }
     let folder = private_folder();
-    debian::fetch(&folder)?;
+    debian::fetch(&folder, progress)?;
     Ok(debian::rustc_in(&folder))
 }
 
@@ -357,8 +374,8 @@ fn succeeds(program: &str, argument: &str) -> bool {
 /// A machine without a network must not make the user wait for rustup's own retries.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(30);
 
-fn add_rustup_target() -> anyhow::Result<()> {
-    println!("running: rustup target add {TARGET}");
+fn add_rustup_target(progress: &dyn Progress) -> anyhow::Result<()> {
+    progress.say(&format!("running: rustup target add {TARGET}"));
     let mut rustup = Command::new("rustup")
         .args(["target", "add", TARGET])
         .stdin(Stdio::null())

@@ -11,13 +11,15 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
+use crate::Progress;
+
 /// The compiler of a toolchain that was fetched into this folder.
 pub fn rustc_in(folder: &Path) -> PathBuf {
     folder.join("bin/rustc")
 }
 
 /// Fetches the toolchain into `folder`, which appears only when it is complete.
-pub fn fetch(folder: &Path) -> anyhow::Result<()> {
+pub fn fetch(folder: &Path, progress: &dyn Progress) -> anyhow::Result<()> {
     if rustc_in(folder).is_file() {
         return Ok(());
     }
@@ -31,7 +33,7 @@ pub fn fetch(folder: &Path) -> anyhow::Result<()> {
     if rustc_in(folder).is_file() {
         return Ok(());
     }
-    println!(
+    progress.say(&format!(
         "No Rust toolchain for WebAssembly here, so Debian's packages of one are fetched:\n  \
          from   {} (your apt sources), signatures checked by apt\n  \
          to     {} (nothing else on this machine is touched)\n  \
@@ -39,23 +41,23 @@ pub fn fetch(folder: &Path) -> anyhow::Result<()> {
          (JACKFIELD_NO_DOWNLOAD=1 forbids this)",
         archive.uri,
         folder.display(),
-    );
+    ));
     // Removed again by its own drop on every way out but the last.
     let partial = tempfile::TempDir::with_prefix_in("wasm-rust.partial-", parent)?;
     let apt = Apt::new(partial.path(), &archive)?;
     let rust = apt.newest_rust()?;
     let packages = apt.packages(&rust)?;
     let size = apt.download_size(&packages)?;
-    println!(
+    progress.say(&format!(
         "downloading {} of Debian {}: {} packages, {} MB",
         rust.version,
         rust.suite,
         packages.len(),
         size / 1_000_000
-    );
+    ));
     let debs = apt.download(&packages)?;
     let root = partial.path().join("root");
-    println!("unpacking");
+    progress.say("unpacking");
     for deb in &debs {
         run(Command::new("dpkg").arg("-x").arg(deb).arg(&root))?;
     }
@@ -65,14 +67,14 @@ pub fn fetch(folder: &Path) -> anyhow::Result<()> {
         .context("the unpacked rustc does not run on this machine")?;
     fs::write(partial.path().join("README"), readme(&rust, &debs))?;
     fs::rename(partial.keep(), folder)?;
-    println!("ready: {}, {:.0} s", version.trim(), started.elapsed().as_secs_f64());
+    progress.say(&format!("ready: {}, {:.0} s", version.trim(), started.elapsed().as_secs_f64()));
     Ok(())
 }
 
 fn readme(rust: &Rust, debs: &[PathBuf]) -> String {
     let names = debs.iter().filter_map(|deb| deb.file_name()?.to_str()).collect::<Vec<_>>();
     format!(
-        "rustc {} of Debian {}, unpacked by `cargo xtask plugins` of Jackfield. Safe to delete.\n\n{}\n",
+        "rustc {} of Debian {}, unpacked by Jackfield to build plugins. Safe to delete.\n\n{}\n",
         rust.version,
         rust.suite,
         names.join("\n")

@@ -1,0 +1,92 @@
+//! `jackfield plugin` for authors: a project from its first file to what is handed on. The work is done by `kit`.
+
+mod build;
+mod new;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::{Args, Subcommand};
+use kit::{
+    Progress,
+    build::Options,
+    project::{Project, ProjectError},
+};
+
+use crate::cli::{Color, FAILURE, USAGE, complain};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AuthorCommand {
+    /// Begin a plugin: a folder with sources, unit tests and scenarios that builds as it is.
+    ///
+    /// Nothing is overwritten. The folder stands alone: a plugin in Rust carries the SDK's sources along.
+    New(new::NewArgs),
+    /// Build the project in this folder into a component that a host takes.
+    ///
+    /// Finds the tools of its language and says what it tried when there are none. The component, `build/<id>.wasm`,
+    /// carries the manifest made of plugin.toml, and has passed what a host checks without running it.
+    Build(build::BuildArgs),
+}
+
+pub(in crate::cli) fn run(command: AuthorCommand, color: Color) -> anyhow::Result<u8> {
+    let done = match command {
+        AuthorCommand::New(args) => new::run(&args, color),
+        AuthorCommand::Build(args) => build::run(&args, color),
+    };
+    done.or_else(|error| {
+        // What the author has to mend before anything can be tried.
+        let usage = error
+            .chain()
+            .any(|cause| cause.is::<ProjectError>() || cause.is::<kit::template::NewError>());
+        complain(&format!("{error:#}"));
+        Ok(if usage { USAGE } else { FAILURE })
+    })
+}
+
+/// Which project, and how to build it.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct ProjectArgs {
+    /// The project's folder, or one inside it.
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub folder: PathBuf,
+    #[command(flatten)]
+    pub tools: ToolArgs,
+}
+
+/// What tools may do.
+#[derive(Clone, Debug, Default, Args)]
+pub(in crate::cli) struct ToolArgs {
+    /// Fetch nothing over the network.
+    #[arg(long)]
+    pub offline: bool,
+    /// On Debian, without a Rust toolchain for WebAssembly: fetch one into the user's cache folder, 200 MB.
+    #[arg(long, conflicts_with = "offline")]
+    pub fetch_toolchain: bool,
+}
+
+impl ProjectArgs {
+    pub fn project(&self) -> Result<Project, ProjectError> {
+        Project::find(&self.folder)
+    }
+}
+
+impl ToolArgs {
+    pub fn options(&self) -> Options {
+        Options {
+            offline: self.offline,
+            fetch_toolchain: self.fetch_toolchain,
+            ..Options::default()
+        }
+    }
+}
+
+/// Says what long work is doing, on standard error.
+pub(in crate::cli) struct OnStderr;
+
+impl Progress for OnStderr {
+    fn say(&self, line: &str) {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}
