@@ -14,6 +14,8 @@ pub mod audit;
 pub mod compile;
 mod desired;
 mod difference;
+mod hook_views;
+mod hooks;
 mod keeper;
 mod library;
 mod recordings;
@@ -35,6 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use keeper::{Foundation, KeeperTask};
 pub(crate) use keeper::{idle_policy, overlay_ids};
 
+pub use hook_views::{CanaryView, HookView};
 pub use report::{Change, ChangeKind, Report};
 pub use views::{
     InstanceView, InstanceWord, KeyView, Owner, PermissionState, PermissionView, PluginView,
@@ -42,7 +45,11 @@ pub use views::{
     WaitingVersion,
 };
 
-use crate::{config::Complaint, connectors::Control};
+use crate::{
+    config::{CanaryConfig, Complaint},
+    connectors::Control,
+    hooks::store::HookStore,
+};
 
 /// Changes that may wait for their turn.
 const WAITING_CHANGES: usize = 32;
@@ -153,6 +160,7 @@ enum Wish {
     Change { connector: String, patch: serde_json::Value },
     Remove { connector: String },
     Shadow { connector: String, version: Option<String> },
+    Canary { hook: String, wish: Option<CanaryConfig> },
 }
 
 /// A capture grows to this at most, in memory.
@@ -262,6 +270,36 @@ impl Keeper {
     ) -> Result<(), KeeperError> {
         let version = version_or_sha.map(str::to_owned);
         self.ask(Wish::Shadow { connector: connector.into(), version }, actor).await.map(drop)
+    }
+
+    /// Tries a kept version of a hook on some of the calls; none ends it.
+    pub async fn canary(
+        &self,
+        hook: &str,
+        wish: Option<CanaryConfig>,
+        actor: &Actor,
+    ) -> Result<Report, KeeperError> {
+        self.ask(Wish::Canary { hook: hook.into(), wish }, actor).await
+    }
+
+    /// Every hook, by id.
+    pub fn hooks(&self) -> Vec<HookView> {
+        self.shared.as_ref().map(|shared| shared.hooks()).unwrap_or_default()
+    }
+
+    /// One hook.
+    pub fn hook(&self, id: &str) -> Option<HookView> {
+        self.hooks().into_iter().find(|hook| hook.id == id)
+    }
+
+    /// The last lines of a hook's log, oldest first; none when there is no such hook.
+    pub fn hook_log(&self, id: &str) -> Option<Vec<LogLine>> {
+        self.shared.as_ref()?.hook_log(id)
+    }
+
+    /// What hooks keep.
+    pub fn hook_store(&self) -> Option<HookStore> {
+        self.shared.as_ref().map(|shared| shared.hook_store.clone())
     }
 
     /// Begins or ends a capture to a file; the file when it ended. `redact` puts tokens in the place of callers'

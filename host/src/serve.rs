@@ -35,7 +35,13 @@ use crate::{
     clock::Clock,
     config::Config,
     figures::Zones,
-    hooks::{self, engine::EngineParts},
+    hooks::{
+        self,
+        engine::EngineParts,
+        plan::HookPlan,
+        store::{HookStore, HookStoreError},
+    },
+    http::Fetcher,
     journal::{Journal, JournalError, JournalOptions, Retention},
     parties,
     plugins::{
@@ -82,6 +88,9 @@ pub enum StartError {
     /// What is kept of plugins.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What hooks keep.
+    #[error(transparent)]
+    HookStore(#[from] HookStoreError),
     /// The keeper of the connectors.
     #[error(transparent)]
     Keeper(#[from] KeeperError),
@@ -126,13 +135,14 @@ impl Host {
             move || Tokens::open(&file)
         })
         .await?;
-        let (runtime, store, of_rest) = blocking({
+        let (runtime, store, of_rest, hook_store) = blocking({
             let config = config.clone();
             move || {
                 let folder = config.store_folder();
                 let store = Store::open(&folder, config.plugins.signing.clone())?;
                 let of_rest = overlay_ids(&store)?;
-                Ok::<_, StartError>((compile::runtime()?, store, of_rest))
+                let hook_store = HookStore::open(&HookStore::beside(&config.journal.path))?;
+                Ok::<_, StartError>((compile::runtime()?, store, of_rest, hook_store))
             }
         })
         .await?;
@@ -145,9 +155,13 @@ impl Host {
         let (hooks_in, outlet) = hooks::inbox();
         let (task, switch, facts, roster) =
             Switch::new(switchboard, clock, journal.writer(), hooks_in);
+        let (hook_plan, plan) = watch::channel(Arc::new(HookPlan::empty()));
         let (stop_hooks, hooks_stop) = watch::channel(false);
         let engine_task = tokio::spawn(hooks::engine::run(EngineParts {
             outlet,
+            plan,
+            store: hook_store.clone(),
+            fetcher: Fetcher::default(),
             clock,
             switch: facts.clone(),
             stop: hooks_stop,
@@ -181,6 +195,8 @@ impl Host {
             facts,
             board: board.clone(),
             rules,
+            hook_store,
+            hook_plan,
         })
         .await?;
         let (stop_api, stopping) = watch::channel(false);

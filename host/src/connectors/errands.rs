@@ -177,14 +177,14 @@ fn refused(id: u64, error: String) -> Input {
 }
 
 /// For people: no path, no query, no password.
-fn host_of(url: &str) -> String {
+pub(crate) fn host_of(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     host.chars().take(253).filter(|c| !c.is_control()).collect()
 }
 
-fn fix_of(error: &FetchError) -> String {
+pub(crate) fn fix_of(error: &FetchError) -> String {
     match error {
         FetchError::NotAllowed { host } => format!(
             "if the plugin shall ask it, grant \"http:{host}\"; the manifest must ask for it, too"

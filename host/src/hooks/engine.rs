@@ -1,10 +1,12 @@
 //! The engine: one task that holds a desk for each caller whom the PBX handed over.
 
+use std::sync::Arc;
+
 use calls::CommandId;
 use tokio::sync::watch;
 
-use super::{FIRST_INSTRUCTION, HookInput, HooksOutlet};
-use crate::{clock::Clock, connectors::Delivery, switch::FactsHandle};
+use super::{FIRST_INSTRUCTION, HookInput, HooksOutlet, plan::HookPlan, store::HookStore};
+use crate::{clock::Clock, connectors::Delivery, http::Fetcher, switch::FactsHandle};
 
 /// How long anybody waits for an instruction.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -14,6 +16,12 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 pub struct EngineParts {
     /// What happens, and where instructions go.
     pub outlet: HooksOutlet,
+    /// Which hooks there are; a desk keeps the one it began with.
+    pub plan: watch::Receiver<Arc<HookPlan>>,
+    /// What hooks keep.
+    pub store: HookStore,
+    /// For their lookups.
+    pub fetcher: Fetcher,
     /// The host's clocks.
     pub clock: Clock,
     /// Where words on calls go.

@@ -53,7 +53,7 @@ pub struct Site {
 }
 
 /// The routers, and what happens when none of them decides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// In the admin's order; also those that are left out, see [`HookPlan::chain`].
     pub order: Vec<String>,
@@ -103,6 +103,7 @@ pub enum Asked<'p> {
 }
 
 /// A configured hook that can be called.
+#[derive(Clone)]
 pub struct HookInstance {
     /// As in `[hooks.instances.<id>]`.
     pub id: String,
@@ -145,6 +146,23 @@ impl HookPlan {
             instances: BTreeMap::new(),
             left_out: BTreeMap::new(),
         }
+    }
+
+    /// Nobody would notice if the one took the place of the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let instances = |plan: &Self| -> Vec<_> {
+            plan.instances.iter().map(|(id, it)| (id.clone(), Arc::as_ptr(it))).collect()
+        };
+        let site = |plan: &Self| {
+            let Site { zone: _, zone_name, emergency, threads, lease } = plan.site.clone();
+            (zone_name, emergency, threads, lease)
+        };
+        site(self) == site(other)
+            && self.router == other.router
+            && self.treatment == other.treatment
+            && self.observers == other.observers
+            && self.left_out == other.left_out
+            && instances(self) == instances(other)
     }
 
     /// The routers in order, with those that are missing.
@@ -198,6 +216,11 @@ impl fmt::Debug for Site {
 }
 
 impl HookInstance {
+    /// The same without its canary.
+    pub fn plain(&self) -> Self {
+        Self { canary: None, ..self.clone() }
+    }
+
     /// What a guest of it is started with.
     pub fn config(&self) -> HookConfig {
         HookConfig {

@@ -9,6 +9,7 @@ use super::{
     keeper::{needs_restart, read},
     shared::Shared,
 };
+use crate::config::Config;
 
 /// Compares.
 pub(super) fn difference(shared: &Shared) -> Result<Report, KeeperError> {
@@ -37,6 +38,7 @@ pub(super) fn difference(shared: &Shared) -> Result<Report, KeeperError> {
             }
         }
     }
+    hooks(&running, &file, &mut report);
     let agents = |config: &crate::config::Config| -> BTreeMap<_, _> {
         config.agents.iter().map(|agent| (agent.id.clone(), agent.clone())).collect()
     };
@@ -92,5 +94,40 @@ fn compare(
     }
     if let Some(waiting) = &instance.waiting {
         report.note(subject, ChangeKind::Waiting, waiting.why.clone());
+    }
+}
+
+fn hooks(running: &Config, file: &Config, report: &mut Report) {
+    let of = |config: &Config| -> BTreeMap<String, Value> {
+        config.hooks.instances.iter().map(|hook| (hook.id.clone(), hook.raw.clone())).collect()
+    };
+    let (now, then) = (of(running), of(file));
+    for (id, raw) in &then {
+        let subject = format!("hook {id}");
+        match now.get(id) {
+            None => report.note(subject, ChangeKind::Added, "it is in the file"),
+            Some(known) if known != raw => {
+                report.note(subject, ChangeKind::Changed, "the file says otherwise");
+            }
+            Some(_) => {}
+        }
+    }
+    for id in now.keys().filter(|id| !then.contains_key(*id)) {
+        report.note(format!("hook {id}"), ChangeKind::Removed, "the file does not name it");
+    }
+    let (a, b) = (&running.hooks, &file.hooks);
+    for (is_other, what) in [
+        (a.order != b.order, "router.order"),
+        (a.fallback != b.fallback, "router.fallback"),
+        (a.decision != b.decision, "router.decision_ms"),
+        (a.treatment != b.treatment, "treatment.default"),
+        (a.observers != b.observers, "observers.run"),
+        (a.time_zone != b.time_zone, "time_zone"),
+        (a.emergency != b.emergency, "emergency"),
+        (a.lease != b.lease, "lease_secs"),
+    ] {
+        if is_other {
+            report.note("hooks", ChangeKind::Changed, format!("{what}: the file says otherwise"));
+        }
     }
 }

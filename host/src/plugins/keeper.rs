@@ -3,8 +3,10 @@
 //! Here: what is asked of it, and what it is told. Beside it: what becomes of one connector.
 
 mod apply;
+mod hooks;
 mod reload;
 mod show;
+mod show_hooks;
 mod versions;
 
 pub(crate) use apply::idle_policy;
@@ -36,6 +38,7 @@ use crate::{
     clock::Clock,
     config::{Config, ConnectorConfig},
     connectors::{Control, LoadedPlugin, News, Plan},
+    hooks::{plan::HookPlan, store::HookStore},
     parties::Rules,
     status::{LastError, StatusBoard},
     switch::{FactsHandle, RosterHandle, SwitchHandle},
@@ -66,6 +69,10 @@ pub struct Foundation {
     pub board: StatusBoard,
     /// How numbers are read.
     pub rules: Rules,
+    /// What hooks keep.
+    pub hook_store: HookStore,
+    /// Where the engine and the observers see which hooks there are.
+    pub hook_plan: watch::Sender<Arc<HookPlan>>,
 }
 
 /// A keeper at work; it ends with [`KeeperTask::stop`].
@@ -95,6 +102,8 @@ impl Keeper {
         let (stop, stopping) = watch::channel(false);
         let mut task = Task::new(foundation, asks, stopping).await?;
         let mut report = Report::default();
+        // Whoever calls as soon as a connector is there shall find the hooks.
+        task.settle_hooks(&mut report).await;
         let ids = task.ids();
         task.settle_all(&ids, &Actor::Config, &mut report).await;
         task.tell(&report, &Actor::Config).await;
@@ -122,6 +131,7 @@ pub(super) struct Task {
     facts: FactsHandle,
     board: StatusBoard,
     rules: Rules,
+    hooks: hooks::Hooks,
 }
 
 /// What is known of one connector.
@@ -179,16 +189,32 @@ impl Task {
         asks: mpsc::Receiver<Ask>,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, KeeperError> {
-        let Foundation { config, runtime, store, clock, switch, roster, facts, board, rules } =
-            foundation;
+        let Foundation {
+            config,
+            runtime,
+            store,
+            clock,
+            switch,
+            roster,
+            facts,
+            board,
+            rules,
+            hook_store,
+            hook_plan,
+        } = foundation;
+        let hooks = hooks::Hooks::new(hook_store, hook_plan);
         let (overlays, actuals) = blocking({
             let store = store.clone();
             move || Ok::<_, StoreError>((overlays(&store)?, store.actuals()?))
         })
         .await?;
         let library = Arc::new(Library::new(runtime, store, clock));
-        let shared =
-            Arc::new(Shared::new(Arc::clone(&library), Arc::clone(&config), board.clone()));
+        let shared = Arc::new(Shared::new(
+            Arc::clone(&library),
+            Arc::clone(&config),
+            board.clone(),
+            hooks.store.clone(),
+        ));
         let (news_in, news) = mpsc::channel(NEWS);
         let now = clock.now().wall;
         let instances = actuals
@@ -214,6 +240,7 @@ impl Task {
             facts,
             board,
             rules,
+            hooks,
         })
     }
 
@@ -224,6 +251,11 @@ impl Task {
                 biased;
                 () = stopped(&mut stopping) => break,
                 Some(news) = self.news.recv() => self.hear(news).await,
+                end = self.hooks.ended() => {
+                    let mut report = Report::default();
+                    self.canary_ended(end, &mut report).await;
+                    self.tell(&report, &Actor::Host).await;
+                }
                 ask = self.asks.recv() => match ask {
                     Some(Ask { wish, actor, answer }) => {
                         let done = self.grant(wish, &actor).await;
@@ -259,6 +291,7 @@ impl Task {
             Wish::FilesChanged => {
                 let ids = self.ids();
                 self.settle_all(&ids, actor, report).await;
+                self.settle_hooks(report).await;
             }
             Wish::Installed { plugin, sha256 } => {
                 self.take_up_installed(&plugin, &sha256, actor, report).await?;
@@ -275,6 +308,7 @@ impl Task {
             Wish::Shadow { connector, version } => {
                 self.shadow(&connector, version.as_deref(), actor).await?;
             }
+            Wish::Canary { hook, wish } => self.set_canary(&hook, wish, actor, report).await?,
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{Config, ConnectorConfig, PluginSource},
+    config::{Config, PluginSource},
     connectors::LoadedPlugin,
 };
 
@@ -171,7 +171,10 @@ impl Library {
         self.trust(&config.plugins.signing);
         for connector in &config.connectors {
             // What is wrong with it is said where it is used.
-            let _ = self.resolve(config, connector, None);
+            let _ = self.resolve(config, &connector.plugin, connector.version.as_deref(), None);
+        }
+        for hook in &config.hooks.instances {
+            let _ = self.resolve(config, &hook.plugin, hook.version.as_deref(), None);
         }
     }
 
@@ -206,16 +209,17 @@ impl Library {
         shelf.files.retain(|_, (_, known)| known != sha256);
     }
 
-    /// The version that the connector shall run. `last` is the one that it ran last.
+    /// The version that a connector or a hook shall run. `last` is the one that it ran last.
     pub(super) fn resolve(
         &self,
         config: &Config,
-        connector: &ConnectorConfig,
+        source: &PluginSource,
+        version: Option<&str>,
         last: Option<&str>,
     ) -> Result<Resolved, Unusable> {
-        let wanted = match &connector.plugin {
+        let wanted = match source {
             PluginSource::File(file) => self.file(file),
-            PluginSource::Id(id) => self.by_id(config, id, connector.version.as_deref()),
+            PluginSource::Id(id) => self.by_id(config, id, version),
         };
         let kept = self.store.versions().map_err(Unusable::from)?;
         let rejected = |sha256: &str| {
@@ -225,9 +229,7 @@ impl Library {
             Ok(plugin) => match rejected(&plugin.info.sha256) {
                 None => return Ok(Resolved { plugin, trouble: None }),
                 // It failed elsewhere; here somebody wants exactly it, and it has proved itself.
-                Some(_)
-                    if connector.version.is_some() && last == Some(plugin.info.sha256.as_str()) =>
-                {
+                Some(_) if version.is_some() && last == Some(plugin.info.sha256.as_str()) => {
                     return Ok(Resolved { plugin, trouble: None });
                 }
                 Some(why) => Unusable {
@@ -242,17 +244,14 @@ impl Library {
         // Rather an older one that works than none.
         let before = last.filter(|sha256| rejected(sha256).is_none());
         let before = before.filter(|sha256| kept.iter().any(|it| it.sha256 == *sha256));
-        let id = match &connector.plugin {
+        let id = match source {
             PluginSource::Id(id) => Some(id.as_str()),
             PluginSource::File(_) => None,
         };
         let newest = || {
             let fits = |it: &&Version| Some(it.plugin.as_str()) == id && it.rejected.is_none();
             // A pinned version is that one or the last that ran.
-            kept.iter()
-                .find(fits)
-                .filter(|_| connector.version.is_none())
-                .map(|it| it.sha256.as_str())
+            kept.iter().find(fits).filter(|_| version.is_none()).map(|it| it.sha256.as_str())
         };
         match before.or_else(newest).map(|sha256| self.kept(sha256)) {
             Some(Ok(plugin)) => Ok(Resolved { plugin, trouble: Some(trouble) }),

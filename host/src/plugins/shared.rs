@@ -11,17 +11,20 @@ use plugin_runtime::{Recording, Secrets};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    InstanceView, InstanceWord, KeeperError, PluginView, keeper::PATIENCE, library::Library,
+    HookView, InstanceView, InstanceWord, KeeperError, PluginView, hook_views::SeenHook,
+    keeper::PATIENCE, library::Library,
 };
 use crate::{
     config::Config,
     connectors::Control,
+    hooks::store::HookStore,
     status::{StatusBoard, StatusWord},
 };
 
 pub(super) struct Shared {
     pub(super) library: Arc<Library>,
     board: StatusBoard,
+    pub(super) hook_store: HookStore,
     state: Mutex<Seen>,
 }
 
@@ -29,6 +32,7 @@ struct Seen {
     config: Arc<Config>,
     plugins: Arc<Vec<PluginView>>,
     instances: Arc<Vec<InstanceView>>,
+    hooks: Arc<Vec<SeenHook>>,
     running: BTreeMap<String, Handle>,
 }
 
@@ -46,14 +50,20 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(library: Arc<Library>, config: Arc<Config>, board: StatusBoard) -> Self {
+    pub(super) fn new(
+        library: Arc<Library>,
+        config: Arc<Config>,
+        board: StatusBoard,
+        hook_store: HookStore,
+    ) -> Self {
         let state = Mutex::new(Seen {
             config,
             plugins: Arc::default(),
             instances: Arc::default(),
+            hooks: Arc::default(),
             running: BTreeMap::new(),
         });
-        Self { library, board, state }
+        Self { library, board, hook_store, state }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -73,16 +83,29 @@ impl Shared {
         &self,
         plugins: Vec<PluginView>,
         instances: Vec<InstanceView>,
+        hooks: Vec<SeenHook>,
         running: BTreeMap<String, Handle>,
     ) {
         let mut seen = self.seen();
         seen.plugins = Arc::new(plugins);
         seen.instances = Arc::new(instances);
+        seen.hooks = Arc::new(hooks);
         seen.running = running;
     }
 
     pub(super) fn plugins(&self) -> Arc<Vec<PluginView>> {
         Arc::clone(&self.seen().plugins)
+    }
+
+    /// With what changes by the second.
+    pub(super) fn hooks(&self) -> Vec<HookView> {
+        let hooks = Arc::clone(&self.seen().hooks);
+        hooks.iter().map(SeenHook::live).collect()
+    }
+
+    pub(super) fn hook_log(&self, id: &str) -> Option<Vec<plugin_runtime::LogLine>> {
+        let hooks = Arc::clone(&self.seen().hooks);
+        hooks.iter().find(|hook| hook.view.id == id).map(|hook| hook.meter.log().lines())
     }
 
     pub(super) fn handle(&self, connector: &str) -> Option<Handle> {

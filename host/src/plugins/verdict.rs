@@ -63,7 +63,12 @@ pub(super) fn judge(
     let placed = |complaint| desired::placed(config, overlay, complaint);
     let (plugin, trouble) = match &background.running {
         Some(running) if background.as_it_runs => (running.clone(), None),
-        _ => match library.resolve(config, &connector, background.last.as_deref()) {
+        _ => match library.resolve(
+            config,
+            &connector.plugin,
+            connector.version.as_deref(),
+            background.last.as_deref(),
+        ) {
             Ok(resolved) => (resolved.plugin, resolved.trouble),
             Err(unusable) => {
                 let key = format!("connectors.{id}.plugin");

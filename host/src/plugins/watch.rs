@@ -145,8 +145,8 @@ impl Watch {
 /// Every file that may hold a component of this host.
 fn files(config: &Config) -> Vec<PathBuf> {
     let mut files = watched_files(config);
-    for connector in &config.connectors {
-        match &connector.plugin {
+    for source in sources(config) {
+        match source {
             PluginSource::File(file) => files.push(file.clone()),
             PluginSource::Id(id) => files.extend(in_folders(config, id)),
         }
@@ -157,8 +157,14 @@ fn files(config: &Config) -> Vec<PathBuf> {
 }
 
 fn is_in_use(config: &Config, file: &PathBuf) -> bool {
-    config.connectors.iter().any(|connector| match &connector.plugin {
+    sources(config).any(|source| match source {
         PluginSource::File(known) => known == file,
         PluginSource::Id(id) => in_folders(config, id).as_ref() == Some(file),
     })
+}
+
+/// Plugins that connectors and hooks name.
+fn sources(config: &Config) -> impl Iterator<Item = &PluginSource> {
+    let connectors = config.connectors.iter().map(|connector| &connector.plugin);
+    connectors.chain(config.hooks.instances.iter().map(|hook| &hook.plugin))
 }

@@ -28,6 +28,7 @@ impl Task {
         self.try_again(&before).await;
         // Devices of agents name connectors: those come first, and go last.
         let ids = self.ids();
+        self.settle_hooks(report).await;
         self.settle_all(&ids, actor, report).await;
         self.agents(&before, report).await;
         report.complaints.sort_by_key(|complaint| complaint.place);
@@ -135,6 +136,7 @@ pub(in crate::plugins) fn needs_restart(before: &Config, after: &Config) -> Vec<
     look(before.journal.keep_days != after.journal.keep_days, "journal.keep_days");
     look(before.journal.keep_mib != after.journal.keep_mib, "journal.keep_mib");
     look(before.plugins.watch != after.plugins.watch, "plugins.watch");
+    look(before.hooks.threads != after.hooks.threads, "hooks.threads");
     for connector in &after.connectors {
         let id = &connector.id;
         let known = before.connectors.iter().find(|it| it.id == *id);

@@ -47,7 +47,8 @@ impl Task {
                 Some((id.clone(), handle))
             })
             .collect();
-        self.shared.show(self.plugins(versions, &selections), instances, running);
+        let plugins = self.plugins(versions, &selections);
+        self.shared.show(plugins, instances, self.hook_views(), running);
     }
 
     fn plugins(
@@ -62,11 +63,17 @@ impl Task {
                 running.is_some_and(|it| it.plan.plugin.info.sha256 == version.sha256)
             };
             let used_by = self.instances.iter().filter(|(_, it)| runs(it));
-            let used_by = used_by.map(|(id, _)| id.clone()).collect();
+            let hooks = self.hooks.known.iter().filter(|(_, known)| {
+                known.running.as_ref().is_some_and(|it| it.plugin.sha256() == version.sha256)
+            });
+            let used_by = used_by.map(|(id, _)| id).chain(hooks.map(|(id, _)| id));
+            let used_by = used_by.cloned().collect();
             let selection = selections.get(&version.plugin).cloned().unwrap_or_default();
             let users = || {
                 let uses = |it: &Instance| uses(it, &version.plugin);
-                self.instances.iter().filter(|(_, it)| uses(it)).map(|(id, _)| id.clone()).collect()
+                let connectors = self.instances.iter().filter(|(_, it)| uses(it));
+                let hooks = self.hooks.users(&self.config, &version.plugin);
+                connectors.map(|(id, _)| id.clone()).chain(hooks).collect()
             };
             plugins
                 .entry(version.plugin.clone())

@@ -89,11 +89,13 @@ impl Task {
         self.check_followers(plugin)?;
         let kept = self.versions().await?;
         let users = self.users(plugin);
+        let of_hooks = self.hooks.running(plugin).map(|now| (now, None));
         let running = users.iter().find_map(|id| {
             let running = self.instances.get(id)?.running.as_ref()?;
             let before = running.before.as_ref().map(|it| it.plugin.info.sha256.clone());
             Some((running.plan.plugin.info.sha256.clone(), before))
         });
+        let running = running.or(of_hooks);
         let selection = self.selection(plugin).await?;
         let now = running.as_ref().map(|(now, _)| now.clone()).or(selection.used.clone());
         let good = |sha256: &String| {
@@ -150,17 +152,17 @@ impl Task {
         if kept.is_empty() {
             return Err(no_plugin(plugin));
         }
-        let enabled: Vec<String> = self
-            .users(plugin)
-            .into_iter()
-            .filter(|id| {
-                self.instances.get(id).is_some_and(|it| it.word != InstanceWord::ManuallyDisabled)
-            })
-            .collect();
+        let connectors = self.users(plugin).into_iter().filter(|id| {
+            self.instances.get(id).is_some_and(|it| it.word != InstanceWord::ManuallyDisabled)
+        });
+        let hooks = self.hooks.users(&self.config, plugin).into_iter().filter(|id| {
+            self.hooks.known.get(id).is_some_and(|it| it.word != InstanceWord::ManuallyDisabled)
+        });
+        let enabled: Vec<String> = connectors.chain(hooks).collect();
         if !enabled.is_empty() {
             return Err(KeeperError::Conflict {
                 message: format!("plugin {plugin} is used by {}", enabled.join(", ")),
-                fix: "disable or remove these connectors first".to_owned(),
+                fix: "disable or remove these connectors or hooks first".to_owned(),
             });
         }
         let (store, now) = (self.library.store.clone(), self.clock.now().wall);
@@ -268,6 +270,24 @@ impl Task {
             };
             owner.get_or_insert((id, key));
         }
+        for id in self.hooks.users(&self.config, plugin) {
+            let hook = self.config.hooks.instances.iter().find(|hook| hook.id == id);
+            let Some(hook) = hook else { continue };
+            let key = match (&hook.plugin, &hook.version) {
+                (PluginSource::Id(_), None) => return Ok(()),
+                (PluginSource::Id(_), Some(_)) => "version",
+                (PluginSource::File(_), _) => "plugin",
+            };
+            if owner.is_none()
+                && let Some(place) = self.config.place(&format!("hooks.instances.{id}.{key}"))
+            {
+                return Err(KeeperError::OwnedByFile {
+                    file: self.config.file.clone(),
+                    line: place.line,
+                    key: format!("hooks.instances.{id}.{key}"),
+                });
+            }
+        }
         let Some((id, key)) = owner else { return Ok(()) };
         crate::plugins::desired::owned_by_rest(&self.config, &id, key)?;
         Err(KeeperError::Conflict {
@@ -279,6 +299,9 @@ impl Task {
     async fn settle_users(&mut self, plugin: &str, actor: &Actor, report: &mut Report) {
         let users = self.users(plugin);
         self.settle_all(&users, actor, report).await;
+        if !self.hooks.users(&self.config, plugin).is_empty() {
+            self.settle_hooks(report).await;
+        }
     }
 
     async fn versions(&self) -> Result<Vec<Version>, KeeperError> {
@@ -304,6 +327,7 @@ impl Task {
         let running = self.users(plugin).into_iter().find_map(|id| {
             Some(self.instances.get(&id)?.running.as_ref()?.plan.plugin.info.sha256.clone())
         });
+        let running = running.or_else(|| self.hooks.running(plugin));
         let used = sha256.map(str::to_owned);
         let was = before.used.or(running).filter(|was| Some(was) != used.as_ref());
         let selection = Selection { used, before: was.or(before.before) };
