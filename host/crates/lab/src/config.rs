@@ -8,6 +8,8 @@
 //! | 500, 501, 502 | echo; music; answer and hang up after 1 s |
 //! | 700, 701, 702 | `AGI(agi:async)`: unanswered; answered; answered and again after every end |
 //! | 703 | as 702 under a 3 s lease: `T` puts the caller into `sales` |
+//! | 720, 721 | handed over to Jackfield by its template: unanswered, then queue `sales`; answered, then echo |
+//! | 112 | handed over as an emergency call, then 1009 |
 //! | 800 | queue `support`: 1001 and 1002 are static members; digits 1 and 2 leave it |
 //! | 801, 802 | queue `sales`: no member until one is added; `parked`: never a member |
 //! | 803 | queue `load`: the load agents u001, u002, ... |
@@ -20,6 +22,9 @@
 //! | 813 | queue `short`: 1001, gives up after 3 s |
 //! | 900-999 | out by the trunk |
 //!
+//! Queues without a number of their own: `vip` (1003), `standard` (1004), and `fallback` (1008), where callers go whom
+//! nobody holds any more. Music of the class `tone` and the recordings of [`TONES`] are steady tones.
+//!
 //! Calls come in by the trunk when they carry `X-Trunk: sipp` or come from 127.0.0.2.
 
 use std::{
@@ -29,6 +34,11 @@ use std::{
 };
 
 use crate::{random, release::Tree};
+
+mod held;
+
+pub(crate) use held::write_data;
+pub use held::{MUSIC_TONE, TEMPLATE, TONES};
 
 /// What shall differ from the usual PBX.
 #[derive(Debug, Clone)]
@@ -90,6 +100,15 @@ impl ManagerUser {
             text: format!(
                 "deny = 0.0.0.0/0.0.0.0\npermit = 127.0.0.1/255.255.255.0\nread = {CLASSES}\nwrite = {CLASSES}\nwritetimeout = 5000\n"
             ),
+        }
+    }
+
+    /// What watching queues, directing calls and holding callers needs: with `agi`, without `system` and `command`.
+    pub fn holding(name: &str, secret: &str) -> ManagerUser {
+        ManagerUser {
+            name: name.to_owned(),
+            secret: secret.to_owned(),
+            text: "deny = 0.0.0.0/0.0.0.0\npermit = 127.0.0.1/255.255.255.0\nread = system,call,agent,dialplan,reporting,agi,dtmf\nwrite = call,agent,reporting,agi\nwritetimeout = 5000\n".to_owned(),
         }
     }
 
@@ -204,7 +223,6 @@ pub(crate) fn files(config: &PbxConfig, at: &Instance<'_>) -> Vec<(&'static str,
 fn asterisk_conf(config: &PbxConfig, at: &Instance<'_>) -> String {
     let Instance { tree, folder, .. } = at;
     let modules = tree.modules().display();
-    let shared = tree.shared().display();
     let sbin = tree.asterisk().parent().unwrap_or(tree.root()).display();
     let systemname = config.systemname.iter().map(|name| format!("systemname = {name}\n"));
     // Without an entityid Asterisk wants the address of an ethernet card.
@@ -215,7 +233,7 @@ astmoddir => {modules}
 astvarlibdir => {folder}/lib
 astdbdir => {folder}/lib
 astkeydir => {folder}/lib
-astdatadir => {shared}
+astdatadir => {folder}/data
 astagidir => {folder}/agi-bin
 astspooldir => {folder}/spool
 astrundir => {folder}/run
@@ -435,9 +453,10 @@ joinempty = no
 leavewhenempty = strict
 [short](q)
 member => PJSIP/1001,0,Agent One,PJSIP/1001
-[load](q)
+{}[load](q)
 ",
-        yes_no(config.persistentmembers)
+        yes_no(config.persistentmembers),
+        held::QUEUES
     );
     for agent in load_agent_names(config) {
         text += &format!("member => PJSIP/{agent}\n");
@@ -446,11 +465,11 @@ member => PJSIP/1001,0,Agent One,PJSIP/1001
 }
 
 fn extensions_conf(config: &PbxConfig) -> String {
-    let mut text = "[general]
-static = yes
-writeprotect = no
-[globals]
-[agents]
+    let mut text = format!(
+        "[general]\nstatic = yes\nwriteprotect = no\n[globals]\n{}{TEMPLATE}",
+        held::GLOBALS
+    );
+    text += "[agents]
 include => internal
 [from-trunk]
 include => internal
@@ -487,8 +506,8 @@ exten => 805,1,Queue(support,tr,,,60)
  same => n,Hangup()
 exten => _9XX,1,Dial(PJSIP/${EXTEN}@trunk,30)
  same => n,Hangup()
-"
-    .to_owned();
+";
+    text += held::NUMBERS;
     for (number, queue, options, seconds) in [
         (800, "support", "t", 60),
         (801, "sales", "t", 60),
@@ -535,7 +554,9 @@ exten => s,1,AGI(agi:async)
 }
 
 fn musiconhold_conf(at: &Instance<'_>) -> String {
-    format!("[default]\nmode = files\ndirectory = {}/moh\n", at.tree.shared().display())
+    let moh = at.tree.shared().join("moh");
+    format!("[default]\nmode = files\ndirectory = {}\n", moh.display())
+        + &held::music_class(at.folder)
 }
 
 fn load_agent_names(config: &PbxConfig) -> impl Iterator<Item = String> {

@@ -24,7 +24,7 @@ mod until;
 
 pub use config::{ManagerUser, PbxConfig, Ports};
 pub use pbx::{Pbx, QueueLogLine};
-pub use phone::{Answering, Call, Heard, Phone, PhoneConfig, Sound};
+pub use phone::{Answering, Call, Heard, Phone, PhoneConfig, Recording, Sound};
 pub use release::{Release, Tree};
 pub use sipp::{RunningSipp, Scenario, Sipp, SippReport};
 pub use until::{Late, until};

@@ -113,6 +113,7 @@ impl Pbx {
             return Err(PbxError::FolderTooLong(folder));
         }
         make_folders(&folder)?;
+        config::write_data(tree, &folder).map_err(cannot_write(&folder.join("data")))?;
         if config.ami_tls {
             write_certificate(&folder)?;
         }

@@ -13,6 +13,7 @@
 //!
 //! Dropping a [`Phone`] pulls its plug: no BYE, no un-REGISTER.
 
+pub(crate) mod audio;
 mod call;
 mod dialog;
 mod digest;
@@ -33,6 +34,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use audio::Recording;
 pub use call::Call;
 use dialog::Route;
 use line::{Line, accepted, locked};

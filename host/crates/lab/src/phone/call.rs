@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    Ending, PhoneError, Side, Sound,
+    Ending, PhoneError, Recording, Side, Sound,
     dialog::{Dialog, Stage},
     line::{
         FIRST_RESEND, GIVE_UP, Header, Line, LineAddress, Request, accepted, cancel_key, locked,
@@ -200,6 +200,16 @@ impl Call {
             [("Refer-To", refer_to.to_owned()), ("Referred-By", format!("<sip:{user}@{server}>"))];
         let request = self.request("REFER", &extra, "");
         accepted("REFER", &self.line.transact("REFER", &request, |_| ()).await?)
+    }
+
+    /// Sends this tone (in hertz) from now on; none: silence.
+    pub fn speak(&self, tone: Option<u32>) {
+        self.dialog.media.tone.send_replace(tone);
+    }
+
+    /// What was heard since its first `from`; [`Recording::length`] of an earlier one is where to go on.
+    pub fn recording(&self, from: Duration) -> Recording {
+        self.dialog.media.heard(from)
     }
 
     /// Presses keys (0-9 * # A-D), one each 280 ms; done when the last is released.

@@ -1,10 +1,10 @@
-//! The voice of one call: 20 ms packets of silence, digits by RFC 4733, and an ear for the peer.
+//! The voice of one call: 20 ms packets of silence or a tone, digits by RFC 4733, and an ear for the peer.
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,6 +16,10 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+use super::{
+    audio::{Recording, Tone},
+    line::locked,
+};
 use crate::random;
 
 /// Payload type of RFC 4733 events, in what we offer and in what Asterisk offers.
@@ -28,9 +32,16 @@ pub(super) struct Media {
     pub port: u16,
     /// Where to send; nothing is sent while `None`.
     pub peer: watch::Sender<Option<SocketAddr>>,
+    /// The tone to send instead of silence, in hertz.
+    pub tone: watch::Sender<Option<u32>>,
     digits: mpsc::Sender<(Vec<u8>, oneshot::Sender<()>)>,
     received: Arc<AtomicU64>,
+    /// What was heard, as it came.
+    heard: Arc<Mutex<Vec<u8>>>,
 }
+
+/// A quarter of an hour is kept of what was heard.
+const MOST_HEARD: usize = 8000 * 900;
 
 /// What the ear hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +64,9 @@ impl Media {
         let (digits, mut pressed) = mpsc::channel::<(Vec<u8>, oneshot::Sender<()>)>(8);
         let received = Arc::new(AtomicU64::new(0));
         let count = received.clone();
+        let (tone, tones) = watch::channel(None);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let memory = heard.clone();
         let work = async move {
             let mut voice = Voice::new();
             let mut ear = Listener::default();
@@ -64,16 +78,23 @@ impl Media {
                 tokio::select! {
                     _ = tick.tick() => {
                         let Some(to) = *peers.borrow() else { continue };
+                        voice.hertz = *tones.borrow();
                         // A peer that is gone refuses packets; the call's end comes by SIP.
                         let _ = socket.send_to(&voice.next_packet(), to).await;
                         if voice.is_idle() {
                             pressing = None;
                         }
                     }
-                    heard = socket.recv_from(&mut packet) => {
-                        let Ok((length, _)) = heard else { continue };
+                    came = socket.recv_from(&mut packet) => {
+                        let Ok((length, _)) = came else { continue };
                         if count.fetch_add(1, Ordering::Relaxed) == 0 {
                             hears(Ear::FirstPacket);
+                        }
+                        if let [_, kind, _, _, _, _, _, _, _, _, _, _, audio @ ..] = &packet[..length] {
+                            let mut memory = locked(&memory);
+                            if kind & 0x7f == 0 && memory.len() < MOST_HEARD {
+                                memory.extend(audio);
+                            }
                         }
                         if let Some(digit) = ear.digit(&packet[..length]) {
                             hears(Ear::Digit(digit));
@@ -86,7 +107,7 @@ impl Media {
                 }
             }
         };
-        Ok((Media { port, peer, digits, received }, work))
+        Ok((Media { port, peer, tone, digits, received, heard }, work))
     }
 
     /// Presses the keys one by one; done when the last is released.
@@ -98,6 +119,13 @@ impl Media {
             // Dropped unsent when the last key is released: both ends of waiting mean the same.
             let _ = is_done.await;
         }
+    }
+
+    /// What was heard after the first `from` of it.
+    pub fn heard(&self, from: Duration) -> Recording {
+        let heard = locked(&self.heard);
+        let from = (from.as_secs_f64() * 8000.0) as usize;
+        Recording::of_mu_law(heard.get(from..).unwrap_or_default())
     }
 
     /// How many packets came from the peer.
@@ -131,6 +159,9 @@ struct Voice {
     key_packets: u32,
     /// Packets of silence until the next key.
     pause: u32,
+    /// The tone between keys.
+    hertz: Option<u32>,
+    tone: Tone,
 }
 
 impl Voice {
@@ -148,6 +179,8 @@ impl Voice {
             keys: Vec::new(),
             key_packets: 0,
             pause: 0,
+            hertz: None,
+            tone: Tone::default(),
         }
     }
 
@@ -167,7 +200,7 @@ impl Voice {
                 self.pause = self.pause.saturating_sub(1);
                 self.timestamp = self.timestamp.wrapping_add(160);
                 let mut packet = self.header(0, self.timestamp);
-                packet.extend([0xff; 160]);
+                packet.extend(self.hertz.map_or([0xff; 160], |hertz| self.tone.next(hertz)));
                 packet
             }
         }
