@@ -107,7 +107,6 @@ async fn a_caller_hears_what_they_are_told_and_reaches_an_agent(release: Release
         talk.recording(before_agent).tone(1000)
     );
     call.hang_up().await?;
-    std::fs::write("/tmp/held.ami", &pilot.transcript)?;
     Ok(())
 }
 
