@@ -31,7 +31,6 @@ use calls::{
     event::{CommandEnd, Problem},
 };
 
-pub(crate) use self::apply::host_of;
 use self::{
     apply::Minute,
     history::History,
@@ -46,7 +45,7 @@ pub use self::{
     swap::{OnRefusal, Successor, SwapError, Swapped, Version},
 };
 use crate::{
-    Effect, FailureKind, Incident, Input, Limits, Log, Outcome, Plugin, Usage,
+    Effect, FailureKind, Incident, Input, Kind, Limits, Log, Outcome, Plugin, Usage,
     bindings::types::{self, Action},
     convert,
     guest::{Failure, Guest, Seed},
@@ -79,6 +78,18 @@ pub struct InstanceConfig {
 /// A connector that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The plugin is something else.
+    #[error(
+        "connector `{connector}` uses the plugin `{plugin}`, which is no connector but: {kinds}"
+    )]
+    NoConnector {
+        /// The connector.
+        connector: String,
+        /// The plugin's id.
+        plugin: String,
+        /// What it is.
+        kinds: String,
+    },
     /// The settings are no JSON.
     #[error("the settings of connector `{connector}` are not JSON: {problem}")]
     Settings {
@@ -580,6 +591,14 @@ impl InstanceConfig {
             });
         }
         let manifest = plugin.manifest();
+        if !plugin.kinds().contains(&Kind::Connector) {
+            let kinds: Vec<&str> = plugin.kinds().iter().map(|kind| kind.code()).collect();
+            return Err(StartError::NoConnector {
+                connector: connector(),
+                plugin: manifest.id.clone(),
+                kinds: kinds.join(", "),
+            });
+        }
         let mut links = BTreeMap::new();
         for (name, _) in &self.links {
             let Some(request) = manifest.link(name) else {

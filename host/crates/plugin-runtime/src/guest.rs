@@ -21,12 +21,13 @@ use crate::{
     },
     convert::cut,
     engine::TICK,
+    load::Hooks,
     log::LogGate,
 };
 
 /// Deadline of `init` (also from a snapshot), of `snapshot`, and of replayed steps: none of them may fail
 /// because the machine is busy for a moment.
-const SLOW_CALL: Duration = Duration::from_millis(500);
+pub(crate) const SLOW_CALL: Duration = Duration::from_millis(500);
 /// What a snapshot may need beside its data.
 const SNAPSHOT_SLACK: usize = 64 << 10;
 const MAX_TABLE_ELEMENTS: usize = 100_000;
@@ -91,12 +92,15 @@ impl Guest {
         now: Now,
     ) -> Result<(Self, Vec<Action>), Failure> {
         let plugin = seed.plugin.inner();
-        let mut store = new_store(&seed.plugin, &seed.limits, seed.log.clone());
+        let Limits { memory_mib, log_lines_per_sec, .. } = seed.limits;
+        let mut store = new_store(&seed.plugin, memory_mib, log_lines_per_sec, seed.log.clone());
         store.data_mut().at = Timestamp(now.wall_ns);
         let bytes = seed.limits.bytes_per_step as usize;
         let (connector, state, answer) = guarded(&mut store, SLOW_CALL, bytes, |store| {
             let instance = plugin.instance.instantiate(&mut *store)?;
-            let connector = plugin.connector.load(&mut *store, &instance)?;
+            let indices = plugin.connector.as_ref();
+            let indices = indices.ok_or_else(|| wasmtime::format_err!("it is no connector"))?;
+            let connector = indices.load(&mut *store, &instance)?;
             let state = plugin
                 .state
                 .as_ref()
@@ -183,14 +187,24 @@ impl Guest {
 /// Makes an instance and drops it: whether its functions have the right types shows only there.
 pub(crate) fn probe(plugin: &Plugin) -> Result<(), LoadError> {
     let inner = plugin.inner();
-    let limits = Limits::default();
-    let log = Arc::new(LogGate::new(&plugin.manifest().id));
-    let mut store = new_store(plugin, &limits, log);
+    let mut store = passing_store(plugin);
     let instance =
         guarded(&mut store, SLOW_CALL, SNAPSHOT_SLACK, |store| inner.instance.instantiate(store))
             .map_err(|Failure { kind, message }| LoadError::Instantiate { kind, message })?;
     let misfit = |error: wasmtime::Error| LoadError::Interface(format!("{error:#}"));
-    inner.connector.load(&mut store, &instance).map_err(misfit)?;
+    if let Some(connector) = &inner.connector {
+        connector.load(&mut store, &instance).map_err(misfit)?;
+    }
+    let Hooks { router, treatment, observer } = &inner.hooks;
+    if let Some(router) = router {
+        router.load(&mut store, &instance).map_err(misfit)?;
+    }
+    if let Some(treatment) = treatment {
+        treatment.load(&mut store, &instance).map_err(misfit)?;
+    }
+    if let Some(observer) = observer {
+        observer.load(&mut store, &instance).map_err(misfit)?;
+    }
     if let Some(state) = &inner.state {
         state.load(&mut store, &instance).map_err(misfit)?;
     }
@@ -206,10 +220,9 @@ pub(crate) fn validate_settings(
     indices: &SettingsIndices,
     settings: &str,
 ) -> Result<Vec<SettingsProblem>, Failure> {
-    let limits = Limits::default();
-    let log = Arc::new(LogGate::new(&plugin.manifest().id));
-    let mut store = new_store(plugin, &limits, log);
-    let problems = guarded(&mut store, SLOW_CALL, limits.bytes_per_step as usize, |store| {
+    let mut store = passing_store(plugin);
+    let bytes = Limits::default().bytes_per_step as usize;
+    let problems = guarded(&mut store, SLOW_CALL, bytes, |store| {
         let instance = plugin.inner().instance.instantiate(&mut *store)?;
         let bindings = indices.load(&mut *store, &instance)?;
         bindings.jackfield_settings_settings().call_validate(store, settings)
@@ -225,15 +238,27 @@ pub(crate) fn validate_settings(
     Ok(problems.into_iter().map(problem).collect())
 }
 
-fn new_store(plugin: &Plugin, limits: &Limits, log: Arc<LogGate>) -> Store<GuestState> {
-    let most = limits.memory_mib as usize * (1 << 20);
+/// For an instance that answers one question of the host and is gone.
+fn passing_store(plugin: &Plugin) -> Store<GuestState> {
+    let limits = Limits::default();
+    let log = Arc::new(LogGate::new(&plugin.manifest().id));
+    new_store(plugin, limits.memory_mib, limits.log_lines_per_sec, log)
+}
+
+pub(crate) fn new_store(
+    plugin: &Plugin,
+    memory_mib: u32,
+    log_lines: u32,
+    log: Arc<LogGate>,
+) -> Store<GuestState> {
+    let most = memory_mib as usize * (1 << 20);
     let limiter = Limiter { most, memory: 0, denied: false };
     let mut store = Store::new(
         &plugin.inner().shared.engine,
         GuestState {
             limiter,
             log,
-            log_lines: limits.log_lines_per_sec,
+            log_lines,
             quiet: false,
             at: Timestamp(0),
             timer: Timer::default(),
@@ -245,7 +270,7 @@ fn new_store(plugin: &Plugin, limits: &Limits, log: Arc<LogGate>) -> Store<Guest
 }
 
 /// Calls into a guest with a deadline and a limit on the bytes it may hand over, and names what went wrong.
-fn guarded<T>(
+pub(crate) fn guarded<T>(
     store: &mut Store<GuestState>,
     deadline: Duration,
     bytes: usize,
@@ -302,6 +327,17 @@ pub(crate) struct GuestState {
     /// The time of the call that is going on.
     at: Timestamp,
     timer: Timer,
+}
+
+impl GuestState {
+    /// The time of the call that begins now.
+    pub(crate) fn set_time(&mut self, at: Timestamp) {
+        self.at = at;
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.limiter.memory as u64
+    }
 }
 
 /// Bounds a call by the time its thread computes: a guest that only waits for a processor is not late.

@@ -16,8 +16,12 @@
 
 mod call;
 mod failure;
+mod instance;
+mod lift;
 mod limits;
 mod lookup;
+mod lower;
+mod names;
 mod observer;
 mod router;
 mod target;
@@ -44,5 +48,15 @@ pub const MAX_STEPS: usize = 64;
 pub const MAX_STATE: usize = 16 << 10;
 /// Longest time a plan may wait or sleep.
 pub const MAX_WAIT: std::time::Duration = std::time::Duration::from_secs(3600);
-/// Most lookups of an observer that may be unanswered.
+/// A plan that wants to be called again sooner is called after this time.
+pub const MIN_WAKE: std::time::Duration = std::time::Duration::from_millis(100);
+/// Most lookups of an observer that may be unanswered, and that one step may ask for.
 pub const MAX_OPEN_LOOKUPS: usize = 64;
+/// Most pairs of any list of facts or headers.
+pub const MAX_LIST: usize = 64;
+/// Longest key of a stored value, in bytes.
+pub const MAX_KEY: usize = 256;
+/// Longest stored value, in bytes.
+pub const MAX_VALUE: usize = 64 << 10;
+/// Longest body of a request, in bytes.
+pub const MAX_BODY: usize = 1 << 20;

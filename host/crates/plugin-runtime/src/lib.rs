@@ -47,6 +47,7 @@ pub use load::{Kind, LoadError, MAX_COMPONENT, Plugin, SettingsError, SettingsPr
 pub use log::{Log, LogLevel, LogLine};
 pub use manifest::{
     HookRequest, HttpRequest, LinkRequest, MANIFEST_SECTION, Manifest, ManifestError, Permission,
+    SecretRequest,
 };
 pub use recording::{
     Crash, LeftOut, ReadError, RecordedPlugin, Recording, RecordingKind, ReplayError, ReplayReport,

@@ -10,7 +10,12 @@ use wasmparser::{
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::{
-    bindings,
+    bindings::{
+        self,
+        hooks::exports::jackfield::{
+            observer::observer, router::router, treatment::wait_treatment,
+        },
+    },
     cache::{self, sha256_hex},
     compile::Compiler,
     engine::Shared,
@@ -23,6 +28,9 @@ pub const MAX_COMPONENT: usize = 64 << 20;
 
 const LOG: &str = "jackfield:log/log";
 const CONNECTOR: &str = "jackfield:connector/connector";
+const ROUTER: &str = "jackfield:router/router";
+const TREATMENT: &str = "jackfield:treatment/wait-treatment";
+const OBSERVER: &str = "jackfield:observer/observer";
 const STATE: &str = "jackfield:connector/state";
 const SETTINGS: &str = "jackfield:settings/settings";
 /// The versions of all of them that this host speaks: `0.1.x`.
@@ -30,7 +38,8 @@ const TRACK: &str = "0.1.";
 /// The version a plugin is told to use.
 const VERSION: &str = "0.1.0";
 /// A component names the types of its exports by importing these; they hold no functions.
-const TYPES_ONLY: [&str; 2] = ["jackfield:telephony/facts", "jackfield:connector/types"];
+const TYPES_ONLY: [&str; 3] =
+    ["jackfield:telephony/facts", "jackfield:connector/types", "jackfield:hooks/types"];
 
 /// A plugin: one component, ready to be started any number of times. Cloning it is cheap.
 #[derive(Clone)]
@@ -43,9 +52,18 @@ pub(crate) struct Inner {
     pub(crate) manifest: Manifest,
     sha256: String,
     pub(crate) instance: InstancePre<GuestState>,
-    pub(crate) connector: bindings::connector::ConnectorIndices,
+    kinds: Vec<Kind>,
+    pub(crate) connector: Option<bindings::connector::ConnectorIndices>,
+    pub(crate) hooks: Hooks,
     pub(crate) state: Option<bindings::state::StateIndices>,
     pub(crate) settings: Option<bindings::settings::SettingsIndices>,
+}
+
+/// Where the hooks it has are.
+pub(crate) struct Hooks {
+    pub(crate) router: Option<router::GuestIndices>,
+    pub(crate) treatment: Option<wait_treatment::GuestIndices>,
+    pub(crate) observer: Option<observer::GuestIndices>,
 }
 
 /// What a plugin can be used as.
@@ -126,11 +144,12 @@ pub enum LoadError {
         /// How to get rid of it; empty when there is no general way.
         hint: String,
     },
-    /// It is no connector.
+    /// It is of no kind.
     #[error(
-        "it does not export `{CONNECTOR}@{VERSION}`, so it is no connector; it exports: {exports}"
+        "it exports none of `{CONNECTOR}`, `{ROUTER}`, `{TREATMENT}` and `{OBSERVER}` in version {VERSION}, so it \
+         is no plugin; it exports: {exports}"
     )]
-    NoConnector {
+    NoKind {
         /// What it does export.
         exports: String,
     },
@@ -185,8 +204,26 @@ impl Plugin {
         let component = kept.map_or_else(|| compile(&shared, wasm, &sha256), Ok)?;
         let instance = link(&shared, &component)?;
         let misfit = |error: wasmtime::Error| LoadError::Interface(format!("{error:#}"));
+        let has = |kind: Kind| exports.kinds.contains(&kind).then_some(&instance);
         let inner = Inner {
-            connector: bindings::connector::ConnectorIndices::new(&instance).map_err(misfit)?,
+            connector: has(Kind::Connector)
+                .map(bindings::connector::ConnectorIndices::new)
+                .transpose()
+                .map_err(misfit)?,
+            hooks: Hooks {
+                router: has(Kind::Router)
+                    .map(router::GuestIndices::new)
+                    .transpose()
+                    .map_err(misfit)?,
+                treatment: has(Kind::WaitTreatment)
+                    .map(wait_treatment::GuestIndices::new)
+                    .transpose()
+                    .map_err(misfit)?,
+                observer: has(Kind::Observer)
+                    .map(observer::GuestIndices::new)
+                    .transpose()
+                    .map_err(misfit)?,
+            },
             state: exports
                 .state
                 .then(|| bindings::state::StateIndices::new(&instance))
@@ -197,6 +234,7 @@ impl Plugin {
                 .then(|| bindings::settings::SettingsIndices::new(&instance))
                 .transpose()
                 .map_err(misfit)?,
+            kinds: exports.kinds,
             shared,
             manifest,
             sha256,
@@ -219,7 +257,7 @@ impl Plugin {
 
     /// What it can be used as, by its exports.
     pub fn kinds(&self) -> &[Kind] {
-        &[Kind::Connector]
+        &self.inner.kinds
     }
 
     /// Can it hand over its state? Without that a crash costs a reconnect.
@@ -317,8 +355,10 @@ fn link(shared: &Shared, component: &Component) -> Result<InstancePre<GuestState
     .map_err(|error| LoadError::Interface(format!("{error:#}")))
 }
 
-/// The optional interfaces it has.
+/// The interfaces it has.
 struct Exports {
+    /// At least one.
+    kinds: Vec<Kind>,
     state: bool,
     settings: bool,
 }
@@ -372,12 +412,23 @@ impl Names {
     }
 
     fn known_exports(&self) -> Result<Exports, LoadError> {
-        if !self.has(CONNECTOR)? {
+        let mut kinds = Vec::new();
+        for (kind, interface) in [
+            (Kind::Connector, CONNECTOR),
+            (Kind::Router, ROUTER),
+            (Kind::WaitTreatment, TREATMENT),
+            (Kind::Observer, OBSERVER),
+        ] {
+            if self.has(interface)? {
+                kinds.push(kind);
+            }
+        }
+        if kinds.is_empty() {
             let exports =
                 if self.exports.is_empty() { "nothing".into() } else { self.exports.join(", ") };
-            return Err(LoadError::NoConnector { exports });
+            return Err(LoadError::NoKind { exports });
         }
-        Ok(Exports { state: self.has(STATE)?, settings: self.has(SETTINGS)? })
+        Ok(Exports { kinds, state: self.has(STATE)?, settings: self.has(SETTINGS)? })
     }
 
     fn has(&self, interface: &str) -> Result<bool, LoadError> {

@@ -70,6 +70,10 @@ impl Log {
         Self(Arc::new(LogGate::new(id)))
     }
 
+    pub(crate) fn gate(&self) -> &Arc<LogGate> {
+        &self.0
+    }
+
     /// The last lines, oldest first.
     pub fn lines(&self) -> Vec<LogLine> {
         self.0.window().lines.iter().cloned().collect()
@@ -168,7 +172,7 @@ impl Window {
 }
 
 /// Without control characters: a guest writes one line, and does not steer anybody's terminal.
-fn plain(message: String) -> String {
+pub(crate) fn plain(message: String) -> String {
     if !message.contains(char::is_control) {
         return message;
     }

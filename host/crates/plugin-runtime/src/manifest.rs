@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::secret::SecretForm;
+use crate::{Kind, secret::SecretForm};
 
 /// The custom section that holds the manifest as JSON.
 pub const MANIFEST_SECTION: &str = "jackfield:manifest";
@@ -14,12 +14,16 @@ const MAX_LINKS: usize = 16;
 const MAX_FRAME: u32 = 16 << 20;
 const MAX_HTTP: usize = 64;
 const MAX_HOOKS: usize = 16;
+const MAX_SECRETS: usize = 16;
 const MAX_REASON: usize = 500;
 const MAX_DESCRIPTION: usize = 2000;
 /// The plugin API this host speaks.
 const API: &str = "0.1";
 /// Hooks there are.
-const HOOKS: [&str; 3] = ["router", "treatment", "observer"];
+const HOOKS: [Kind; 3] = [Kind::Router, Kind::WaitTreatment, Kind::Observer];
+/// In which forms a secret can be put into a request.
+const SECRET_FORMS: [SecretForm; 3] =
+    [SecretForm::Plain, SecretForm::Basic, SecretForm::HmacSha256Hex];
 
 /// What a plugin says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +50,9 @@ pub struct Manifest {
     /// Hosts it wants to send HTTP requests to.
     #[serde(default)]
     pub http: Vec<HttpRequest>,
+    /// Secrets it wants put into the requests it sends; those of links are named there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretRequest>,
     /// The plugin API it is written for: `0.1`. What its exports prove counts more.
     #[serde(default = "this_api")]
     pub api: String,
@@ -91,11 +98,24 @@ impl From<HttpText> for HttpRequest {
     }
 }
 
-/// A hook a plugin wants to be called for. This host keeps the wish; it has no hooks yet.
+/// A secret a plugin wants put into requests that it sends. It never sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRequest {
+    /// Its name in the instance's `secrets`, and in the grant `secret:NAME`.
+    pub name: String,
+    /// In which forms: `plain`, `basic`, `hmac-sha256-hex`.
+    pub forms: Vec<String>,
+    /// What for, in plain words.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A hook a plugin wants to be called for. What it exports counts more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HookRequest {
-    /// `router`, `treatment` or `observer`.
+    /// `router`, `wait-treatment` or `observer`.
     pub kind: String,
     /// Where it would like to stand among others, small numbers first. The admin's order counts.
     #[serde(default)]
@@ -105,7 +125,7 @@ pub struct HookRequest {
 /// Something a plugin asks for and an admin grants or declines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Permission {
-    /// What goes into `grants`: `link:ami`, `plain:ami`, `http:crm.example.org`.
+    /// What goes into `grants`: `link:ami`, `plain:ami`, `http:crm.example.org`, `secret:crm`.
     pub grant: String,
     /// Why the plugin wants it, in its own words; empty when it does not say.
     pub reason: String,
@@ -198,7 +218,27 @@ impl Manifest {
         let links = self.links.iter().map(LinkRequest::permission);
         let plain = self.links.iter().filter_map(LinkRequest::plain_permission);
         let http = self.http.iter().map(HttpRequest::permission);
-        links.chain(plain).chain(http).collect()
+        let secrets = self.secrets.iter().map(SecretRequest::permission);
+        links.chain(plain).chain(http).chain(secrets).collect()
+    }
+
+    /// May this secret be put into a request, in this form, with these grants? The text says what is missing.
+    pub fn may_send_secret(
+        &self,
+        name: &str,
+        form: SecretForm,
+        grants: &[String],
+    ) -> Result<(), String> {
+        let Some(request) = self.secrets.iter().find(|request| request.name == name) else {
+            return Err(format!("the manifest asks for no secret `{name}`"));
+        };
+        if !request.forms.iter().any(|asked| asked == form.code()) {
+            return Err(format!("the manifest does not ask for `{name}` as {}", form.code()));
+        }
+        if !grants.iter().any(|grant| grant.strip_prefix("secret:") == Some(name)) {
+            return Err(format!("add \"secret:{name}\" to its `grants`"));
+        }
+        Ok(())
     }
 
     /// The hosts it asks for that these grants name.
@@ -254,7 +294,33 @@ impl Manifest {
             }
         }
         self.check_http()?;
+        self.check_secrets()?;
         self.check_hooks()
+    }
+
+    fn check_secrets(&self) -> Result<(), ManifestError> {
+        if self.secrets.len() > MAX_SECRETS {
+            return Err(wrong("secrets", &format!("at most {MAX_SECRETS} secrets")));
+        }
+        let mut names = BTreeSet::new();
+        for (index, SecretRequest { name, forms, reason }) in self.secrets.iter().enumerate() {
+            check_name(&format!("secrets.{index}.name"), name)?;
+            if !names.insert(name) {
+                return Err(wrong("secrets", &format!("two secrets are called `{name}`")));
+            }
+            let known = SECRET_FORMS.map(SecretForm::code);
+            let odd = forms.iter().find(|form| !known.contains(&form.as_str()));
+            let field = format!("secrets.{index}.forms");
+            if let Some(odd) = odd {
+                let problem = format!("`{}` is not a form; use {}", cut(odd), known.join(", "));
+                return Err(wrong(&field, &problem));
+            }
+            if forms.is_empty() {
+                return Err(wrong(&field, &format!("name at least one of {}", known.join(", "))));
+            }
+            check_text(&format!("secrets.{index}.reason"), reason, MAX_REASON)?;
+        }
+        Ok(())
     }
 
     fn check_http(&self) -> Result<(), ManifestError> {
@@ -284,9 +350,10 @@ impl Manifest {
         }
         let mut kinds = BTreeSet::new();
         for (index, hook) in self.hooks.iter().enumerate() {
-            if !HOOKS.contains(&hook.kind.as_str()) {
+            let known = HOOKS.map(Kind::code);
+            if !known.contains(&hook.kind.as_str()) {
                 let problem =
-                    format!("`{}` is not a hook; use {}", cut(&hook.kind), HOOKS.join(", "));
+                    format!("`{}` is not a hook; use {}", cut(&hook.kind), known.join(", "));
                 return Err(wrong(&format!("hooks.{index}.kind"), &problem));
             }
             if !kinds.insert(&hook.kind) {
@@ -304,6 +371,21 @@ impl Permission {
         list.contains(&self.grant)
             || (self.grant == format!("http:{ANY_HOST}")
                 && list.iter().any(|grant| grant.starts_with("http:")))
+    }
+}
+
+impl SecretRequest {
+    fn permission(&self) -> Permission {
+        let Self { name, forms, reason } = self;
+        let forms = forms.join(", ");
+        Permission {
+            grant: format!("secret:{name}"),
+            reason: reason.clone(),
+            meaning: format!(
+                "Jackfield puts secrets.{name} into requests of the plugin, to the hosts you allow ({forms}). The \
+                 plugin never sees it; whoever answers at those hosts does, unless the form hides it."
+            ),
+        }
     }
 }
 
@@ -481,6 +563,22 @@ mod tests {
             ("`http.0.host` is wrong", |m| m["http"] = serde_json::json!(["*.example.org"])),
             ("`http.0.host` is wrong", |m| m["http"] = serde_json::json!(["http://a/b"])),
             ("named twice", |m| m["http"] = serde_json::json!(["a", { "host": "a" }])),
+            ("`treatment` is not a hook; use router, wait-treatment, observer", |m| {
+                m["hooks"] = serde_json::json!([{ "kind": "treatment" }]);
+            }),
+            ("`secrets.0.name` is wrong", |m| {
+                m["secrets"] = serde_json::json!([{ "name": "C R M", "forms": ["plain"] }]);
+            }),
+            ("`md5-hex` is not a form; use plain, basic, hmac-sha256-hex", |m| {
+                m["secrets"] = serde_json::json!([{ "name": "crm", "forms": ["md5-hex"] }]);
+            }),
+            ("name at least one of plain", |m| {
+                m["secrets"] = serde_json::json!([{ "name": "crm", "forms": [] }]);
+            }),
+            ("two secrets are called `crm`", |m| {
+                let crm = serde_json::json!({ "name": "crm", "forms": ["plain"] });
+                m["secrets"] = serde_json::json!([crm, crm]);
+            }),
             ("`rot13` is not a form", |m| m["links"][0]["secrets"][0] = "rot13".into()),
         ] {
             let error = problem(change);
@@ -534,6 +632,29 @@ mod tests {
         assert_eq!(open(any(), &["http:crm.example"]), ("crm.example".into(), 0));
         // All hosts at once is not to be had.
         assert_eq!(open(any(), &["http:*"]), ("".into(), 0));
+    }
+
+    #[test]
+    fn a_secret_is_sent_when_the_manifest_asks_and_the_admin_grants() {
+        let mut manifest = sample();
+        manifest["secrets"] = serde_json::json!(
+            [{ "name": "crm", "forms": ["plain"], "reason": "To log in at your CRM." }]
+        );
+        let manifest = Manifest::from_json(manifest.to_string().as_bytes()).unwrap();
+        let may = |name, form, grants: &[&str]| {
+            let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
+            manifest.may_send_secret(name, form, &grants).map_err(|problem| problem.to_string())
+        };
+        assert_eq!(may("crm", SecretForm::Plain, &["secret:crm"]), Ok(()));
+        let missing = may("crm", SecretForm::Plain, &["secret:other", "http:crm"]).unwrap_err();
+        assert!(missing.contains("add \"secret:crm\""), "{missing}");
+        assert!(may("crm", SecretForm::Basic, &["secret:crm"]).is_err());
+        assert!(may("other", SecretForm::Plain, &["secret:other"]).is_err());
+        let asked = manifest.permissions().pop().unwrap();
+        assert_eq!(
+            (asked.grant.as_str(), asked.reason.as_str()),
+            ("secret:crm", "To log in at your CRM.")
+        );
     }
 
     #[test]

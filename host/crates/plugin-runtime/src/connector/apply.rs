@@ -244,7 +244,7 @@ pub(super) struct Minute {
 }
 
 /// The host of an `http` or `https` URL as it would be dialled; none if there is any doubt.
-pub(crate) fn host_of(url: &str) -> Option<&str> {
+fn host_of(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));

@@ -28,7 +28,7 @@ pub enum Question {
 pub struct HttpRequest {
     /// `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`.
     pub method: String,
-    /// `https://...` or `http://...`, without user and password, see [`HttpRequest::host`].
+    /// `https://...` or `http://...`, without user and password. Not to be shown: it may hold a token.
     pub url: String,
     /// Names are HTTP tokens; values are one line.
     pub headers: Attributes,
@@ -80,11 +80,4 @@ pub struct Store {
     pub key: String,
     /// At most 64 KiB; none removes the key.
     pub value: Option<Vec<u8>>,
-}
-
-impl HttpRequest {
-    /// The host it goes to, as it would be dialled.
-    pub fn host(&self) -> &str {
-        crate::connector::host_of(&self.url).unwrap_or_default()
-    }
 }

@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use calls::{Now, Timestamp};
 
-use super::{Answer, HookConfig, HookError, HookFailure, HookUsage, Lookup, Store, Wishes};
-use crate::Plugin;
+use super::{
+    Answer, HookConfig, HookFailure, HookUsage, Lookup, Store, Wishes,
+    instance::Instance,
+    lift,
+    lower::{self, AnswerLists},
+};
+use crate::{Plugin, bindings::hooks::exports::jackfield::observer::observer::Guest};
 
 /// One committed event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,18 +55,17 @@ pub enum ObserverAction {
 
 /// An instance of an observer.
 pub struct Observer {
+    instance: Instance<Guest>,
     wishes: Wishes,
-    usage: HookUsage,
+    /// The highest event it was told of.
+    seen: u64,
 }
 
 impl Observer {
     /// Makes an instance and calls its `init`.
     pub fn start(plugin: &Plugin, config: HookConfig) -> Result<Self, HookFailure> {
-        let _ = (plugin, config);
-        Err(HookFailure::Refused(HookError::new(
-            "not-supported",
-            "this host runs no observers yet",
-        )))
+        let (instance, wishes) = Instance::start(plugin, config)?;
+        Ok(Self { instance, wishes, seen: 0 })
     }
 
     /// What it needs.
@@ -70,21 +74,37 @@ impl Observer {
     }
 
     /// One transaction: nothing counts of a step that failed. After a trap or a late answer the next step makes a
-    /// new instance first.
+    /// new instance first. It may acknowledge no event that this `Observer` was not given.
     pub fn step(
         &mut self,
         now: Now,
         inputs: &[ObserverInput],
     ) -> Result<Vec<ObserverAction>, HookFailure> {
-        let _ = (now, inputs);
-        Err(HookFailure::Refused(HookError::new(
-            "not-supported",
-            "this host runs no observers yet",
-        )))
+        let seq = |input: &ObserverInput| match input {
+            ObserverInput::Event(event) => Some(event.seq),
+            ObserverInput::Lost(seq) => Some(*seq),
+            ObserverInput::Answer(_) | ObserverInput::Wake => None,
+        };
+        self.seen = inputs.iter().filter_map(seq).fold(self.seen, u64::max);
+        let limits = &self.instance.config().limits;
+        let deadline = Duration::from_millis(limits.step_ms.into());
+        let (most, seen) = (limits.actions_per_step as usize, self.seen);
+        let answers = AnswerLists::of(inputs.iter().filter_map(|input| match input {
+            ObserverInput::Answer(answer) => Some(answer),
+            _ => None,
+        }));
+        self.instance.call(
+            now,
+            deadline,
+            |guest, store| {
+                guest.call_step(store, lower::now(now), &lower::inputs(inputs, &answers))
+            },
+            |actions| lift::actions(actions, most, seen),
+        )
     }
 
     /// What it has done and uses now.
     pub fn usage(&self) -> HookUsage {
-        self.usage.clone()
+        self.instance.usage()
     }
 }

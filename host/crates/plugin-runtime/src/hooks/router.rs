@@ -1,12 +1,17 @@
 //! Routers: where a call goes.
 
+use std::time::Duration;
+
 use calls::Now;
 
 use super::{
-    Answer, Attributes, Call, HookConfig, HookError, HookFailure, HookUsage, Lookup, Patch, Store,
-    Target, Wishes,
+    Answer, Attributes, Call, HookConfig, HookFailure, HookUsage, Lookup, Patch, Store, Target,
+    Wishes,
+    instance::Instance,
+    lift,
+    lower::{self, AnswerLists, CallLists},
 };
-use crate::Plugin;
+use crate::{Plugin, bindings::hooks::exports::jackfield::router::router::Guest};
 
 /// What a router said about a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,15 +52,15 @@ pub struct Treat {
 
 /// An instance of a router.
 pub struct Router {
+    instance: Instance<Guest>,
     wishes: Wishes,
-    usage: HookUsage,
 }
 
 impl Router {
     /// Makes an instance and calls its `init`.
     pub fn start(plugin: &Plugin, config: HookConfig) -> Result<Self, HookFailure> {
-        let _ = (plugin, config);
-        Err(HookFailure::Refused(HookError::new("not-supported", "this host runs no routers yet")))
+        let (instance, wishes) = Instance::start(plugin, config)?;
+        Ok(Self { instance, wishes })
     }
 
     /// What it needs with every call.
@@ -70,12 +75,20 @@ impl Router {
         call: &Call,
         answers: &[Answer],
     ) -> Result<Decision, HookFailure> {
-        let _ = (now, call, answers);
-        Err(HookFailure::Refused(HookError::new("not-supported", "this host runs no routers yet")))
+        let deadline = Duration::from_millis(self.instance.config().limits.route_ms.into());
+        let (lists, answers) = (CallLists::of(call), AnswerLists::of(answers));
+        self.instance.call(
+            now,
+            deadline,
+            |guest, store| {
+                guest.call_route(store, lower::now(now), lists.call(call), &answers.answers())
+            },
+            lift::decision,
+        )
     }
 
     /// What it has done and uses now.
     pub fn usage(&self) -> HookUsage {
-        self.usage.clone()
+        self.instance.usage()
     }
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 use calls::Now;
 
 use super::{
-    Answer, Attributes, Call, HookConfig, HookError, HookFailure, HookUsage, Lookup, Patch, Store,
-    Target, Wishes,
+    Answer, Attributes, Call, HookConfig, HookFailure, HookUsage, Lookup, Patch, Store, Target,
+    Wishes,
+    instance::Instance,
+    lift,
+    lower::{self, AnswerLists, Pairs, WaitingLists},
 };
-use crate::Plugin;
+use crate::{Plugin, bindings::hooks::exports::jackfield::treatment::wait_treatment::Guest};
 
 /// The caller, and what is known of the wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +75,7 @@ pub struct Plan {
     pub steps: Option<Vec<Step>>,
     /// Keys listened to while the plan runs: 0-9, `*`, `#`, A-D, each once. Empty: none.
     pub keys: String,
-    /// Call again after this.
+    /// Call again after this, [`MIN_WAKE`](super::MIN_WAKE) to [`MAX_WAIT`](super::MAX_WAIT).
     pub wake: Option<Duration>,
     /// The treatment is called when all are answered; the steps go on meanwhile.
     pub lookups: Vec<Lookup>,
@@ -89,7 +92,7 @@ pub struct Plan {
 pub enum Step {
     /// Answer the call.
     Answer,
-    /// Play recordings by the PBX's names, one after the other. 1 to 32.
+    /// Play recordings by the PBX's names, one after the other. 1 to 16.
     Play(Vec<String>),
     /// Say a number or digits.
     Say(Say),
@@ -110,7 +113,7 @@ pub enum Step {
 pub struct Say {
     /// How.
     pub kind: SayKind,
-    /// A whole number of at most 9 digits, perhaps negative; or up to 64 of 0-9, `*`, `#`.
+    /// A whole number of at most 9 digits, perhaps negative; or up to 40 of 0-9, `*`, `#`.
     pub value: String,
 }
 
@@ -148,18 +151,15 @@ pub struct Collect {
 
 /// An instance of a wait treatment. It may comfort many callers: each one's state is kept by the host.
 pub struct Treatment {
+    instance: Instance<Guest>,
     wishes: Wishes,
-    usage: HookUsage,
 }
 
 impl Treatment {
     /// Makes an instance and calls its `init`.
     pub fn start(plugin: &Plugin, config: HookConfig) -> Result<Self, HookFailure> {
-        let _ = (plugin, config);
-        Err(HookFailure::Refused(HookError::new(
-            "not-supported",
-            "this host runs no treatments yet",
-        )))
+        let (instance, wishes) = Instance::start(plugin, config)?;
+        Ok(Self { instance, wishes })
     }
 
     /// What it needs with every call.
@@ -167,7 +167,8 @@ impl Treatment {
         &self.wishes
     }
 
-    /// Asks what to do for the caller now. After a trap or a late answer this makes a new instance first.
+    /// Asks what to do for the caller now. `state` is that of the last plan, empty the first time. After a trap or
+    /// a late answer this makes a new instance first.
     pub fn next(
         &mut self,
         now: Now,
@@ -176,15 +177,26 @@ impl Treatment {
         cause: &Cause,
         answers: &[Answer],
     ) -> Result<Plan, HookFailure> {
-        let _ = (now, waiting, state, cause, answers);
-        Err(HookFailure::Refused(HookError::new(
-            "not-supported",
-            "this host runs no treatments yet",
-        )))
+        let deadline = Duration::from_millis(self.instance.config().limits.treatment_ms.into());
+        let (lists, answers) = (WaitingLists::of(waiting), AnswerLists::of(answers));
+        let mut key = [0; 4];
+        let key =
+            if let Cause::Key(pressed) = cause { &*pressed.encode_utf8(&mut key) } else { "" };
+        let changed = if let Cause::Changed(facts) = cause { facts } else { &Vec::new() };
+        let changed = Pairs::of(changed);
+        self.instance.call(
+            now,
+            deadline,
+            |guest, store| {
+                let (waiting, cause) = (lists.waiting(waiting), lower::cause(cause, key, &changed));
+                guest.call_next(store, lower::now(now), waiting, state, cause, &answers.answers())
+            },
+            lift::plan,
+        )
     }
 
     /// What it has done and uses now.
     pub fn usage(&self) -> HookUsage {
-        self.usage.clone()
+        self.instance.usage()
     }
 }

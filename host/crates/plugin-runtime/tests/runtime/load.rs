@@ -33,7 +33,7 @@ fn what_is_no_component_is_named() {
         assert!(
             matches!(
                 error,
-                LoadError::Truncated(_) | LoadError::NoConnector { .. } | LoadError::Manifest(_)
+                LoadError::Truncated(_) | LoadError::NoKind { .. } | LoadError::Manifest(_)
             ),
             "{length}: {error}"
         );
