@@ -36,6 +36,8 @@ pub struct Held {
     legs: BTreeMap<String, Leg>,
     /// Commands that an action was sent for, and their legs: each ends once.
     open: BTreeMap<u64, String>,
+    /// Found in the template's `held`: what they came with is being asked for.
+    found: BTreeMap<String, (Place, String)>,
 }
 
 /// What an action for a caller was for.
@@ -49,6 +51,8 @@ pub enum For {
     Leaving(u64),
     /// Is there such a place to go to? Then it goes on.
     Check(u64, Leave),
+    /// What did this caller come with?
+    Offer,
 }
 
 /// Callers in AsyncAGI as a list of all channels shows them.
@@ -56,8 +60,8 @@ pub enum For {
 pub struct Seen {
     /// In `AGI(agi:async)` and idle.
     held: BTreeMap<String, (Place, String, Offer)>,
-    /// All others.
-    others: BTreeMap<String, Place>,
+    /// All others, and their languages.
+    others: BTreeMap<String, (Place, String)>,
     /// Handed over or let go since the list was asked for.
     touched: BTreeSet<String>,
 }
@@ -77,7 +81,7 @@ impl Seen {
                 self.held.insert(id, (place(told), told.language(), offer));
             }
             None => {
-                self.others.insert(id, place(told));
+                self.others.insert(id, (place(told), told.language()));
             }
         }
     }
@@ -119,6 +123,16 @@ impl Held {
         Ok(())
     }
 
+    /// The PBX said what a caller came with, whom we found.
+    fn found(&mut self, id: &str, headers: &[Header<'_>], calls: &Calls, out: &mut Out<'_>) {
+        let Some((place, language)) = self.found.remove(id) else { return };
+        let is_new = self.legs.get(id).is_none_or(|leg| leg.unseen);
+        if is_new && calls.is_leg(id) {
+            let offer = Offer::of_variable(get(headers, b"Value").unwrap_or_default());
+            self.offer(id.into(), place, language, offer, out);
+        }
+    }
+
     fn offer(
         &mut self,
         id: String,
@@ -152,8 +166,8 @@ impl Held {
 
     /// AsyncAGIEnd.
     pub fn ended(&mut self, id: &str, hanging_up: bool, out: &mut Out<'_>) {
-        let Some(leg) = self.legs.get(id) else { return };
-        match (leg.leaving, hanging_up) {
+        let leaving = self.legs.get(id).and_then(|leg| leg.leaving);
+        match (leaving, hanging_up) {
             (Some(_), _) => self.release(id, "handed-over", &went_on(), out),
             (None, true) => self.release(id, "hung-up", &gone(), out),
             (None, false) => self.release(id, "went-on", &went_on(), out),
@@ -171,6 +185,7 @@ impl Held {
     }
 
     fn release(&mut self, id: &str, reason: &str, error: &Error, out: &mut Out<'_>) {
+        self.found.remove(id);
         let Some(leg) = self.legs.remove(id) else { return };
         leg.end(error, out);
         out.fact(Fact::LegReleased(LegReleased { leg: id.into(), reason: reason.into() }));
@@ -389,6 +404,8 @@ impl Held {
                 self.conclude(command, Action::failed(command, error()), out);
             }
             For::Part(_) => {}
+            For::Offer if success => self.found(id, headers, desk.calls, out),
+            For::Offer => drop(self.found.remove(id)),
             For::All(command) | For::Leaving(command) => {
                 self.conclude(command, Action::done(command, ""), out);
             }
@@ -434,6 +451,7 @@ impl Held {
     /// The link is lost: what was sent may have been done or not.
     pub fn lost(&mut self, out: &mut Out<'_>) {
         self.open_are_unknown("link-lost", "the link to the PBX broke before it answered", out);
+        self.found.clear();
         for leg in self.legs.values_mut() {
             leg.lost(out);
         }
@@ -461,7 +479,13 @@ impl Held {
     }
 
     /// A complete list of all channels shows who is held.
-    pub fn take_picture(&mut self, seen: Seen, calls: &Calls, out: &mut Out<'_>) {
+    pub fn take_picture(
+        &mut self,
+        seen: Seen,
+        calls: &Calls,
+        session: &mut Session,
+        out: &mut Out<'_>,
+    ) {
         let Seen { held, others, touched } = seen;
         let known: Vec<String> = self.legs.keys().cloned().collect();
         for id in known.iter().filter(|id| !touched.contains(*id)) {
@@ -469,8 +493,8 @@ impl Held {
             if held.contains_key(id) {
                 // Sent on, it was thought, and here all the same.
                 leg.leaving.take_if(|command| !self.open.contains_key(command));
-            } else if others.get(id) != Some(&leg.place) {
-                // In the same place with another application an announcement is being played.
+            } else if others.get(id).is_none_or(|(place, _)| *place != leg.place) {
+                // In the same place with another application an announcement is played, or was.
                 self.release(id, "went-on", &went_on(), out);
             }
         }
@@ -479,6 +503,16 @@ impl Held {
             if !known && !touched.contains(&id) && calls.is_leg(&id) {
                 self.offer(id, place, language, offer, out);
             }
+        }
+        let found = others.into_iter().filter(|(id, (place, _))| {
+            let known = self.legs.get(id).is_some_and(|leg| !leg.unseen);
+            place.is_held() && !known && !touched.contains(id) && calls.is_leg(id)
+        });
+        for (id, found) in found.collect::<Vec<_>>() {
+            let Some(channel) = channel(&id, calls) else { continue };
+            let headers = [("Channel", channel.name), ("Variable", "JACKFIELD_OFFER")];
+            session.ask(Asked::Held(id.clone(), For::Offer), "Getvar", &headers, out);
+            self.found.insert(id, found);
         }
     }
 

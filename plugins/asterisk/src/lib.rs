@@ -290,7 +290,16 @@ impl Asterisk {
             // A cut item has lost its ActionID.
             return self.poisoned(headers, "it answers nothing we asked", out);
         };
-        let Some(&Asked::List(list)) = self.state.session.asked(id) else { return };
+        let list = match self.state.session.asked(id) {
+            Some(&Asked::List(list)) => list,
+            Some(&Asked::ProbeDialplan(command)) => {
+                if self.state.probes.dialplan(command, headers) {
+                    self.state.session.answered(id);
+                }
+                return;
+            }
+            _ => return,
+        };
         let Some(resync) = &mut self.state.resync else { return };
         match resync.item(list, headers, &mut self.state.calls, &self.rules) {
             Ok(Item::OneOfMore) => {}
@@ -386,7 +395,7 @@ impl Asterisk {
     fn response(&mut self, id: u64, headers: &[Header<'_>], out: &mut Out<'_>) {
         let Some(asked) = self.state.session.asked(id).cloned() else { return };
         let success = headers[0].1 == b"Success";
-        if matches!(asked, Asked::List(_)) && success {
+        if matches!(asked, Asked::List(_) | Asked::ProbeDialplan(_)) && success {
             // Its items follow under the same ActionID.
             return;
         }
@@ -457,8 +466,10 @@ impl Asterisk {
             }
             Asked::Command(command) => self.state.commands.answered(command, headers, out),
             Asked::ProbeConfig(command) => self.state.probes.config(command, headers, success),
+            Asked::ProbeDialplan(command) => self.state.probes.no_dialplan(command, headers),
+            Asked::ProbeFallback(command) => self.state.probes.fallback(command, headers, success),
             Asked::ProbeEnd(command) => {
-                let report = probe::report(self, out);
+                let report = probe::report(self, command);
                 self.state.probes.end(command, report, out);
             }
         }
@@ -538,7 +549,7 @@ impl Asterisk {
             resync.end(calls, queues, extensions, &self.rules, out);
             // Afterwards, so that everybody who is offered is known.
             if let Some(seen) = seen {
-                held.take_picture(seen, calls, out);
+                held.take_picture(seen, calls, session, out);
             }
             held.make_certain(calls, session, out);
             if std::mem::take(&mut self.state.look_again) {
@@ -594,7 +605,7 @@ impl Asterisk {
                 let State { held, calls, queues, extensions, session, .. } = &mut self.state;
                 held.instruct(command, Desk { calls, queues, extensions, session }, out);
             }
-            "probe" => self.state.probes.begin(command.id, &mut self.state.session, out),
+            "probe" => self.state.probes.begin(command, &mut self.state.session, out),
             _ => self.state.commands.handle(command, &mut self.state.session, out),
         }
     }

@@ -1,16 +1,18 @@
 //! The command `probe`: asks the PBX what is not known yet, and answers with what the doctor shows.
 
 mod findings;
+mod held;
 
 use std::collections::BTreeMap;
 
-use jackfield_sdk::{Action, Error};
+use jackfield_sdk::{Action, Command, Error};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
     Asterisk,
     frame::{Header, get_text, text},
+    held::TEMPLATE,
     out::Out,
     session::{Asked, Session},
 };
@@ -18,19 +20,42 @@ use crate::{
 /// Probes that wait for an answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Probes {
-    /// By command; what queues.conf says of `persistentmembers`, if it could be read.
-    waiting: BTreeMap<u64, Option<bool>>,
+    waiting: BTreeMap<u64, Found>,
+}
+
+/// What a probe has found out so far.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Found {
+    /// Callers shall be held here: the host has hooks.
+    hooks: bool,
+    /// What queues.conf says of `persistentmembers`, if it could be read.
+    persistent_members: Option<bool>,
+    /// The dialplan's `[jackfield]`: what its `version` says; empty when there is none, or no such context.
+    template: Option<String>,
+    /// The queue of callers whom nobody holds any more; empty when none is named.
+    fallback: Option<String>,
 }
 
 impl Probes {
     /// Asks what is not known yet.
-    pub fn begin(&mut self, command: u64, session: &mut Session, out: &mut Out<'_>) {
-        self.waiting.insert(command, None);
+    pub fn begin(&mut self, command: &Command, session: &mut Session, out: &mut Out<'_>) {
+        let hooks = command.argument("hooks") == Some("true");
+        let command = command.id;
+        self.waiting.insert(command, Found { hooks, ..Found::default() });
         session.ping(out);
         session.ask(Asked::ListCommands, "ListCommands", &[], out);
         if session.actions.contains_key("GetConfig") {
             let headers = [("Filename", "queues.conf"), ("Category", "general")];
             session.ask(Asked::ProbeConfig(command), "GetConfig", &headers, out);
+        }
+        let holds = hooks || session.actions.contains_key("AGI");
+        if holds && session.actions.contains_key("ShowDialPlan") {
+            let headers = [("Context", TEMPLATE)];
+            session.ask(Asked::ProbeDialplan(command), "ShowDialPlan", &headers, out);
+        }
+        if holds && session.actions.contains_key("Getvar") {
+            let headers = [("Variable", "JACKFIELD_FALLBACK_QUEUE")];
+            session.ask(Asked::ProbeFallback(command), "Getvar", &headers, out);
         }
         session.ask(Asked::ProbeEnd(command), "Ping", &[], out);
     }
@@ -49,8 +74,34 @@ impl Probes {
             .filter_map(|header| text(header.1).strip_prefix("persistentmembers=").map(on))
             .next_back()
             .unwrap_or(false);
-        if let Some(known) = self.waiting.get_mut(&command) {
-            *known = Some(persistent);
+        if let Some(found) = self.waiting.get_mut(&command) {
+            found.persistent_members = Some(persistent);
+        }
+    }
+
+    /// The dialplan has no such context, or this account may not look.
+    pub fn no_dialplan(&mut self, command: u64, headers: &[Header<'_>]) {
+        let is_missing = get_text(headers, b"Message").contains("not find");
+        if let Some(found) = self.waiting.get_mut(&command).filter(|_| is_missing) {
+            found.template = Some(String::new());
+        }
+    }
+
+    /// A line of the template; true when it was the last.
+    pub fn dialplan(&mut self, command: u64, headers: &[Header<'_>]) -> bool {
+        if let Some(found) = self.waiting.get_mut(&command) {
+            let version = found.template.get_or_insert_default();
+            if get_text(headers, b"Extension") == "version" {
+                *version = get_text(headers, b"AppData");
+            }
+        }
+        headers[0].1 == b"ShowDialPlanComplete"
+    }
+
+    /// The global variable that names the fallback queue.
+    pub fn fallback(&mut self, command: u64, headers: &[Header<'_>], success: bool) {
+        if let Some(found) = self.waiting.get_mut(&command).filter(|_| success) {
+            found.fallback = Some(get_text(headers, b"Value"));
         }
     }
 
@@ -69,10 +120,6 @@ impl Probes {
                 Error::retryable("link-lost", "the link to the PBX broke"),
             ));
         }
-    }
-
-    fn persistent_members(&self) -> Option<bool> {
-        self.waiting.values().next().copied().flatten()
     }
 }
 
@@ -135,8 +182,9 @@ fn seconds(date: &str, time: &str) -> Option<i64> {
 }
 
 /// Everything the doctor shows about this connector, as JSON.
-pub fn report(asterisk: &Asterisk, _out: &Out<'_>) -> String {
+pub fn report(asterisk: &Asterisk, command: u64) -> String {
     let state = &asterisk.state;
+    let found = state.probes.waiting.get(&command).cloned().unwrap_or_default();
     let session = &state.session;
     json!({
         "version": state.pbx.version,
@@ -144,7 +192,7 @@ pub fn report(asterisk: &Asterisk, _out: &Out<'_>) -> String {
         "privileges": session.actions,
         "classes": session.classes,
         "queues": state.queues.settings.keys().collect::<Vec<_>>(),
-        "findings": findings::all(asterisk, state.probes.persistent_members()),
+        "findings": findings::all(asterisk, &found),
     })
     .to_string()
 }

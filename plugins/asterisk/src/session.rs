@@ -71,6 +71,10 @@ pub enum Asked {
     ProbeConfig(u64),
     /// The last action of a probe.
     ProbeEnd(u64),
+    /// ShowDialPlan for a probe.
+    ProbeDialplan(u64),
+    /// Getvar of the fallback queue for a probe.
+    ProbeFallback(u64),
     /// An AGI command on this leg; how it ended is told by an event.
     Agi(String),
     /// Another action for a caller who is held: the leg, and what for.

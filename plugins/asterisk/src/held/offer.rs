@@ -89,11 +89,18 @@ impl Offer {
 
     /// Reads what CoreShowChannels shows of a caller in `AGI`; none when that is another AGI.
     pub fn of_application(data: &[u8]) -> Option<Self> {
-        let data = text(data);
-        let mut arguments = data.split(',');
-        let is_ours = arguments.next() == Some("agi:async");
-        let arguments: Vec<&str> = arguments.take(MAX_ARGUMENTS).collect();
-        is_ours.then(|| Self::of_arguments(&arguments))
+        match data.strip_prefix(b"agi:async")? {
+            [] => Some(Self::default()),
+            [b',', arguments @ ..] => Some(Self::of_variable(arguments)),
+            _ => None,
+        }
+    }
+
+    /// Reads the template's JACKFIELD_OFFER, which is the arguments.
+    pub fn of_variable(value: &[u8]) -> Self {
+        let value = text(value);
+        let arguments: Vec<&str> = value.split(',').take(MAX_ARGUMENTS).collect();
+        Self::of_arguments(&arguments)
     }
 
     fn of_arguments(arguments: &[&str]) -> Self {

@@ -17,6 +17,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// Is it where the template holds callers? Who is there is in AsyncAGI, whatever application is said to run: Asterisk
+    /// goes on naming the last one that an AGI command ran.
+    pub fn is_held(&self) -> bool {
+        self.is_template() && self.extension == "held"
+    }
+
     /// Is it in the template? Then everything that the template does is there.
     pub fn is_template(&self) -> bool {
         self.context == TEMPLATE

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::Found;
 use crate::{Asterisk, queues::Seat};
 
 /// The longest list in a line.
@@ -88,15 +89,16 @@ const UNSUPPORTED: [(&str, &str); 6] = [
 ];
 
 /// All findings, as the doctor reads them.
-pub fn all(asterisk: &Asterisk, persistent_members: Option<bool>) -> Vec<Value> {
-    let mut doctor = Doctor { asterisk, found: Vec::new() };
+pub(super) fn all(asterisk: &Asterisk, probed: &Found) -> Vec<Value> {
+    let mut doctor = Doctor { asterisk, probed, found: Vec::new() };
     doctor.release();
     doctor.boot();
     doctor.privileges();
     doctor.too_much();
     doctor.events();
+    doctor.held();
     doctor.queues();
-    doctor.persistent_members(persistent_members);
+    doctor.persistent_members(probed.persistent_members);
     doctor.members();
     doctor.extensions();
     doctor.clock();
@@ -104,13 +106,14 @@ pub fn all(asterisk: &Asterisk, persistent_members: Option<bool>) -> Vec<Value> 
     doctor.found
 }
 
-struct Doctor<'a> {
-    asterisk: &'a Asterisk,
+pub(super) struct Doctor<'a> {
+    pub(super) asterisk: &'a Asterisk,
+    pub(super) probed: &'a Found,
     found: Vec<Value>,
 }
 
 impl Doctor<'_> {
-    fn add(
+    pub(super) fn add(
         &mut self,
         check: &str,
         level: &str,
@@ -122,12 +125,12 @@ impl Doctor<'_> {
         );
     }
 
-    fn ok(&mut self, check: &str, message: impl Into<String>) {
+    pub(super) fn ok(&mut self, check: &str, message: impl Into<String>) {
         self.add(check, "ok", message, "");
     }
 
     /// A change of our account, with the file it stands in and how it takes effect.
-    fn account(&self, change: &str) -> String {
+    pub(super) fn account(&self, change: &str) -> String {
         let file = if self.is_freepbx() { "manager_custom.conf" } else { "manager.conf" };
         let user = &self.asterisk.settings.username;
         format!(
@@ -163,7 +166,7 @@ impl Doctor<'_> {
         );
     }
 
-    fn may(&self, action: &str) -> bool {
+    pub(super) fn may(&self, action: &str) -> bool {
         self.asterisk.state.session.actions.contains_key(action)
     }
 
@@ -190,6 +193,10 @@ impl Doctor<'_> {
     fn too_much(&mut self) {
         let mut modest = true;
         for (action, class, level, danger) in DANGERS {
+            // Callers cannot be held without it; what is said of it then stands with that.
+            if class == "agi" && self.probed.hooks {
+                continue;
+            }
             if self.may(action) {
                 modest = false;
                 let instead = match class {
@@ -377,7 +384,7 @@ impl Doctor<'_> {
         }
     }
 
-    fn is_freepbx(&self) -> bool {
+    pub(super) fn is_freepbx(&self) -> bool {
         self.asterisk.state.queues.members().any(|((_, interface), seat)| {
             interface.contains("@from-queue") || seat.state_interface.contains("@ext-local")
         })
