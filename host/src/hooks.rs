@@ -10,10 +10,17 @@
 //! and if this process dies, the PBX takes the caller back when the lease is over.
 
 pub mod canary;
+mod chain;
+mod desk;
 pub mod engine;
 mod inbox;
+mod instructions;
+mod lease;
 pub mod meter;
+mod pace;
 pub mod plan;
 pub mod store;
+mod treatment;
+mod words;
 
 pub use inbox::{FIRST_INSTRUCTION, HookInput, HooksInbox, HooksOutlet, inbox, is_instruction};

@@ -1,0 +1,258 @@
+//! Deciding: the routers are asked, one after the other.
+
+use calls::{
+    Now,
+    event::{Hook as Kind, HookOutcome, HookWord},
+};
+use plugin_runtime::hooks::{
+    Answer, Attributes, Call, Decision, HookFailure, Lookup, Patch, Target, Treat, Verdict,
+};
+
+use super::{Action, Desk, KnowsQueue, Stage, sending::By};
+use crate::hooks::{
+    chain::Chain,
+    treatment,
+    words,
+};
+
+/// Channel variables, or facts, that hooks may put on one call.
+const MOST_PATCHED: usize = 64;
+/// Bytes of them.
+const MOST_PATCHED_BYTES: usize = 16 << 10;
+
+impl Desk {
+    /// Asks the routers from the first on.
+    pub(super) fn decide(&mut self, now: Now) {
+        let at = now.monotonic;
+        self.lease.begin(at);
+        if self.is_emergency() {
+            let why = format!("{} is an emergency number: nobody is asked", self.call.dialled);
+            self.send(Target::ContinueInDialplan, By::LastResort, now);
+            return self.host_word(HookOutcome::Bypassed, &Target::ContinueInDialplan, why);
+        }
+        if !self.returns.take(at) {
+            return self.fall_back("the caller comes back too often".to_owned(), now);
+        }
+        self.stage = Stage::Deciding(Chain::new(at, self.rules.decision));
+        self.ask_router(now);
+    }
+
+    fn ask_router(&mut self, now: Now) {
+        let Stage::Deciding(chain) = &mut self.stage else { return };
+        let Some(router) = self.rules.routers.get(chain.router) else {
+            let why = match self.rules.routers.is_empty() {
+                true => "no router is configured",
+                false => "no router decided",
+            };
+            return self.fall_back(why.to_owned(), now);
+        };
+        let job = self.out.number();
+        chain.asks(job);
+        let answers = chain.answers.clone();
+        let call = Call { age: self.age(now), ..self.call.clone() };
+        let instance = router.instance.clone();
+        self.out.actions.push_back(Action::Route { job, instance, call: Box::new(call), answers });
+    }
+
+    pub(super) fn routed(
+        &mut self,
+        job: u64,
+        said: Result<Decision, HookFailure>,
+        now: Now,
+        knows_queue: KnowsQueue<'_>,
+    ) {
+        let Stage::Deciding(chain) = &mut self.stage else { return };
+        if !chain.hears(job) {
+            return;
+        }
+        let Some(router) = self.rules.routers.get(chain.router) else { return };
+        let instance = router.instance.clone();
+        let decision = match said {
+            Ok(decision) => decision,
+            Err(failure) => {
+                let (outcome, why) = words::of_failure(&failure);
+                return self.router_failed(outcome, why, now);
+            }
+        };
+        let Decision { verdict, patch, stores, reason } = decision;
+        if let Verdict::Need(lookups) = verdict {
+            return self.router_needs(lookups, &reason, now);
+        }
+        if let Err(why) = self.check(&verdict, &patch, knows_queue) {
+            return self.router_failed(HookOutcome::Nonsense, why, now);
+        }
+        let outcome = match verdict {
+            Verdict::Pass => HookOutcome::Passed,
+            _ => HookOutcome::Decided,
+        };
+        // Before its patch: the facts are those it decided on.
+        self.router_word(outcome, self.describe(&verdict), words::reason(&reason), now);
+        self.apply(&patch);
+        self.keep_patch(patch);
+        self.store(instance, stores);
+        match verdict {
+            Verdict::Send(target) => self.send(target, By::Router, now),
+            Verdict::Treat(treat) => self.treat(treat, now),
+            Verdict::Pass | Verdict::Need(_) => {
+                if let Stage::Deciding(chain) = &mut self.stage {
+                    chain.next(now.monotonic);
+                }
+                self.ask_router(now);
+            }
+        }
+    }
+
+    fn router_needs(&mut self, lookups: Vec<Lookup>, reason: &str, now: Now) {
+        let Stage::Deciding(chain) = &mut self.stage else { return };
+        let out = &mut self.out;
+        let numbers = match chain.needs(&lookups, || out.number()) {
+            Ok(numbers) => numbers,
+            Err(why) => return self.router_failed(HookOutcome::Nonsense, why, now),
+        };
+        let Some(router) = self.rules.routers.get(chain.router) else { return };
+        let ids: Vec<_> = lookups.iter().map(|lookup| lookup.id.as_str()).collect();
+        let verdict = format!("lookup {}", ids.join(", "));
+        for (number, question) in numbers.into_iter().zip(lookups) {
+            let within = chain.lookup_within(treatment::asked_time(&question), now.monotonic);
+            let instance = router.instance.clone();
+            self.out.actions.push_back(Action::LookUp { number, instance, question, within });
+        }
+        self.router_word(HookOutcome::Needs, verdict, words::reason(reason), now);
+    }
+
+    pub(super) fn looked_up(&mut self, number: u64, answer: Answer, now: Now) {
+        match &mut self.stage {
+            Stage::Deciding(chain) => {
+                if chain.looked_up(number, answer) {
+                    self.ask_router(now);
+                }
+            }
+            Stage::Treating(treating) => treating.looked_up(number, answer),
+            Stage::Sending(sending) => {
+                if let Some(treating) = sending.treating() {
+                    treating.looked_up(number, answer);
+                }
+            }
+            Stage::Lost { .. } | Stage::Away => {}
+        }
+    }
+
+    pub(super) fn not_asked(&mut self, job: u64, now: Now) {
+        let why = "it was not asked: the worker threads have too much to do".to_owned();
+        match &mut self.stage {
+            Stage::Deciding(chain) => {
+                if chain.hears(job) {
+                    self.router_failed(HookOutcome::Late, why, now);
+                }
+            }
+            Stage::Treating(treating) => {
+                if let Some(since) = treating.hears(job) {
+                    self.treatment_failed(HookOutcome::Late, why, since, now);
+                }
+            }
+            Stage::Sending(_) | Stage::Lost { .. } | Stage::Away => {}
+        }
+    }
+
+    /// The router whose turn it is gave no answer that counts: the caller gets the fallback.
+    pub(super) fn router_failed(&mut self, outcome: HookOutcome, why: String, now: Now) {
+        let Stage::Deciding(chain) = &self.stage else { return };
+        let instance = match self.rules.routers.get(chain.router) {
+            Some(router) => router.instance.clone(),
+            None => String::new(),
+        };
+        let word = format!("{instance}: {outcome}");
+        self.router_word(outcome, String::new(), why, now);
+        self.fall_back(word, now);
+    }
+
+    fn check(
+        &self,
+        verdict: &Verdict,
+        patch: &Patch,
+        knows_queue: KnowsQueue<'_>,
+    ) -> Result<(), String> {
+        self.check_patch(patch)?;
+        match verdict {
+            Verdict::Send(target) => check_target(target, knows_queue),
+            Verdict::Treat(treat) => {
+                let id = self.treatment_id(treat);
+                if !self.rules.treatments.contains_key(id) {
+                    return Err(match id {
+                        "" => "it wants the usual treatment, and none is configured".to_owned(),
+                        id => format!("there is no treatment `{id}`"),
+                    });
+                }
+                treat.then.as_ref().map_or(Ok(()), |then| check_target(then, knows_queue))
+            }
+            Verdict::Pass | Verdict::Need(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn check_patch(&self, patch: &Patch) -> Result<(), String> {
+        let too_many = |ours: &Attributes, theirs: &Attributes| {
+            let bytes = |list: &Attributes| list.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            ours.len() + theirs.len() > 2 * MOST_PATCHED
+                || theirs.len() > MOST_PATCHED
+                || bytes(ours) + bytes(theirs) > MOST_PATCHED_BYTES
+        };
+        if too_many(&self.patched.variables, &patch.variables)
+            || too_many(&self.patched.facts, &patch.facts)
+        {
+            return Err(format!(
+                "hooks put more than {MOST_PATCHED} variables or facts, or {MOST_PATCHED_BYTES} bytes, on the call"
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn treatment_id<'t>(&'t self, treat: &'t Treat) -> &'t str {
+        match treat.treatment.as_str() {
+            "" => &self.rules.usual_treatment,
+            id => id,
+        }
+    }
+
+    fn router_word(&mut self, outcome: HookOutcome, verdict: String, reason: String, now: Now) {
+        let Stage::Deciding(chain) = &self.stage else { return };
+        let Some(router) = self.rules.routers.get(chain.router) else { return };
+        let word = HookWord {
+            hook: Kind::Router,
+            instance: router.instance.clone(),
+            plugin: router.plugin.clone(),
+            attempt: self.call.attempt,
+            outcome,
+            verdict,
+            reason,
+            facts: words::facts(&self.call, &chain.answers),
+            took_us: words::micros(now.monotonic.saturating_sub(chain.turn_began)),
+        };
+        self.out.actions.push_back(Action::Word(word));
+    }
+
+    fn describe(&self, verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Pass | Verdict::Need(_) => String::new(),
+            Verdict::Send(target) => target.to_string(),
+            Verdict::Treat(treat) => {
+                let then = treat.then.as_ref().map(|then| format!(", then {then}"));
+                format!("treatment:{}{}", self.treatment_id(treat), then.unwrap_or_default())
+            }
+        }
+    }
+
+    /// The caller is gone before the router answered.
+    pub(super) fn cancel_decision(&mut self, why: &str, now: Now) {
+        self.router_word(HookOutcome::Cancelled, String::new(), why.to_owned(), now);
+    }
+}
+
+/// A target that this PBX certainly does not have is none.
+pub(super) fn check_target(target: &Target, knows_queue: KnowsQueue<'_>) -> Result<(), String> {
+    match target {
+        Target::Queue(queue) if !knows_queue(&queue.name) => {
+            Err(format!("the PBX has no queue `{}`", queue.name))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,238 @@
+//! Sending: the caller goes to the PBX, and who hears it when nobody takes them.
+
+use std::{mem, time::Duration};
+
+use calls::{
+    Now,
+    event::{CommandEnd, Hook as Kind, HookOutcome, HookWord, Problem},
+};
+use plugin_runtime::hooks::Target;
+
+use super::{Action, Desk, Stage, Untold};
+use crate::hooks::{instructions::Instruction, treatment::Treating, words};
+
+/// Nobody takes the caller: tried again after this, while the lease lasts.
+const RETRY: Duration = Duration::from_secs(2);
+/// So often.
+const MOST_LOSSES: u32 = 5;
+
+/// A hand-over under way.
+#[derive(Debug)]
+pub(super) struct Sending {
+    target: Target,
+    by: By,
+    /// The instruction and its deadline; none: the PBX is first told what hooks set.
+    sent: Option<(u64, Duration)>,
+}
+
+/// Who wants it: they hear when it fails.
+#[derive(Debug)]
+pub(super) enum By {
+    Router,
+    Treatment(Box<Treating>),
+    /// The treatment failed: where the router said.
+    Then,
+    Fallback,
+    LastResort,
+}
+
+/// The PBX is being told what hooks set on the call.
+#[derive(Debug)]
+pub(super) struct Setting {
+    number: u64,
+    pub until: Duration,
+}
+
+impl Sending {
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.sent.map(|(_, until)| until)
+    }
+
+    /// The treatment that hands the caller over.
+    pub fn treating(&mut self) -> Option<&mut Treating> {
+        match &mut self.by {
+            By::Treatment(treating) => Some(treating),
+            _ => None,
+        }
+    }
+}
+
+impl Desk {
+    /// The caller goes there.
+    pub(super) fn send(&mut self, target: Target, by: By, now: Now) {
+        // An emergency call, and one that nobody takes, wait for nothing.
+        let is_urgent = matches!(by, By::LastResort) || matches!(target, Target::HangUp(_));
+        // A queue is told the variables with the hand-over itself.
+        let with_it = matches!(target, Target::Queue(_)) && self.untold.language.is_none();
+        if !is_urgent && !with_it {
+            self.tell_pbx(now);
+        }
+        self.stage = Stage::Sending(Box::new(Sending { target, by, sent: None }));
+    }
+
+    /// Tells the PBX what hooks set on the call and it does not know yet.
+    pub(super) fn tell_pbx(&mut self, now: Now) {
+        let Untold { variables, language } = mem::take(&mut self.untold);
+        if variables.is_empty() && language.is_none() {
+            return;
+        }
+        let instruction = Instruction::set(&variables, language.as_deref());
+        let until = now.monotonic + instruction.within;
+        self.set = Some(Setting { number: self.out.instruct(instruction), until });
+    }
+
+    /// Hands over when nothing is in the way any more.
+    pub(super) fn hand_over(&mut self, now: Now) {
+        let Stage::Sending(sending) = &mut self.stage else { return };
+        let is_urgent = matches!(sending.by, By::LastResort);
+        if sending.sent.is_some() || (self.set.is_some() && !is_urgent) {
+            return;
+        }
+        let variables = mem::take(&mut self.untold.variables);
+        let instruction = Instruction::hand_over(&sending.target, self.call.priority, &variables);
+        // Whoever goes on in the dialplan, perhaps for an hour's talk, must not lose the call to our lease.
+        if matches!(sending.target, Target::ContinueInDialplan | Target::Dialplan(_)) {
+            self.out.instruct(Instruction::lease(0));
+        }
+        self.lease.end();
+        let until = now.monotonic + instruction.within;
+        sending.sent = Some((self.out.instruct(instruction), until));
+    }
+
+    /// An instruction is over.
+    pub(super) fn done(
+        &mut self,
+        number: u64,
+        end: &CommandEnd,
+        problem: Option<&Problem>,
+        now: Now,
+    ) {
+        let code = problem.map_or(end.code(), |problem| problem.code.as_str());
+        if self.set.take_if(|set| set.number == number).is_some() {
+            if *end != CommandEnd::Done {
+                tracing::warn!(
+                    call = self.call.id,
+                    code,
+                    "the PBX did not take the variables or the language that hooks set"
+                );
+            }
+            return;
+        }
+        match &mut self.stage {
+            Stage::Treating(treating) => treating.done(number, end, problem),
+            Stage::Sending(sending) if sending.sent.is_some_and(|(sent, _)| sent == number) => {
+                match end {
+                    CommandEnd::Done => self.gone(),
+                    _ => self.not_taken(code, now),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Time is up for what is under way.
+    pub(super) fn sending_timed_out(&mut self, now: Now) {
+        let at = now.monotonic;
+        if self.set.take_if(|set| set.until <= at).is_some() {
+            tracing::warn!(call = self.call.id, "the PBX does not say whether it took what hooks set");
+        }
+        match &self.stage {
+            Stage::Sending(sending) if sending.poll_timeout().is_some_and(|until| until <= at) => {
+                self.not_taken("timed-out", now);
+            }
+            Stage::Lost { retry_at } if retry_at.is_some_and(|retry_at| retry_at <= at) => {
+                let target = match self.is_emergency() {
+                    true => Target::ContinueInDialplan,
+                    false => self.rules.fallback.clone(),
+                };
+                self.send(target, By::LastResort, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The PBX has the caller.
+    pub(super) fn gone(&mut self) {
+        self.stage = Stage::Away;
+        self.set = None;
+        self.lease.end();
+        self.forget_treatment();
+    }
+
+    /// The place did not take the caller, who is still with us.
+    fn not_taken(&mut self, code: &str, now: Now) {
+        let Sending { target, by, .. } = match mem::replace(&mut self.stage, Stage::Away) {
+            Stage::Sending(sending) => *sending,
+            stage => return self.stage = stage,
+        };
+        tracing::warn!(call = self.call.id, %target, code, "the caller was not taken");
+        self.lease.stay(now.monotonic);
+        match by {
+            By::Router => {
+                let from = match target {
+                    Target::Queue(_) => "queue",
+                    Target::Extension(_) => "extension",
+                    _ => "dialplan",
+                };
+                self.again(from, code, now);
+            }
+            By::Treatment(mut treating) => {
+                treating.came_back(code.to_owned());
+                self.stage = Stage::Treating(treating);
+            }
+            By::Then => self.fall_back(format!("{target} did not take the caller: {code}"), now),
+            By::Fallback if target != Target::ContinueInDialplan => {
+                let why = format!("the fallback {target} did not take the caller: {code}");
+                self.host_word(HookOutcome::Fallback, &Target::ContinueInDialplan, why);
+                self.send(Target::ContinueInDialplan, By::LastResort, now);
+            }
+            By::Fallback | By::LastResort => {
+                // Once more, and not renewed: the PBX takes the caller back.
+                self.lease.end();
+                self.losses += 1;
+                let tries_left = self.losses <= MOST_LOSSES;
+                if tries_left {
+                    self.out.instruct(Instruction::lease(self.rules.lease.as_secs()));
+                }
+                let retry_at = tries_left.then_some(now.monotonic + RETRY);
+                self.stage = Stage::Lost { retry_at };
+            }
+        }
+    }
+
+    /// The routers are asked about a caller who is still with us.
+    pub(super) fn again(&mut self, from: &str, outcome: &str, now: Now) {
+        self.call.returned_from = from.to_owned();
+        self.call.outcome = outcome.to_owned();
+        self.call.attempt = self.call.attempt.saturating_add(1);
+        self.decide(now);
+    }
+
+    /// No hook says where the caller goes: the admin did.
+    pub(super) fn fall_back(&mut self, why: String, now: Now) {
+        self.forget_treatment();
+        let target = match self.falls.take(now.monotonic) {
+            true => self.rules.fallback.clone(),
+            // Even the fallback sends them back.
+            false => Target::ContinueInDialplan,
+        };
+        self.host_word(HookOutcome::Fallback, &target, why);
+        self.send(target, By::Fallback, now);
+    }
+
+    /// The host's own word on the call.
+    pub(super) fn host_word(&mut self, outcome: HookOutcome, target: &Target, reason: String) {
+        let word = HookWord {
+            hook: Kind::Host,
+            instance: String::new(),
+            plugin: String::new(),
+            attempt: self.call.attempt,
+            outcome,
+            verdict: target.to_string(),
+            reason,
+            facts: words::facts(&self.call, &[]),
+            took_us: 0,
+        };
+        self.out.actions.push_back(Action::Word(word));
+    }
+}
