@@ -11,16 +11,21 @@
 
 pub mod canary;
 mod chain;
+mod civil;
 mod desk;
 pub mod engine;
 mod inbox;
 mod instructions;
+mod kept;
 mod lease;
+mod lookups;
+mod memory;
 pub mod meter;
 mod pace;
 pub mod plan;
 pub mod store;
 mod treatment;
 mod words;
+mod workers;
 
 pub use inbox::{FIRST_INSTRUCTION, HookInput, HooksInbox, HooksOutlet, inbox, is_instruction};

@@ -18,6 +18,8 @@ pub const MOST_LOOKUPS: usize = 4;
 pub(super) struct Chain {
     /// Whose turn it is.
     pub router: usize,
+    /// Its plugin and version.
+    pub plugin: String,
     /// When that turn began.
     pub turn_began: Duration,
     /// Nobody is asked or waited for after this.
@@ -42,6 +44,7 @@ impl Chain {
     pub fn new(now: Duration, within: Duration) -> Self {
         Self {
             router: 0,
+            plugin: String::new(),
             turn_began: now,
             give_up_at: now + within,
             answers: Vec::new(),

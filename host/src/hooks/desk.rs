@@ -14,7 +14,7 @@
 mod bill;
 mod comforting;
 mod deciding;
-mod sending;
+pub(super) mod sending;
 #[cfg(test)]
 mod tests;
 
@@ -53,11 +53,19 @@ pub(super) struct Hook {
     pub plugin: String,
 }
 
+/// A place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Router {
+    pub hook: Hook,
+    /// Why it cannot be asked.
+    pub left_out: Option<String>,
+}
+
 /// What the admin laid down for a call, fixed when it is offered.
 #[derive(Debug)]
 pub(super) struct Rules {
     /// Asked in this order.
-    pub routers: Vec<Hook>,
+    pub routers: Vec<Router>,
     /// Treatments by instance.
     pub treatments: BTreeMap<String, Hook>,
     /// The treatment of those who name none.
@@ -76,11 +84,11 @@ pub(super) struct Rules {
 #[derive(Debug)]
 pub(super) enum Event {
     /// The PBX hands the caller over again. (The first time is [`Desk::open`].)
-    Offered { offered: Offered, rules: Arc<Rules> },
-    /// A router answered.
-    Routed { job: u64, said: Result<Decision, HookFailure> },
+    Offered { offered: Box<Offered>, rules: Arc<Rules> },
+    /// A router answered; `by` says which plugin and version.
+    Routed { job: u64, by: String, said: Result<Decision, HookFailure> },
     /// A treatment answered.
-    Planned { job: u64, said: Result<Plan, HookFailure> },
+    Planned { job: u64, by: String, said: Result<Plan, HookFailure> },
     /// A hook could not be asked: too many wait for the worker threads already.
     NotAsked { job: u64 },
     /// A lookup is over.
@@ -129,6 +137,8 @@ pub(super) struct Kept {
     /// What hooks set on the call.
     pub patch: Patch,
     pub attempt: u32,
+    /// What the caller had come back from.
+    pub returned_from: String,
     /// Since the treatment began, at `at`.
     pub waited: Duration,
     /// Since the call was first offered, at `at`.
@@ -169,6 +179,8 @@ pub(super) struct Desk {
     arrived: Duration,
     /// The age it had then.
     age_before: Duration,
+    /// As the PBX said last.
+    returned_from: String,
     /// What hooks set and the PBX was not told yet.
     untold: Untold,
     /// What hooks set altogether.
@@ -205,9 +217,6 @@ enum Stage {
     Away,
 }
 
-/// What can be known about the connector's PBX.
-pub(super) type KnowsQueue<'a> = &'a dyn Fn(&str) -> bool;
-
 impl Desk {
     /// The PBX hands a caller over, for the first time or for the first time since the host began. `kept`: what was
     /// kept of their treatment.
@@ -219,6 +228,7 @@ impl Desk {
             call: Call::default(),
             arrived: at,
             age_before: Duration::ZERO,
+            returned_from: String::new(),
             untold: Untold::default(),
             patched: Patch::default(),
             stage: Stage::Away,
@@ -231,7 +241,8 @@ impl Desk {
         };
         desk.look_at(offered);
         match kept {
-            Some(kept) if desk.rules.treatments.contains_key(&kept.treatment) => {
+            // From elsewhere they come back anew.
+            Some(kept) if kept.returned_from == desk.call.returned_from && !desk.is_emergency() => {
                 desk.resume(kept, now);
             }
             _ => desk.decide(now),
@@ -241,14 +252,14 @@ impl Desk {
     }
 
     /// Something happened.
-    pub fn handle(&mut self, event: Event, now: Now, knows_queue: KnowsQueue<'_>) {
+    pub fn handle(&mut self, event: Event, now: Now) {
         match event {
-            Event::Offered { offered, rules } => self.offered(offered, rules, now),
-            Event::Routed { job, said } => self.routed(job, said, now, knows_queue),
-            Event::Planned { job, said } => self.planned(job, said, now, knows_queue),
+            Event::Offered { offered, rules } => self.offered(*offered, rules, now),
+            Event::Routed { job, by, said } => self.routed(job, by, said, now),
+            Event::Planned { job, by, said } => self.planned(job, by, said, now),
             Event::NotAsked { job } => self.not_asked(job, now),
             Event::LookedUp { number, answer } => self.looked_up(number, answer, now),
-            Event::Done { number, end, problem } => self.done(number, &end, problem.as_ref(), now),
+            Event::Done { number, end, problem } => self.done(number, &end, problem, now),
             Event::Key(key) => {
                 if let Stage::Treating(treating) = &mut self.stage {
                     treating.key(key, now.monotonic);
@@ -289,7 +300,7 @@ impl Desk {
             }
             Stage::Treating(treating) => {
                 let since = treating.asked_since();
-                if treating.handle_timeout(at) {
+                if treating.handle_timeout(at, &mut self.out) {
                     let why = "it did not answer in time".to_owned();
                     self.treatment_failed(HookOutcome::Late, why, since.unwrap_or(at), now);
                 }
@@ -326,6 +337,7 @@ impl Desk {
 
     fn look_at(&mut self, offered: Offered) {
         let Offered { call, connector, caller, held, .. } = offered;
+        self.returned_from.clone_from(&held.returned_from);
         let attempt = held.attempt.max(self.call.attempt.saturating_add(1));
         let mut it = Call {
             id: call.to_string(),

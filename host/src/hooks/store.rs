@@ -29,8 +29,8 @@ pub const MAX_BYTES: u64 = 1 << 20;
 pub const MAX_KEY: usize = 256;
 /// One value.
 pub const MAX_VALUE: usize = 64 << 10;
-/// What a treatment knows of one caller.
-pub const MAX_STATE: usize = 16 << 10;
+/// What is kept of one caller under treatment: its state (at most 16 KiB) and what goes with it.
+pub const MAX_STATE: usize = 64 << 10;
 /// Entries of one page.
 pub const MAX_PAGE: usize = 1000;
 

@@ -8,13 +8,16 @@ use std::{
     time::Duration,
 };
 
-use calls::event::{CommandEnd, Problem};
+use calls::event::Problem;
 use plugin_runtime::hooks::{
     Answer, Attributes, Cause, Collect, FailedStep, Lookup, Plan, Question, Step, Target, Treat,
 };
 
 use super::{
-    desk::{Action, Hook, Out},
+    desk::{
+        Action, Hook, Out,
+        sending::{AGAIN, MOST_TRIES, is_gone, is_passing},
+    },
     instructions::Instruction,
     pace::Pace,
 };
@@ -33,6 +36,8 @@ const PLANS_FOR_HOST: u32 = 20;
 const MOST_SENTENCES: u32 = 50;
 /// Things that happened and that the hook was not told yet.
 const MOST_CAUSES: usize = 64;
+/// For the word that a caller who is gone is gone.
+const GONE: Duration = Duration::from_secs(5);
 /// A lookup whose time the hook leaves to the host.
 const USUAL_LOOKUP: Duration = Duration::from_secs(10);
 const LONGEST_LOOKUP: Duration = Duration::from_secs(60);
@@ -74,7 +79,8 @@ pub(super) struct Treating {
 /// The step that is under way.
 #[derive(Debug)]
 enum Running {
-    Instruction { number: u64, step: u32, until: Duration },
+    /// The PBX does it; when it could not be told, it is told again.
+    Instruction { doing: (u32, Instruction), told: Option<u64>, until: Duration, tries: u32 },
     Wait { until: Duration },
     Collect { rules: Collect, keys: String, until: Duration },
 }
@@ -247,18 +253,28 @@ impl Treating {
         }
     }
 
-    /// An instruction ended.
-    pub fn done(&mut self, number: u64, end: &CommandEnd, problem: Option<&Problem>) {
-        let Some(Running::Instruction { number: running, step, .. }) = &self.running else { return };
-        if *running != number {
+    /// An instruction is over, well when there is no problem.
+    pub fn done(&mut self, number: u64, problem: Option<Problem>, now: Duration) {
+        let Some(Running::Instruction { told, until, tries, doing }) = &mut self.running else {
+            return;
+        };
+        if *told != Some(number) {
             return;
         }
-        let step = *step;
-        self.running = None;
-        if *end != CommandEnd::Done {
-            let code = problem.map_or_else(|| end.code().to_owned(), |it| it.code.clone());
-            let message = problem.map(|it| it.message.clone()).unwrap_or_default();
-            self.failed(FailedStep { step, code, message });
+        match problem {
+            None => self.running = None,
+            // Their release is about to be told, and ends everything.
+            Some(problem) if is_gone(&problem) => *until = now + GONE,
+            Some(problem) if is_passing(&problem) && *tries < MOST_TRIES => {
+                *tries += 1;
+                *told = None;
+                *until = now + AGAIN;
+            }
+            Some(problem) => {
+                let step = doing.0;
+                self.running = None;
+                self.failed(FailedStep { step, code: problem.code, message: problem.message });
+            }
         }
     }
 
@@ -283,18 +299,22 @@ impl Treating {
     }
 
     /// The time has come for something. True: the hook did not answer in time.
-    pub fn handle_timeout(&mut self, now: Duration) -> bool {
+    pub fn handle_timeout(&mut self, now: Duration, out: &mut Out) -> bool {
         if self.wake_at.take_if(|at| *at <= now).is_some() {
             self.tell(Cause::Woke);
         }
-        match &self.running {
+        match &mut self.running {
             Some(Running::Wait { until }) if *until <= now => self.running = None,
             Some(Running::Collect { until, .. }) if *until <= now => self.collected(),
-            Some(Running::Instruction { until, step, .. }) if *until <= now => {
+            Some(Running::Instruction { until, told: Some(_), doing, .. }) if *until <= now => {
                 let message = "the PBX did not say in time what came of it".to_owned();
-                let step = *step;
+                let step = doing.0;
                 self.running = None;
                 self.failed(FailedStep { step, code: "timed-out".to_owned(), message });
+            }
+            Some(Running::Instruction { until, told, doing, .. }) if *until <= now => {
+                *told = Some(out.instruct(doing.1.clone()));
+                *until = now + doing.1.within;
             }
             _ => {}
         }
@@ -407,7 +427,8 @@ fn begin(index: u32, step: Step, language: &str, now: Duration, out: &mut Out) -
         Step::HandOver(target) => return Begun::Leaving(target),
     };
     let until = now + instruction.within;
-    Begun::Running(Running::Instruction { number: out.instruct(instruction), step: index, until })
+    let told = Some(out.instruct(instruction.clone()));
+    Begun::Running(Running::Instruction { doing: (index, instruction), told, until, tries: 0 })
 }
 
 /// The word for why a hook was asked, as `explain` shows it.

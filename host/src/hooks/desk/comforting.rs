@@ -6,9 +6,9 @@ use calls::{
     Now,
     event::{Hook as Kind, HookOutcome, HookWord},
 };
-use plugin_runtime::hooks::{Call, HookFailure, Plan, Step, Target, Treat, Waiting};
+use plugin_runtime::hooks::{Call, HookFailure, Plan, Target, Treat, Waiting};
 
-use super::{Action, Desk, Kept, KnowsQueue, Stage, Untold, deciding::check_target, sending::By};
+use super::{Action, Desk, Kept, Stage, Untold, sending::By};
 use crate::hooks::{
     treatment::{Progress, Treating},
     words,
@@ -27,7 +27,7 @@ impl Desk {
 
     /// Goes on with a treatment that a host before this one began.
     pub(super) fn resume(&mut self, kept: Kept, now: Now) {
-        let Kept { treatment, state, then, facts, patch, attempt, waited, age, at } = kept;
+        let Kept { treatment, state, then, facts, patch, attempt, waited, age, at, .. } = kept;
         let Some(hook) = self.rules.treatments.get(&treatment).cloned() else {
             return self.decide(now);
         };
@@ -50,15 +50,15 @@ impl Desk {
     pub(super) fn planned(
         &mut self,
         job: u64,
+        by: String,
         said: Result<Plan, HookFailure>,
         now: Now,
-        knows_queue: KnowsQueue<'_>,
     ) {
         let Stage::Treating(treating) = &mut self.stage else { return };
         let Some(since) = treating.hears(job) else { return };
+        treating.hook.plugin = by;
         let checked = said.map_err(|failure| words::of_failure(&failure)).and_then(|plan| {
             let nonsense = |why| (HookOutcome::Nonsense, why);
-            check_plan(&plan, knows_queue).map_err(nonsense)?;
             self.check_patch(&plan.patch).map_err(nonsense)?;
             Ok(plan)
         });
@@ -218,6 +218,7 @@ impl Desk {
             facts: treating.facts.clone(),
             patch: self.patched.clone(),
             attempt: self.call.attempt,
+            returned_from: self.returned_from.clone(),
             waited: treating.waited(now.monotonic),
             age: self.age(now),
             at: now.wall,
@@ -225,11 +226,4 @@ impl Desk {
         self.kept = true;
         self.out.actions.push_back(Action::Keep(Some(Box::new(kept))));
     }
-}
-
-fn check_plan(plan: &Plan, knows_queue: KnowsQueue<'_>) -> Result<(), String> {
-    plan.steps.iter().flatten().try_for_each(|step| match step {
-        Step::HandOver(Some(target)) => check_target(target, knows_queue),
-        _ => Ok(()),
-    })
 }

@@ -8,7 +8,7 @@ use plugin_runtime::hooks::{
     Answer, Attributes, Call, Decision, HookFailure, Lookup, Patch, Target, Treat, Verdict,
 };
 
-use super::{Action, Desk, KnowsQueue, Stage, sending::By};
+use super::{Action, Desk, Stage, sending::By};
 use crate::hooks::{
     chain::Chain,
     treatment,
@@ -46,27 +46,32 @@ impl Desk {
             };
             return self.fall_back(why.to_owned(), now);
         };
+        chain.plugin.clone_from(&router.hook.plugin);
+        if let Some(why) = router.left_out.clone() {
+            return self.router_failed(HookOutcome::Refused, why, now);
+        }
         let job = self.out.number();
         chain.asks(job);
         let answers = chain.answers.clone();
         let call = Call { age: self.age(now), ..self.call.clone() };
-        let instance = router.instance.clone();
+        let instance = router.hook.instance.clone();
         self.out.actions.push_back(Action::Route { job, instance, call: Box::new(call), answers });
     }
 
     pub(super) fn routed(
         &mut self,
         job: u64,
+        by: String,
         said: Result<Decision, HookFailure>,
         now: Now,
-        knows_queue: KnowsQueue<'_>,
     ) {
         let Stage::Deciding(chain) = &mut self.stage else { return };
         if !chain.hears(job) {
             return;
         }
+        chain.plugin = by;
         let Some(router) = self.rules.routers.get(chain.router) else { return };
-        let instance = router.instance.clone();
+        let instance = router.hook.instance.clone();
         let decision = match said {
             Ok(decision) => decision,
             Err(failure) => {
@@ -78,7 +83,7 @@ impl Desk {
         if let Verdict::Need(lookups) = verdict {
             return self.router_needs(lookups, &reason, now);
         }
-        if let Err(why) = self.check(&verdict, &patch, knows_queue) {
+        if let Err(why) = self.check(&verdict, &patch) {
             return self.router_failed(HookOutcome::Nonsense, why, now);
         }
         let outcome = match verdict {
@@ -114,7 +119,7 @@ impl Desk {
         let verdict = format!("lookup {}", ids.join(", "));
         for (number, question) in numbers.into_iter().zip(lookups) {
             let within = chain.lookup_within(treatment::asked_time(&question), now.monotonic);
-            let instance = router.instance.clone();
+            let instance = router.hook.instance.clone();
             self.out.actions.push_back(Action::LookUp { number, instance, question, within });
         }
         self.router_word(HookOutcome::Needs, verdict, words::reason(reason), now);
@@ -158,7 +163,7 @@ impl Desk {
     pub(super) fn router_failed(&mut self, outcome: HookOutcome, why: String, now: Now) {
         let Stage::Deciding(chain) = &self.stage else { return };
         let instance = match self.rules.routers.get(chain.router) {
-            Some(router) => router.instance.clone(),
+            Some(router) => router.hook.instance.clone(),
             None => String::new(),
         };
         let word = format!("{instance}: {outcome}");
@@ -170,22 +175,13 @@ impl Desk {
         &self,
         verdict: &Verdict,
         patch: &Patch,
-        knows_queue: KnowsQueue<'_>,
     ) -> Result<(), String> {
         self.check_patch(patch)?;
-        match verdict {
-            Verdict::Send(target) => check_target(target, knows_queue),
-            Verdict::Treat(treat) => {
-                let id = self.treatment_id(treat);
-                if !self.rules.treatments.contains_key(id) {
-                    return Err(match id {
-                        "" => "it wants the usual treatment, and none is configured".to_owned(),
-                        id => format!("there is no treatment `{id}`"),
-                    });
-                }
-                treat.then.as_ref().map_or(Ok(()), |then| check_target(then, knows_queue))
-            }
-            Verdict::Pass | Verdict::Need(_) => Ok(()),
+        let Verdict::Treat(treat) = verdict else { return Ok(()) };
+        match self.treatment_id(treat) {
+            id if self.rules.treatments.contains_key(id) => Ok(()),
+            "" => Err("it wants the usual treatment, and none is configured".to_owned()),
+            id => Err(format!("there is no treatment `{id}`")),
         }
     }
 
@@ -218,8 +214,8 @@ impl Desk {
         let Some(router) = self.rules.routers.get(chain.router) else { return };
         let word = HookWord {
             hook: Kind::Router,
-            instance: router.instance.clone(),
-            plugin: router.plugin.clone(),
+            instance: router.hook.instance.clone(),
+            plugin: chain.plugin.clone(),
             attempt: self.call.attempt,
             outcome,
             verdict,
@@ -244,15 +240,5 @@ impl Desk {
     /// The caller is gone before the router answered.
     pub(super) fn cancel_decision(&mut self, why: &str, now: Now) {
         self.router_word(HookOutcome::Cancelled, String::new(), why.to_owned(), now);
-    }
-}
-
-/// A target that this PBX certainly does not have is none.
-pub(super) fn check_target(target: &Target, knows_queue: KnowsQueue<'_>) -> Result<(), String> {
-    match target {
-        Target::Queue(queue) if !knows_queue(&queue.name) => {
-            Err(format!("the PBX has no queue `{}`", queue.name))
-        }
-        _ => Ok(()),
     }
 }

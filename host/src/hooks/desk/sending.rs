@@ -15,14 +15,30 @@ use crate::hooks::{instructions::Instruction, treatment::Treating, words};
 const RETRY: Duration = Duration::from_secs(2);
 /// So often.
 const MOST_LOSSES: u32 = 5;
+/// The link to the PBX is down for a moment: tried again after this.
+pub(in crate::hooks) const AGAIN: Duration = Duration::from_secs(1);
+/// So often; a lease is about over then.
+pub(in crate::hooks) const MOST_TRIES: u32 = 40;
 
 /// A hand-over under way.
 #[derive(Debug)]
 pub(super) struct Sending {
     target: Target,
     by: By,
-    /// The instruction and its deadline; none: the PBX is first told what hooks set.
-    sent: Option<(u64, Duration)>,
+    pbx: Pbx,
+    /// How often the PBX could not be reached.
+    tries: u32,
+}
+
+/// How far a hand-over is.
+#[derive(Debug)]
+enum Pbx {
+    /// It is to be told, or is first told what hooks set.
+    Untold,
+    /// It could not be reached.
+    Again { at: Duration },
+    /// Its answer is waited for.
+    Told { number: u64, until: Duration },
 }
 
 /// Who wants it: they hear when it fails.
@@ -45,7 +61,10 @@ pub(super) struct Setting {
 
 impl Sending {
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.sent.map(|(_, until)| until)
+        match self.pbx {
+            Pbx::Untold => None,
+            Pbx::Again { at: until } | Pbx::Told { until, .. } => Some(until),
+        }
     }
 
     /// The treatment that hands the caller over.
@@ -67,7 +86,7 @@ impl Desk {
         if !is_urgent && !with_it {
             self.tell_pbx(now);
         }
-        self.stage = Stage::Sending(Box::new(Sending { target, by, sent: None }));
+        self.stage = Stage::Sending(Box::new(Sending { target, by, pbx: Pbx::Untold, tries: 0 }));
     }
 
     /// Tells the PBX what hooks set on the call and it does not know yet.
@@ -85,7 +104,7 @@ impl Desk {
     pub(super) fn hand_over(&mut self, now: Now) {
         let Stage::Sending(sending) = &mut self.stage else { return };
         let is_urgent = matches!(sending.by, By::LastResort);
-        if sending.sent.is_some() || (self.set.is_some() && !is_urgent) {
+        if !matches!(sending.pbx, Pbx::Untold) || (self.set.is_some() && !is_urgent) {
             return;
         }
         let variables = mem::take(&mut self.untold.variables);
@@ -96,7 +115,7 @@ impl Desk {
         }
         self.lease.end();
         let until = now.monotonic + instruction.within;
-        sending.sent = Some((self.out.instruct(instruction), until));
+        sending.pbx = Pbx::Told { number: self.out.instruct(instruction), until };
     }
 
     /// An instruction is over.
@@ -104,28 +123,31 @@ impl Desk {
         &mut self,
         number: u64,
         end: &CommandEnd,
-        problem: Option<&Problem>,
+        problem: Option<Problem>,
         now: Now,
     ) {
-        let code = problem.map_or(end.code(), |problem| problem.code.as_str());
+        let problem = match end {
+            CommandEnd::Done => None,
+            _ => Some(problem.unwrap_or_else(|| without_words(end))),
+        };
         if self.set.take_if(|set| set.number == number).is_some() {
-            if *end != CommandEnd::Done {
+            if let Some(problem) = problem {
                 tracing::warn!(
                     call = self.call.id,
-                    code,
+                    code = problem.code,
                     "the PBX did not take the variables or the language that hooks set"
                 );
             }
             return;
         }
         match &mut self.stage {
-            Stage::Treating(treating) => treating.done(number, end, problem),
-            Stage::Sending(sending) if sending.sent.is_some_and(|(sent, _)| sent == number) => {
-                match end {
-                    CommandEnd::Done => self.gone(),
-                    _ => self.not_taken(code, now),
-                }
-            }
+            Stage::Treating(treating) => treating.done(number, problem, now.monotonic),
+            Stage::Sending(sending) => match (&sending.pbx, problem) {
+                (Pbx::Told { number: told, .. }, _) if *told != number => {}
+                (Pbx::Told { .. }, None) => self.gone(),
+                (Pbx::Told { .. }, Some(problem)) => self.not_taken(problem, now),
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -136,10 +158,14 @@ impl Desk {
         if self.set.take_if(|set| set.until <= at).is_some() {
             tracing::warn!(call = self.call.id, "the PBX does not say whether it took what hooks set");
         }
-        match &self.stage {
-            Stage::Sending(sending) if sending.poll_timeout().is_some_and(|until| until <= at) => {
-                self.not_taken("timed-out", now);
-            }
+        match &mut self.stage {
+            Stage::Sending(sending) => match sending.pbx {
+                Pbx::Again { at: again } if again <= at => sending.pbx = Pbx::Untold,
+                Pbx::Told { until, .. } if until <= at => {
+                    self.not_taken(without_words(&CommandEnd::TimedOut), now);
+                }
+                _ => {}
+            },
             Stage::Lost { retry_at } if retry_at.is_some_and(|retry_at| retry_at <= at) => {
                 let target = match self.is_emergency() {
                     true => Target::ContinueInDialplan,
@@ -160,14 +186,28 @@ impl Desk {
     }
 
     /// The place did not take the caller, who is still with us.
-    fn not_taken(&mut self, code: &str, now: Now) {
+    fn not_taken(&mut self, problem: Problem, now: Now) {
+        let Stage::Sending(sending) = &mut self.stage else { return };
+        if is_gone(&problem) {
+            // The PBX says so in its own words, too.
+            return self.gone();
+        }
+        if is_passing(&problem) && sending.tries < MOST_TRIES {
+            sending.tries += 1;
+            sending.pbx = Pbx::Again { at: now.monotonic + AGAIN };
+            return;
+        }
         let Sending { target, by, .. } = match mem::replace(&mut self.stage, Stage::Away) {
             Stage::Sending(sending) => *sending,
             stage => return self.stage = stage,
         };
+        let code = problem.code.as_str();
         tracing::warn!(call = self.call.id, %target, code, "the caller was not taken");
         self.lease.stay(now.monotonic);
         match by {
+            By::Router if is_nowhere(&problem) => {
+                self.fall_back(format!("{target} did not take the caller: {code}"), now);
+            }
             By::Router => {
                 let from = match target {
                     Target::Queue(_) => "queue",
@@ -235,4 +275,27 @@ impl Desk {
         };
         self.out.actions.push_back(Action::Word(word));
     }
+}
+
+fn without_words(end: &CommandEnd) -> Problem {
+    let message = "the PBX did not say what came of it".to_owned();
+    Problem { code: end.code().to_owned(), message, retryable: false }
+}
+
+/// The caller is not held any more: the leg's release is about to be told.
+pub(in crate::hooks) fn is_gone(problem: &Problem) -> bool {
+    matches!(problem.code.as_str(), "not-held" | "hung-up" | "interrupted")
+}
+
+/// The PBX was not reached, or did not answer: the same may work in a moment.
+pub(in crate::hooks) fn is_passing(problem: &Problem) -> bool {
+    problem.retryable
+}
+
+/// There is no such place: asking the routers again would lead there again.
+fn is_nowhere(problem: &Problem) -> bool {
+    matches!(
+        problem.code.as_str(),
+        "no-such-queue" | "no-such-extension" | "no-such-place" | "no-template" | "bad-argument"
+    )
 }
