@@ -199,8 +199,6 @@ impl Host {
             hook_plan,
         })
         .await?;
-        // Kept until the keeper makes plans.
-        drop((hook_store, hook_plan));
         let (stop_api, stopping) = watch::channel(false);
         let app = api::app(ApiState::from(Parts {
             publisher: publisher.clone(),

@@ -72,7 +72,10 @@ mod tests {
         assert_eq!(berlin("2026-10-25T01:30:00Z"), "2026-10-25 7 2:30:0 false 60");
         // Half an hour's offset, and the date line.
         assert_eq!(shown("Asia/Kolkata", "2026-11-22T20:00:00Z"), "2026-11-23 1 1:30:0 false 330");
-        assert_eq!(shown("Pacific/Pago_Pago", "2026-11-22T05:00:00Z"), "2026-11-21 6 18:0:0 false -660");
+        assert_eq!(
+            shown("Pacific/Pago_Pago", "2026-11-22T05:00:00Z"),
+            "2026-11-21 6 18:0:0 false -660"
+        );
     }
 
     #[test]

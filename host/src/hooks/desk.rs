@@ -315,11 +315,6 @@ impl Desk {
         self.out.actions.pop_front()
     }
 
-    /// Is the caller with us?
-    pub fn is_held(&self) -> bool {
-        !matches!(self.stage, Stage::Away)
-    }
-
     /// Does everything that can be done now.
     fn settle(&mut self, now: Now) {
         self.comfort(now);
@@ -393,8 +388,9 @@ impl Desk {
         }
     }
 
-    fn store(&mut self, instance: String, stores: Vec<Store>) {
+    fn store(&mut self, instance: &str, stores: Vec<Store>) {
         if !stores.is_empty() {
+            let instance = instance.to_owned();
             self.out.actions.push_back(Action::Store { instance, stores });
         }
     }

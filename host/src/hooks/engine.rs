@@ -23,7 +23,10 @@ use calls::{
     fact::NativeLeg,
     switchboard::Offered,
 };
-use plugin_runtime::{Kind, hooks::{Answer, Target}};
+use plugin_runtime::{
+    Kind,
+    hooks::{Answer, Target},
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -407,7 +410,10 @@ impl Engine {
             }
             Action::Store { instance, stores } => {
                 if !self.memory.put(instance.clone(), stores) {
-                    tracing::error!(hook = instance, "too much waits for the disk: what a hook wants kept is lost");
+                    tracing::error!(
+                        hook = instance,
+                        "too much waits for the disk: what a hook wants kept is lost"
+                    );
                     if let Some(instance) = self.plan.instance(&instance) {
                         instance.meter.count("stores-lost");
                     }
@@ -536,9 +542,7 @@ fn rules(plan: &HookPlan) -> Rules {
     let hook = |id: &str, plugin: &str| Hook { instance: id.to_owned(), plugin: plugin.to_owned() };
     let routers = plan.chain().map(|asked| match asked {
         Asked::Instance(it) => Router { hook: hook(&it.id, &it.label), left_out: None },
-        Asked::LeftOut { id, why } => {
-            Router { hook: hook(id, ""), left_out: Some(why.to_owned()) }
-        }
+        Asked::LeftOut { id, why } => Router { hook: hook(id, ""), left_out: Some(why.to_owned()) },
     });
     let treatments =
         plan.instances.values().filter(|it| it.plugin.kinds().contains(&Kind::WaitTreatment));

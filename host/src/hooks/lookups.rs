@@ -44,9 +44,9 @@ impl Library {
                 Question::Http(request) => self.http(&instance, request, within).await,
             }
         };
-        let found = tokio::time::timeout(within, answer).await.unwrap_or_else(|_| {
-            Err(FetchError::TimedOut { within }.to_string())
-        });
+        let found = tokio::time::timeout(within, answer)
+            .await
+            .unwrap_or_else(|_| Err(FetchError::TimedOut { within }.to_string()));
         match found {
             Ok(answer) => Answer { id, ..answer },
             Err(error) => Answer::failed(id, error),

@@ -80,9 +80,20 @@ pub(super) struct Treating {
 #[derive(Debug)]
 enum Running {
     /// The PBX does it; when it could not be told, it is told again.
-    Instruction { doing: (u32, Instruction), told: Option<u64>, until: Duration, tries: u32 },
-    Wait { until: Duration },
-    Collect { rules: Collect, keys: String, until: Duration },
+    Instruction {
+        doing: (u32, Instruction),
+        told: Option<u64>,
+        until: Duration,
+        tries: u32,
+    },
+    Wait {
+        until: Duration,
+    },
+    Collect {
+        rules: Collect,
+        keys: String,
+        until: Duration,
+    },
 }
 
 /// The hook's word is waited for.
@@ -132,7 +143,13 @@ impl Treating {
     }
 
     /// After a restart of the host, `waited` after its beginning.
-    pub fn resume(hook: Hook, treat: Treat, state: Vec<u8>, waited: Duration, now: Duration) -> Self {
+    pub fn resume(
+        hook: Hook,
+        treat: Treat,
+        state: Vec<u8>,
+        waited: Duration,
+        now: Duration,
+    ) -> Self {
         let mut it = Self::begin(hook, treat, now);
         it.waited_before = waited;
         it.state = state;
@@ -199,8 +216,9 @@ impl Treating {
         self.keys = std::mem::take(&mut plan.keys);
         self.wake_at = plan.wake.map(|wake| now + wake.max(SHORTEST_WAKE));
         if let Some(steps) = plan.steps.take() {
-            // What the PBX does already goes on; what only we do is over.
-            self.running.take_if(|it| !matches!(it, Running::Instruction { .. }));
+            // What the PBX does already goes on, unless the caller leaves; what only we do is over.
+            let leaves = matches!(steps.first(), Some(Step::HandOver(_)));
+            self.running.take_if(|it| leaves || !matches!(it, Running::Instruction { .. }));
             self.unfinished = !steps.is_empty();
             self.steps = (0..).zip(steps).collect();
         }
@@ -339,7 +357,10 @@ impl Treating {
         }
         self.listen(out);
         if now >= self.ends_at() {
-            return Progress::Stuck(format!("it keeps the caller for {} hours", LONGEST.as_secs() / 3600));
+            return Progress::Stuck(format!(
+                "it keeps the caller for {} hours",
+                LONGEST.as_secs() / 3600
+            ));
         }
         match self.is_idle() {
             true => Progress::Stuck("its plan has no step, key, wake-up or lookup left".to_owned()),

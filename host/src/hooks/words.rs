@@ -76,7 +76,12 @@ pub(super) fn raw_party(party: &Party) -> calls::fact::RawParty {
 }
 
 fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().map(|(at, char)| at + char.len_utf8()).take_while(|end| *end <= most).last() {
+    match text
+        .char_indices()
+        .map(|(at, char)| at + char.len_utf8())
+        .take_while(|end| *end <= most)
+        .last()
+    {
         _ if text.len() <= most => text.to_owned(),
         Some(end) => format!("{}...", &text[..end]),
         None => String::new(),

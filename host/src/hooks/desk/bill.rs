@@ -16,7 +16,7 @@ use calls::{
     fact::Presentation,
 };
 use plugin_runtime::hooks::{
-    Collect, DialplanTarget, ExtensionTarget, HookError, HttpRequest, QueueTarget, Question, Say,
+    Collect, DialplanTarget, ExtensionTarget, HookError, HttpRequest, Question, QueueTarget, Say,
     SayKind, Step, Treat, Verdict,
 };
 
@@ -26,7 +26,7 @@ use super::*;
 const WALL: u64 = 1_795_312_800_000_000_000;
 
 pub struct Bill {
-    pub rules: Rules,
+    rules: Rules,
     desk: Option<Desk>,
     at: Duration,
     attempt: u32,
@@ -35,11 +35,11 @@ pub struct Bill {
     lookups: BTreeMap<String, u64>,
     /// Instructions not over yet.
     open: Vec<(u64, &'static str)>,
-    pub kept: Option<Kept>,
+    kept: Option<Kept>,
     lines: Vec<String>,
 }
 
-/// Routers `hours` and `vip`, treatments `standard` and `music`; nobody decides: queue `main`.
+/// Routers `hours` and `vip`, treatments `standard` and `music`; nobody decides: queue `main`. No lease.
 pub fn rules() -> Rules {
     let hook = |instance: &str| Hook {
         instance: instance.to_owned(),
@@ -53,7 +53,7 @@ pub fn rules() -> Rules {
         fallback: Target::queue("main"),
         emergency: vec!["110".to_owned(), "112".to_owned()],
         decision: Duration::from_millis(2000),
-        lease: Duration::from_secs(45),
+        lease: Duration::ZERO,
     }
 }
 
@@ -89,18 +89,21 @@ impl Bill {
         self.lines.clear();
         for line in &script {
             if !line.starts_with('>') {
-                self.lines.push((*line).to_owned());
                 self.input(line);
             }
         }
         let (expected, got) = (script.join("\n"), self.lines.join("\n"));
-        assert_eq!(got, expected, "\n--- what happened:\n{got}\n--- what was promised:\n{expected}\n");
+        assert_eq!(
+            got, expected,
+            "\n--- what happened:\n{got}\n--- what was promised:\n{expected}\n"
+        );
     }
 
     /// Like the script's lines; what is done is in [`Bill::done`].
     pub fn input(&mut self, line: &str) {
         let (at, what) = line.split_once(' ').unwrap_or((line, ""));
         self.advance(Duration::from_millis(at.parse().expect(line)));
+        self.lines.push(line.to_owned());
         let words: Vec<&str> = what.split_whitespace().collect();
         let Some(event) = self.event(&words) else { return self.collect() };
         let now = self.now();
@@ -112,18 +115,23 @@ impl Bill {
         &self.lines
     }
 
-    pub fn desk(&mut self) -> &mut Desk {
+    fn desk(&mut self) -> &mut Desk {
         self.desk.as_mut().expect("offered")
     }
 
+    /// The last thing that was done.
+    pub fn last(&self) -> &str {
+        self.lines.iter().rfind(|line| line.starts_with('>')).map_or("", String::as_str)
+    }
+
     /// The host begins anew: only what was kept is left.
-    pub fn restart(&mut self) {
+    fn restart(&mut self) {
         self.desk = None;
         self.attempt = 0;
         self.open.clear();
     }
 
-    pub fn now(&self) -> Now {
+    fn now(&self) -> Now {
         let wall = WALL + u64::try_from(self.at.as_nanos()).expect("a short script");
         Now { monotonic: self.at, wall: Timestamp(wall) }
     }
@@ -143,6 +151,10 @@ impl Bill {
     fn event(&mut self, words: &[&str]) -> Option<Event> {
         Some(match words {
             [] => return None,
+            ["restart"] => {
+                self.restart();
+                return None;
+            }
             ["offered", options @ ..] => {
                 let offered = Box::new(self.offered(options));
                 let rules = Arc::new(self.rules());
@@ -167,10 +179,7 @@ impl Bill {
             }
             [lookup, "answers", status] => Event::LookedUp {
                 number: self.lookups[*lookup],
-                answer: Answer {
-                    status: status.parse().expect("a status"),
-                    ..Answer::default()
-                },
+                answer: Answer { status: status.parse().expect("a status"), ..Answer::default() },
             },
             [lookup, "has", "no", "answer"] => Event::LookedUp {
                 number: self.lookups[*lookup],
@@ -187,17 +196,13 @@ impl Bill {
                 let failure = match said {
                     ["traps"] => Some(HookFailure::Trapped("unreachable".into())),
                     ["is", "late"] => Some(HookFailure::Late { after: Duration::from_millis(5) }),
-                    ["refuses"] => {
-                        Some(HookFailure::Refused(HookError::new("no-list", "no list")))
-                    }
+                    ["refuses"] => Some(HookFailure::Refused(HookError::new("no-list", "no list"))),
                     ["talks", "nonsense"] => Some(HookFailure::Nonsense("a `&`".into())),
                     _ => None,
                 };
                 let is_treatment = self.rules.treatments.contains_key(*hook);
                 match failure {
-                    Some(failure) if is_treatment => {
-                        Event::Planned { job, by, said: Err(failure) }
-                    }
+                    Some(failure) if is_treatment => Event::Planned { job, by, said: Err(failure) },
                     Some(failure) => Event::Routed { job, by, said: Err(failure) },
                     None => Event::Routed { job, by, said: Ok(decision_of(said)) },
                 }
@@ -375,7 +380,9 @@ fn target(text: &str) -> Target {
     let (name, secs) = rest.split_once('/').unwrap_or((rest, ""));
     let timeout = secs.parse().ok().map(Duration::from_secs);
     match kind {
-        "queue" => Target::Queue(QueueTarget { name: name.into(), timeout, ..QueueTarget::default() }),
+        "queue" => {
+            Target::Queue(QueueTarget { name: name.into(), timeout, ..QueueTarget::default() })
+        }
         "extension" => Target::Extension(ExtensionTarget {
             number: name.into(),
             timeout,
@@ -412,10 +419,10 @@ fn patch_of(words: &[&str]) -> Patch {
 fn decision_of(words: &[&str]) -> Decision {
     let reason = words.iter().position(|word| *word == "because");
     let (words, reason) = words.split_at(reason.unwrap_or(words.len()));
-    let stores = words.iter().filter_map(|word| word.strip_prefix("store=")).map(|key| Store {
-        key: key.to_owned(),
-        value: Some(Vec::new()),
-    });
+    let stores = words
+        .iter()
+        .filter_map(|word| word.strip_prefix("store="))
+        .map(|key| Store { key: key.to_owned(), value: Some(Vec::new()) });
     let verdict = match words {
         ["passes", ..] => Verdict::Pass,
         ["needs", ids, ..] => Verdict::Need(ids.split(',').map(lookup).collect()),
@@ -425,10 +432,9 @@ fn decision_of(words: &[&str]) -> Decision {
             then: Some(target(then)),
             facts: Vec::new(),
         }),
-        ["treats", with, ..] => Verdict::Treat(Treat {
-            treatment: with.replace("usually", ""),
-            ..Treat::default()
-        }),
+        ["treats", with, ..] => {
+            Verdict::Treat(Treat { treatment: with.replace("usually", ""), ..Treat::default() })
+        }
         _ => panic!("no decision: {words:?}"),
     };
     Decision {

@@ -83,7 +83,7 @@ impl Desk {
         }
         self.apply(&patch);
         self.keep_patch(patch);
-        self.store(instance, stores);
+        self.store(&instance, stores);
         self.keep_treatment(now);
     }
 

@@ -8,12 +8,8 @@ use plugin_runtime::hooks::{
     Answer, Attributes, Call, Decision, HookFailure, Lookup, Patch, Target, Treat, Verdict,
 };
 
-use super::{Action, Desk, Stage, sending::By};
-use crate::hooks::{
-    chain::Chain,
-    treatment,
-    words,
-};
+use super::{Action, Desk, Hook, Stage, sending::By};
+use crate::hooks::{chain::Chain, treatment, words};
 
 /// Channel variables, or facts, that hooks may put on one call.
 const MOST_PATCHED: usize = 64;
@@ -61,7 +57,7 @@ impl Desk {
     pub(super) fn routed(
         &mut self,
         job: u64,
-        by: String,
+        plugin: String,
         said: Result<Decision, HookFailure>,
         now: Now,
     ) {
@@ -69,7 +65,7 @@ impl Desk {
         if !chain.hears(job) {
             return;
         }
-        chain.plugin = by;
+        chain.plugin.clone_from(&plugin);
         let Some(router) = self.rules.routers.get(chain.router) else { return };
         let instance = router.hook.instance.clone();
         let decision = match said {
@@ -94,9 +90,11 @@ impl Desk {
         self.router_word(outcome, self.describe(&verdict), words::reason(&reason), now);
         self.apply(&patch);
         self.keep_patch(patch);
-        self.store(instance, stores);
+        self.store(&instance, stores);
         match verdict {
-            Verdict::Send(target) => self.send(target, By::Router, now),
+            Verdict::Send(target) => {
+                self.send(target, By::Router(Hook { instance, plugin }), now);
+            }
             Verdict::Treat(treat) => self.treat(treat, now),
             Verdict::Pass | Verdict::Need(_) => {
                 if let Stage::Deciding(chain) = &mut self.stage {
@@ -171,11 +169,7 @@ impl Desk {
         self.fall_back(word, now);
     }
 
-    fn check(
-        &self,
-        verdict: &Verdict,
-        patch: &Patch,
-    ) -> Result<(), String> {
+    fn check(&self, verdict: &Verdict, patch: &Patch) -> Result<(), String> {
         self.check_patch(patch)?;
         let Verdict::Treat(treat) = verdict else { return Ok(()) };
         match self.treatment_id(treat) {
@@ -187,7 +181,9 @@ impl Desk {
 
     pub(super) fn check_patch(&self, patch: &Patch) -> Result<(), String> {
         let too_many = |ours: &Attributes, theirs: &Attributes| {
-            let bytes = |list: &Attributes| list.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            let bytes = |list: &Attributes| {
+                list.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            };
             ours.len() + theirs.len() > 2 * MOST_PATCHED
                 || theirs.len() > MOST_PATCHED
                 || bytes(ours) + bytes(theirs) > MOST_PATCHED_BYTES

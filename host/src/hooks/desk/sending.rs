@@ -8,7 +8,7 @@ use calls::{
 };
 use plugin_runtime::hooks::Target;
 
-use super::{Action, Desk, Stage, Untold};
+use super::{Action, Desk, Hook, Stage, Untold};
 use crate::hooks::{instructions::Instruction, treatment::Treating, words};
 
 /// Nobody takes the caller: tried again after this, while the lease lasts.
@@ -44,7 +44,7 @@ enum Pbx {
 /// Who wants it: they hear when it fails.
 #[derive(Debug)]
 pub(super) enum By {
-    Router,
+    Router(Hook),
     Treatment(Box<Treating>),
     /// The treatment failed: where the router said.
     Then,
@@ -156,7 +156,10 @@ impl Desk {
     pub(super) fn sending_timed_out(&mut self, now: Now) {
         let at = now.monotonic;
         if self.set.take_if(|set| set.until <= at).is_some() {
-            tracing::warn!(call = self.call.id, "the PBX does not say whether it took what hooks set");
+            tracing::warn!(
+                call = self.call.id,
+                "the PBX does not say whether it took what hooks set"
+            );
         }
         match &mut self.stage {
             Stage::Sending(sending) => match sending.pbx {
@@ -205,10 +208,22 @@ impl Desk {
         tracing::warn!(call = self.call.id, %target, code, "the caller was not taken");
         self.lease.stay(now.monotonic);
         match by {
-            By::Router if is_nowhere(&problem) => {
+            By::Router(router) if is_nowhere(&problem) => {
+                let word = HookWord {
+                    hook: Kind::Router,
+                    instance: router.instance,
+                    plugin: router.plugin,
+                    attempt: self.call.attempt,
+                    outcome: HookOutcome::Nonsense,
+                    verdict: String::new(),
+                    reason: words::reason(&format!("{target}: {} ({code})", problem.message)),
+                    facts: Vec::new(),
+                    took_us: 0,
+                };
+                self.out.actions.push_back(Action::Word(word));
                 self.fall_back(format!("{target} did not take the caller: {code}"), now);
             }
-            By::Router => {
+            By::Router(_) => {
                 let from = match target {
                     Target::Queue(_) => "queue",
                     Target::Extension(_) => "extension",
