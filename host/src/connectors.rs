@@ -20,7 +20,7 @@ use calls::{CommandId, ConnectorId};
 use plugin_runtime::{OnRefusal, Recording, SwapError, Swapped, Version};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use errands::rules as http_rules;
+pub(crate) use errands::{host_of, rules as http_rules};
 pub use plan::{LoadedPlugin, Plan, PlannedLink, find, load, plan, plan_one};
 
 use crate::{

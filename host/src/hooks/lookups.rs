@@ -8,11 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use plugin_runtime::hooks::{Answer, HttpRequest, Lookup, Question, SecretHeader};
+use plugin_runtime::{
+    Part,
+    hooks::{Answer, HttpRequest, Lookup, Question, SecretHeader},
+};
 use tokio::sync::Semaphore;
 
 use super::{memory::Memory, plan::HookInstance};
-use crate::http::{FetchError, Fetcher, MAX_BODY_BYTES, Request, Response};
+use crate::{
+    connectors::host_of,
+    http::{FetchError, Fetcher, MAX_BODY_BYTES, Request, Response},
+};
 
 /// Requests of all hooks on their way at once; the others wait for their turn within their time.
 const AT_ONCE: usize = 128;
@@ -71,7 +77,7 @@ impl Library {
             let most = instance.http_per_minute;
             return Err(format!("it has sent its {most} requests of this minute"));
         }
-        let host = request.host().to_owned();
+        let host = host_of(&request.url);
         let request = filled(request, instance, within)?;
         let _turn = self.turns.acquire().await.map_err(|_| "the host is stopping".to_owned())?;
         match self.fetcher.fetch(request, &instance.rules).await {
@@ -99,6 +105,9 @@ fn filled(
         return Err(format!("its body is longer than {MAX_BODY_BYTES} bytes"));
     }
     for SecretHeader { name, before, secret } in secret_headers {
+        if let Part::Secret { name, form, .. } = &secret {
+            instance.plugin.manifest().may_send_secret(name, *form, &instance.grants)?;
+        }
         let secret = secret.fill(&instance.secrets).map_err(|error| error.to_string())?;
         let secret = String::from_utf8(secret)
             .map_err(|_| format!("the secret for the header {name} is no text"))?;
