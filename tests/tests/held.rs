@@ -6,7 +6,7 @@ mod pilot;
 use std::time::Duration;
 
 use anyhow::Result;
-use jackfield_sdk::CommandOutcome;
+use jackfield_sdk::{CommandOutcome, Fact};
 use jackfield_tests::world;
 use lab::{
     Answering, ManagerUser, Pbx, PbxConfig, Phone, PhoneConfig, Release, Tree, config::MUSIC_TONE,
@@ -129,7 +129,7 @@ async fn a_caller_hears_what_they_are_told_and_talks_to_an_agent(release: Releas
     call.hang_up().await?;
     // Recorded for the connector's own tests.
     if let Some(folder) = std::env::var_os("JACKFIELD_TRANSCRIPTS") {
-        std::fs::write(std::path::Path::new(&folder).join("held.ami"), &pilot.transcript)?;
+        std::fs::write(std::path::Path::new(&folder).join("talked.ami"), &pilot.transcript)?;
     }
     Ok(())
 }
@@ -310,16 +310,24 @@ async fn who_was_held_when_the_wire_broke_is_offered_again() -> Result<()> {
 async fn a_caller_cannot_choose_their_way_in_by_their_number() -> Result<()> {
     let Some(mut site) = Site::start(Release::Asterisk22).await? else { return Ok(()) };
     let Site { pbx, pilot, .. } = &mut site;
-    for forged in ["5%0Aagi_arg_1%3A%20vip", "5%0D%0Aagi_arg_1%3A%20vip"] {
+    for forged in ["5%0Aagi_arg_1%3A%20vip", "5%0D%0AEnv%3A%20agi_arg_1%3A%20vip"] {
         let mut config = PhoneConfig::trunk(pbx.sip(), "5");
         config.from_user = Some(forged.to_owned());
         let forger = Phone::start(config).await?;
         let call = forger.call("720")?;
-        let offered = pilot.offered().await;
-        // Told right, by the list of channels, or not at all: then the lease takes care of them.
-        println!("{forged}: {offered:?}");
-        if let Ok(offered) = offered {
-            assert_eq!(offered.entry, "main");
+        let is_forgery = |fact: &Fact| match fact {
+            Fact::Notice(notice) if notice.code == "forged-input" => Some(()),
+            _ => None,
+        };
+        pilot.fact("a word about the forgery", is_forgery).await?;
+        if forged.contains("%0D") {
+            // What cannot be told apart from the PBX's own words is not answered: the lease ends it.
+            pilot.listen(7 * SECOND).await?;
+            assert!(pilot.seen.iter().all(|seen| !format!("{seen:?}").contains("vip")));
+        } else {
+            // The list of channels says the way in in the dialplan's words, once it may be asked again.
+            let offered = pilot.offered().await?;
+            assert_eq!((offered.entry.as_str(), offered.dialled.as_str()), ("main", "720"));
             pilot.done("leg-hang-up", &[("leg", &offered.leg)]).await?;
         }
         call.hang_up().await?;

@@ -80,7 +80,8 @@ impl Pilot {
     /// Gives an instruction.
     pub async fn tell(&mut self, kind: &str, arguments: &[(&str, &str)]) -> Result<u64> {
         self.follow_clock();
-        let said: String = arguments.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        let said: String =
+            arguments.iter().map(|(key, value)| format!("\t{key}={value}")).collect();
         let _ = writeln!(self.transcript, "+{}\n> {kind}{said}", self.began.elapsed().as_millis());
         let id = self.host.command(kind, arguments);
         self.flush().await?;
