@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod extensions;
 mod extract;
+mod hooks;
 mod instances;
 mod keep;
 mod metrics;

@@ -3,6 +3,7 @@
 mod audit;
 mod client;
 mod explain;
+mod hooks;
 mod logging;
 mod plugin;
 mod reload;
@@ -148,6 +149,10 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
 
+    /// Hooks of a running host: who decides where calls go, what callers hear, who is told; and trials of versions.
+    #[command(subcommand)]
+    Hooks(hooks::HooksCommand),
+
     /// Why a call went where it went: who decided what, on which facts, and what came of it.
     Explain(explain::ExplainArgs),
 
@@ -248,6 +253,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Reload { json, host } => remote(reload::reload(json, host)),
         Command::Config(command) => remote(reload::config(command)),
+        Command::Hooks(command) => remote(hooks::run(command)),
         Command::Explain(args) => remote(explain::run(args)),
         Command::Audit(command) => {
             logging::start(color, "warn");

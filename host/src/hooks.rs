@@ -21,6 +21,7 @@ mod lease;
 mod lookups;
 mod memory;
 pub mod meter;
+pub mod observers;
 mod pace;
 pub mod plan;
 pub mod store;

@@ -48,7 +48,7 @@ pub use views::{
 use crate::{
     config::{CanaryConfig, Complaint},
     connectors::Control,
-    hooks::store::HookStore,
+    hooks::store::Pair,
 };
 
 /// Changes that may wait for their turn.
@@ -297,9 +297,19 @@ impl Keeper {
         self.shared.as_ref()?.hook_log(id)
     }
 
-    /// What hooks keep.
-    pub fn hook_store(&self) -> Option<HookStore> {
-        self.shared.as_ref().map(|shared| shared.hook_store.clone())
+    /// What a hook keeps: keys that begin like this and come after that, in order.
+    pub fn hook_pairs(
+        &self,
+        hook: &str,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Pair>, KeeperError> {
+        let pairs = self.shared()?.hook_store.page(hook, prefix, after, limit);
+        pairs.map_err(|error| {
+            let (message, fix) = library::split_fix(&error.to_string());
+            KeeperError::Install { message, fix, ours: true }
+        })
     }
 
     /// Begins or ends a capture to a file; the file when it ended. `redact` puts tokens in the place of callers'

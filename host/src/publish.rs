@@ -104,6 +104,11 @@ impl Publisher {
         Ok(Read::Events(events.into_iter().map(Arc::new).collect()))
     }
 
+    /// The number of the oldest event that can still be read; none when there is none.
+    pub async fn oldest(self: &Arc<Self>) -> Result<Option<u64>, StoreError> {
+        self.blocking(Store::first).await
+    }
+
     /// Up to `limit` events of a call, oldest first.
     pub async fn of_call(
         self: &Arc<Self>,

@@ -38,6 +38,7 @@ use crate::{
     hooks::{
         self,
         engine::EngineParts,
+        observers::ObserverParts,
         plan::HookPlan,
         store::{HookStore, HookStoreError},
     },
@@ -110,6 +111,7 @@ pub struct Host {
     /// The engine holds on to the switch, so it is stopped before it.
     stop_hooks: watch::Sender<bool>,
     engine_task: JoinHandle<()>,
+    observer_task: JoinHandle<()>,
     switch_task: JoinHandle<()>,
     /// Why the switch ended.
     switch_ended: watch::Receiver<Option<String>>,
@@ -159,11 +161,19 @@ impl Host {
         let (stop_hooks, hooks_stop) = watch::channel(false);
         let engine_task = tokio::spawn(hooks::engine::run(EngineParts {
             outlet,
-            plan,
+            plan: plan.clone(),
             store: hook_store.clone(),
             fetcher: Fetcher::default(),
             clock,
             switch: facts.clone(),
+            stop: hooks_stop.clone(),
+        }));
+        let observer_task = tokio::spawn(hooks::observers::run(ObserverParts {
+            plan,
+            publisher: publisher.clone(),
+            store: hook_store.clone(),
+            fetcher: Fetcher::default(),
+            clock,
             stop: hooks_stop,
         }));
 
@@ -231,6 +241,7 @@ impl Host {
             api_task,
             stop_hooks,
             engine_task,
+            observer_task,
             switch_task,
             switch_ended,
         })
@@ -284,6 +295,7 @@ impl Host {
             mut api_task,
             stop_hooks,
             mut engine_task,
+            mut observer_task,
             mut switch_task,
             switch,
             ..
@@ -300,6 +312,10 @@ impl Host {
                 "the hooks do not stop; callers they hold fall back when their leases end"
             );
             engine_task.abort();
+        }
+        if tokio::time::timeout(STOP_PATIENCE, &mut observer_task).await.is_err() {
+            tracing::error!("an observer does not stop; it is told its last events again");
+            observer_task.abort();
         }
         drop(switch);
         if tokio::time::timeout(STOP_PATIENCE, &mut switch_task).await.is_err() {

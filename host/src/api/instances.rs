@@ -291,6 +291,12 @@ pub(super) struct LogLine {
     text: String,
 }
 
+impl From<plugin_runtime::LogLine> for LogLine {
+    fn from(line: plugin_runtime::LogLine) -> Self {
+        Self { at: line.at.into(), level: line.level.word(), text: line.text }
+    }
+}
+
 /// The last lines a connector's plugin has logged, oldest first; at most 500.
 #[utoipa::path(get, path = "/v1/connectors/{id}/logs", tag = "connectors", security(("bearer" = ["read"])),
     params(("id" = String, Path, description = "As the config names it")),
@@ -302,12 +308,7 @@ pub(super) async fn logs(
     _: Params<None>,
 ) -> Result<Json<Page<LogLine>>, Problem> {
     let lines = api.keeper.log(&id).ok_or_else(|| no_connector(&id))?;
-    let line = |line: plugin_runtime::LogLine| LogLine {
-        at: line.at.into(),
-        level: line.level.word(),
-        text: line.text,
-    };
-    let items = lines.into_iter().map(line).collect();
+    let items = lines.into_iter().map(Into::into).collect();
     Ok(Json(Page { as_of: *api.publisher.committed().borrow(), items, next: Option::None }))
 }
 

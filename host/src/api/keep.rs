@@ -6,7 +6,8 @@ use ::calls::Actor;
 use plugin_runtime::LogLine;
 use serde_json::Value;
 
-use crate::plugins::{AuditEntry, InstanceView, Keeper, KeeperError, PluginView, Report};
+use crate::plugins::{AuditEntry, HookView, InstanceView, Keeper, KeeperError, PluginView, Report};
+use crate::{config::CanaryConfig, hooks::store::Pair};
 
 /// What becomes of a change.
 pub type Kept<'a, T> = Pin<Box<dyn Future<Output = Result<T, KeeperError>> + Send + 'a>>;
@@ -53,6 +54,21 @@ pub trait Keep: Send + Sync + 'static {
     fn log(&self, connector: &str) -> Option<Vec<LogLine>>;
     fn difference(&self) -> Result<Report, KeeperError>;
     fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, KeeperError>;
+    fn hooks(&self) -> Vec<HookView>;
+    fn hook_log(&self, hook: &str) -> Option<Vec<LogLine>>;
+    fn hook_pairs(
+        &self,
+        hook: &str,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Pair>, KeeperError>;
+    fn canary<'a>(
+        &'a self,
+        hook: &'a str,
+        wish: Option<CanaryConfig>,
+        actor: &'a Actor,
+    ) -> Kept<'a, Report>;
 }
 
 impl Keep for Keeper {
@@ -148,6 +164,33 @@ impl Keep for Keeper {
 
     fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, KeeperError> {
         self.audit(after, limit)
+    }
+
+    fn hooks(&self) -> Vec<HookView> {
+        self.hooks()
+    }
+
+    fn hook_log(&self, hook: &str) -> Option<Vec<LogLine>> {
+        self.hook_log(hook)
+    }
+
+    fn hook_pairs(
+        &self,
+        hook: &str,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Pair>, KeeperError> {
+        self.hook_pairs(hook, prefix, after, limit)
+    }
+
+    fn canary<'a>(
+        &'a self,
+        hook: &'a str,
+        wish: Option<CanaryConfig>,
+        actor: &'a Actor,
+    ) -> Kept<'a, Report> {
+        Box::pin(self.canary(hook, wish, actor))
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     instances::stat::{Gauge, gauges},
 };
 use crate::{
-    plugins::InstanceView,
+    plugins::{HookView, InstanceView},
     status::{ConnectorStatus, LinkWord, StatusWord},
 };
 
@@ -26,12 +26,21 @@ pub(super) async fn metrics(
     State(api): State<ApiState>,
     _: Params<None>,
 ) -> Response {
-    let text =
-        text(*api.publisher.committed().borrow(), &api.status.all(), &api.keeper.instances());
+    let text = text(
+        *api.publisher.committed().borrow(),
+        &api.status.all(),
+        &api.keeper.instances(),
+        &api.keeper.hooks(),
+    );
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-fn text(as_of: u64, connectors: &[ConnectorStatus], instances: &[InstanceView]) -> String {
+fn text(
+    as_of: u64,
+    connectors: &[ConnectorStatus],
+    instances: &[InstanceView],
+    hooks: &[HookView],
+) -> String {
     let mut page = Page(String::new());
     let info = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
     page.family("jackfield_info", "gauge", "Which version runs", [(info, 1.0)]);
@@ -39,6 +48,7 @@ fn text(as_of: u64, connectors: &[ConnectorStatus], instances: &[InstanceView]) 
     page.family("jackfield_events_total", "counter", "Events committed to the journal", events);
     page.of_connectors(connectors);
     page.of_instances(instances);
+    page.of_hooks(hooks);
     page.0
 }
 
@@ -178,6 +188,51 @@ impl Page {
         self.family("jackfield_plugin_limit", "gauge", "What the plugin may use", limits);
         let used = of_gauges(|gauge| gauge.used);
         self.family("jackfield_plugin_limit_used", "gauge", "What it uses of it", used);
+    }
+}
+
+impl Page {
+    fn of_hooks(&mut self, hooks: &[HookView]) {
+        let hook = |it: &HookView| format!("hook=\"{}\"", escaped(&it.id));
+        let status =
+            hooks.iter().map(|it| (format!("{},status=\"{}\"", hook(it), it.status.code()), 1.0));
+        self.family("jackfield_hook_status", "gauge", "In the words of Rocket.Chat Apps", status);
+        let running = hooks.iter().filter_map(|it| {
+            let running = it.running.as_ref()?;
+            let (plugin, version) = (escaped(&running.plugin), escaped(&running.version));
+            Some((format!("{},plugin=\"{plugin}\",version=\"{version}\"", hook(it)), 1.0))
+        });
+        self.family("jackfield_hook_info", "gauge", "Which version is called", running);
+        let outcomes = hooks.iter().flat_map(|it| {
+            it.figures.outcomes.iter().map(move |(word, count)| {
+                (format!("hook=\"{}\",outcome=\"{word}\"", escaped(&it.id)), *count as f64)
+            })
+        });
+        self.family("jackfield_hook_calls_total", "counter", "Calls into hooks", outcomes);
+        let times = hooks.iter().flat_map(|it| {
+            let labels = |quantile: &str| format!("{},quantile=\"{quantile}\"", hook(it));
+            let p50 = it.figures.p50.map(|time| (labels("0.5"), time.as_secs_f64()));
+            let p99 = it.figures.p99.map(|time| (labels("0.99"), time.as_secs_f64()));
+            p50.into_iter().chain(p99).collect::<Vec<_>>()
+        });
+        self.family("jackfield_hook_call_seconds", "gauge", "Time of the last calls", times);
+        let observes = |it: &&HookView| it.roles.iter().any(|role| role == "observer");
+        let observers = || hooks.iter().filter(observes);
+        let behind = observers().map(|it| (hook(it), it.figures.lag.events as f64));
+        self.family("jackfield_hook_lag_events", "gauge", "Events it has not dealt with", behind);
+        let age = observers().map(|it| (hook(it), it.figures.lag.age.as_secs_f64()));
+        self.family("jackfield_hook_lag_seconds", "gauge", "Age of the oldest of them", age);
+        let canaries = hooks.iter().filter_map(|it| {
+            let canary = it.canary.as_ref()?;
+            let version = escaped(&canary.version);
+            Some((format!("{},version=\"{version}\"", hook(it)), f64::from(canary.percent)))
+        });
+        self.family(
+            "jackfield_hook_canary_percent",
+            "gauge",
+            "Calls it gets, in percent",
+            canaries,
+        );
     }
 }
 

@@ -20,6 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiState, Problem, agents, audit, calls, commands, connectors, events, explain, extensions,
+    hooks,
     instances::{self, permissions, recordings, settings, shadow, stat},
     metrics, plugins, queues, reload, system,
 };
@@ -38,6 +39,7 @@ use crate::wire;
         (name = "system", description = "Is it alive, which version"),
         (name = "plugins", description = "Components: versions that are kept, and which one is used"),
         (name = "connectors", description = "Configured connections to PBXs: how they are, and what is wanted of them"),
+        (name = "hooks", description = "Plugins that decide where calls go, comfort callers, and are told what happened"),
         (name = "agents", description = "People who answer"),
         (name = "extensions", description = "Lines of the PBXs"),
         (name = "queues", description = "Queues, members, callers, figures"),
@@ -70,6 +72,11 @@ pub(super) fn router() -> (Router<ApiState>, openapi::OpenApi) {
         .routes(routes!(shadow::shadow, shadow::begin_shadow, shadow::end_shadow))
         .routes(routes!(recordings::recordings, recordings::capture))
         .routes(routes!(recordings::download))
+        .routes(routes!(hooks::list))
+        .routes(routes!(hooks::one))
+        .routes(routes!(hooks::logs))
+        .routes(routes!(hooks::store))
+        .routes(routes!(hooks::begin_canary, hooks::end_canary))
         .routes(routes!(reload::reload))
         .routes(routes!(reload::difference))
         .routes(routes!(audit::page))

@@ -1,3 +1,4 @@
+mod hooks;
 mod keeper;
 mod plugins;
 mod rest;

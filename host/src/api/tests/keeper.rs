@@ -5,24 +5,31 @@ use std::{
     io::{Seek, Write},
     path::PathBuf,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use ::calls::{Actor, Timestamp};
 use plugin_runtime::{
     Difference, Limits, LogLevel, LogLine, Manifest, ShadowReport, Usage, Version,
+    hooks::HookLimits,
 };
 use serde_json::{Value, json};
 
 use super::world::EVENING;
 use crate::{
     api::{Keep, Kept},
-    config::{Complaint, Place},
-    plugins::{
-        AuditEntry, Change, ChangeKind, InstanceView, InstanceWord, KeeperError, KeyView, Owner,
-        PermissionState, PermissionView, PluginView, ProbationView, RecordingFile, RecordingKind,
-        Report, RunningVersion, Swaps, VersionView, WaitingVersion,
+    config::{CanaryConfig, Complaint, Place},
+    hooks::{
+        canary::{Budgets, Tally},
+        meter::{Figures, Lag},
+        store::Pair,
     },
-    status::StatusWord,
+    plugins::{
+        AuditEntry, CanaryView, Change, ChangeKind, HookView, InstanceView, InstanceWord,
+        KeeperError, KeyView, Owner, PermissionState, PermissionView, PluginView, ProbationView,
+        RecordingFile, RecordingKind, Report, RunningVersion, Swaps, VersionView, WaitingVersion,
+    },
+    status::{LastError, StatusWord},
 };
 
 #[derive(Default)]
@@ -232,6 +239,43 @@ impl Keep for FakeKeeper {
         };
         Ok((after + 1..=5).take(limit).map(entry).collect())
     }
+
+    fn hooks(&self) -> Vec<HookView> {
+        vec![vip()]
+    }
+
+    fn hook_log(&self, hook: &str) -> Option<Vec<LogLine>> {
+        let at = Timestamp(EVENING);
+        let line = LogLine { at, level: LogLevel::Warn, text: "no CRM".to_owned() };
+        (hook == "vip").then(|| vec![line])
+    }
+
+    fn hook_pairs(
+        &self,
+        hook: &str,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Pair>, KeeperError> {
+        assert_eq!(hook, "vip");
+        let keys = ["dead/1", "dead/2", "seen"].into_iter();
+        let keys = keys.filter(|key| key.starts_with(prefix) && *key > after).take(limit);
+        let pair = |key: &str| Pair { key: key.to_owned(), value: b"caf\xff".to_vec() };
+        Ok(keys.map(pair).collect())
+    }
+
+    fn canary<'a>(
+        &'a self,
+        hook: &'a str,
+        wish: Option<CanaryConfig>,
+        actor: &'a Actor,
+    ) -> Kept<'a, Report> {
+        let wish = wish.map(|it| {
+            let Budgets { traps, late, differences_percent } = it.budgets;
+            format!("{} {} {traps} {late} {differences_percent}", it.version, it.percent)
+        });
+        now(self.ask(format!("canary {hook} {}", wish.as_deref().unwrap_or("-")), actor))
+    }
 }
 
 fn version(version: &str, sha256: &str, used_by: &[&str]) -> VersionView {
@@ -342,5 +386,56 @@ fn disabled() -> InstanceView {
         usage: Usage::default(),
         swaps: Swaps::default(),
         ..running()
+    }
+}
+
+fn vip() -> HookView {
+    let error = LastError {
+        message: "it was late: not done after 5 ms".to_owned(),
+        fix: "mend it".to_owned(),
+        at: Timestamp(EVENING),
+    };
+    HookView {
+        id: "vip".to_owned(),
+        plugin: "skills".to_owned(),
+        running: Some(RunningVersion {
+            plugin: "skills".to_owned(),
+            version: "0.1.0".to_owned(),
+            sha256: OLD.to_owned(),
+        }),
+        waiting: None,
+        kinds: vec!["router", "observer"],
+        roles: vec!["router 1".to_owned(), "observer".to_owned()],
+        status: InstanceWord::AutoEnabled,
+        reason: String::new(),
+        since: Timestamp(EVENING),
+        settings: json!({ "numbers": [] }),
+        secrets: vec!["crm".to_owned()],
+        permissions: vec![PermissionView {
+            grant: "secret:crm".to_owned(),
+            reason: "to ask your CRM".to_owned(),
+            meaning: "It is put in by Jackfield.".to_owned(),
+            state: PermissionState::Granted,
+            owner: None,
+            in_use: true,
+        }],
+        limits: HookLimits::default(),
+        http_per_minute: 600,
+        canary: Some(CanaryView {
+            version: "0.2.0".to_owned(),
+            sha256: NEW.to_owned(),
+            percent: 10,
+            budgets: Budgets::default(),
+            tally: Tally { asked: 7, compared: 7, differences: 1, ..Tally::default() },
+            owner: Some(Owner::Rest),
+        }),
+        figures: Figures {
+            outcomes: [("answered".to_owned(), 9), ("late".to_owned(), 1)].into(),
+            p50: Some(Duration::from_micros(3)),
+            p99: Some(Duration::from_micros(25)),
+            last_error: Some(error),
+            failing: 0,
+            lag: Lag { events: 3, age: Duration::from_millis(12), cursor: 40 },
+        },
     }
 }
