@@ -209,6 +209,7 @@ impl Host {
             hook_plan,
         })
         .await?;
+        // Kept until the keeper makes plans.
         let (stop_api, stopping) = watch::channel(false);
         let app = api::app(ApiState::from(Parts {
             publisher: publisher.clone(),

@@ -45,7 +45,6 @@ const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 const STACK_BYTES: usize = 8 << 20;
 
 /// What observers work with.
-#[derive(Debug)]
 pub struct ObserverParts {
     /// Which there are.
     pub plan: watch::Receiver<Arc<HookPlan>>,
@@ -223,7 +222,8 @@ where
 {
     async fn run(mut self) {
         let mut committed = self.publisher.committed();
-        let Some(mut feed) = self.feed(*committed.borrow()).await else { return };
+        let last = *committed.borrow();
+        let Some(mut feed) = self.feed(last).await else { return };
         let mut lookups: JoinSet<(u64, Answer)> = JoinSet::new();
         let mut drain_until: Option<Duration> = None;
         loop {
@@ -269,20 +269,11 @@ where
                 }
                 Some(Ok((life, answer))) = lookups.join_next() => feed.answered(life, answer),
                 _ = self.draining.changed(), if drain_until.is_none() => {}
-                () = self.sleep(deadline) => {}
+                () = sleep(self.clock, deadline) => {}
             }
         }
         let last = *committed.borrow();
         self.meter.set_lag(feed.lag(last, self.clock.now().wall));
-    }
-
-    async fn sleep(&self, until: Option<Duration>) {
-        match until {
-            Some(until) => {
-                tokio::time::sleep_until(self.clock.instant(until)).await;
-            }
-            None => std::future::pending().await,
-        }
     }
 
     /// Where it goes on. A new one begins with what happens from now on. None: it shall end.
@@ -406,5 +397,12 @@ where
         tracing::error!(hook = self.id, %error, "what it keeps cannot be written; it waits");
         let now = self.clock.now().wall;
         self.meter.failed("store-failed", error.to_string(), "make room on the disk", now);
+    }
+}
+
+async fn sleep(clock: Clock, until: Option<Duration>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(clock.instant(until)).await,
+        None => std::future::pending().await,
     }
 }

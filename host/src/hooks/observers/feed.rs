@@ -137,7 +137,8 @@ impl Feed {
 
     /// The next events of the journal.
     pub(super) fn take(&mut self, events: &[Arc<Published>]) {
-        for event in events.iter().filter(|event| event.seq > self.read) {
+        let after = self.read;
+        for event in events.iter().filter(|event| event.seq > after) {
             self.read = event.seq;
             if self.wanted.takes(&event.kind) {
                 self.queue.push_back(of_journal(event));

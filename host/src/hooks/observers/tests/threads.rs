@@ -111,7 +111,7 @@ impl World {
     }
 
     /// The thread's work as a task of the test; the sender stops it.
-    fn observe<G: Observes + Send + 'static>(
+    fn observe<G: Observes + Send + Sync + 'static>(
         &self,
         guest: G,
         receiver: &Receiver,
