@@ -36,6 +36,10 @@
 //! [`mock::MockHost`] plays the host of a connector in tests: it keeps the bytes that were not consumed, the epochs, a
 //! virtual clock and the commands, and it panics when the connector breaks a law of the contract.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod bindings;
 mod guest;
 pub mod hooks;

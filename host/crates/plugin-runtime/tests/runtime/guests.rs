@@ -46,7 +46,7 @@ pub fn component_for(
     let mut core = wat::parse_str(&text).unwrap_or_else(|error| panic!("{files:?}: {error}"));
     let mut resolve = Resolve::default();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../wit");
-    for package in ["log", "telephony", "connector"] {
+    for package in ["log", "telephony", "connector", "settings"] {
         let path = root.join(package).join(format!("{package}.wit"));
         let text =
             std::fs::read_to_string(&path).unwrap().replace("@0.1.0", &format!("@{version}"));
@@ -54,7 +54,10 @@ pub fn component_for(
     }
     let exports: String = exports
         .iter()
-        .map(|name| format!("export jackfield:connector/{name}@{version};"))
+        .map(|&name| {
+            let package = if name == "settings" { name } else { "connector" };
+            format!("export jackfield:{package}/{name}@{version};")
+        })
         .collect();
     let world = format!(
         "package test:guest; world guest {{ import jackfield:log/log@{version}; {exports} }}"
@@ -70,7 +73,7 @@ pub fn component_for(
 }
 
 /// Appends a custom section to a core module.
-fn custom_section(wasm: &mut Vec<u8>, name: &str, data: &[u8]) {
+pub fn custom_section(wasm: &mut Vec<u8>, name: &str, data: &[u8]) {
     let leb = |mut number: usize| {
         let mut bytes = Vec::new();
         while number >= 0x80 {

@@ -72,7 +72,7 @@ fn an_unknown_import_is_named_with_the_flag_that_removes_it() {
 }
 
 #[test]
-fn a_component_that_is_no_connector_is_told_what_it_exports() {
+fn a_component_of_no_kind_is_told_what_it_exports() {
     assert!(refusal(&wat::parse_str("(component)").unwrap()).contains("it exports: nothing"));
     let error = refusal(&component(&["picky-settings"], &["settings"], Some(MANIFEST)));
     assert!(error.contains("it exports: jackfield:settings/settings@0.1.0"), "{error}");

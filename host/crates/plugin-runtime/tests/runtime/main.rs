@@ -2,6 +2,7 @@
 
 mod contract;
 mod guests;
+mod hooks;
 mod hostile_recordings;
 mod load;
 mod probation;
