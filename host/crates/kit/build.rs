@@ -12,6 +12,7 @@ fn main() -> io::Result<()> {
     for (name, doc, folder) in [
         ("TEMPLATES", "Templates, by `<lang>/<kind>/<file>`.", here.join("templates")),
         ("SDK", "The Rust SDK's sources.", root.join("plugins/sdk")),
+        ("WIT", "The contract.", root.join("wit")),
     ] {
         println!("cargo:rerun-if-changed={}", folder.display());
         let mut files = Vec::new();

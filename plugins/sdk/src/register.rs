@@ -1,7 +1,8 @@
 //! Macros that name what a plugin is.
 //!
 //! A component may be several things at once. Exactly one of its macros is given the manifest; that one's type also
-//! checks the settings.
+//! checks the settings. In a project with a `plugin.toml`, of which `jackfield plugin build` makes the manifest, it is
+//! given the word `settings` instead: `register_router!(Vip, settings)`.
 
 /// Makes a type that implements [`Connector`](crate::Connector) the connector of this plugin.
 ///
@@ -9,6 +10,13 @@
 /// `jackfield:manifest` of the component. When a plugin registers several types, one of them is given it.
 #[macro_export]
 macro_rules! register_connector {
+    ($connector:ty, settings $(,)?) => {
+        $crate::register_connector!($connector);
+        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
+        const _: () = {
+            $crate::__settings!(<$connector as $crate::Connector>::validate);
+        };
+    };
     ($connector:ty $(, manifest = $manifest:expr)? $(,)?) => {
         #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
         const _: () = {
@@ -27,6 +35,13 @@ macro_rules! register_connector {
 /// `jackfield:manifest` of the component. When a plugin registers several types, one of them is given it.
 #[macro_export]
 macro_rules! register_router {
+    ($router:ty, settings $(,)?) => {
+        $crate::register_router!($router);
+        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
+        const _: () = {
+            $crate::__settings!(<$router as $crate::hooks::Router>::validate);
+        };
+    };
     ($router:ty $(, manifest = $manifest:expr)? $(,)?) => {
         #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
         const _: () = {
@@ -45,6 +60,13 @@ macro_rules! register_router {
 /// `jackfield:manifest` of the component. When a plugin registers several types, one of them is given it.
 #[macro_export]
 macro_rules! register_treatment {
+    ($treatment:ty, settings $(,)?) => {
+        $crate::register_treatment!($treatment);
+        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
+        const _: () = {
+            $crate::__settings!(<$treatment as $crate::hooks::WaitTreatment>::validate);
+        };
+    };
     ($treatment:ty $(, manifest = $manifest:expr)? $(,)?) => {
         #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
         const _: () = {
@@ -62,6 +84,13 @@ macro_rules! register_treatment {
 /// `jackfield:manifest` of the component. When a plugin registers several types, one of them is given it.
 #[macro_export]
 macro_rules! register_observer {
+    ($observer:ty, settings $(,)?) => {
+        $crate::register_observer!($observer);
+        #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
+        const _: () = {
+            $crate::__settings!(<$observer as $crate::hooks::Observer>::validate);
+        };
+    };
     ($observer:ty $(, manifest = $manifest:expr)? $(,)?) => {
         #[allow(unsafe_code, reason = "exports of a component are unsafe by nature")]
         const _: () = {
@@ -99,6 +128,20 @@ macro_rules! __slot {
 #[macro_export]
 macro_rules! __manifest {
     ($validate:expr, $manifest:expr) => {
+        $crate::__settings!($validate);
+
+        #[cfg(target_arch = "wasm32")]
+        #[used]
+        #[unsafe(link_section = "jackfield:manifest")]
+        static MANIFEST: [u8; $manifest.len()] = *$manifest;
+    };
+}
+
+/// The settings check.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __settings {
+    ($validate:expr) => {
         struct Settings;
 
         impl $crate::bindings::settings::exports::jackfield::settings::settings::Guest
@@ -112,10 +155,5 @@ macro_rules! __manifest {
 
         #[cfg(target_arch = "wasm32")]
         $crate::bindings::settings::export!(Settings with_types_in $crate::bindings::settings);
-
-        #[cfg(target_arch = "wasm32")]
-        #[used]
-        #[unsafe(link_section = "jackfield:manifest")]
-        static MANIFEST: [u8; $manifest.len()] = *$manifest;
     };
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -11,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 
 use crate::{
-    Progress, check, component,
+    Progress, check, component, file,
     languages::{self, Compiled, language},
     project::Project,
     toolchain::Reach,
@@ -56,9 +55,9 @@ pub fn build(
     let started = Instant::now();
     let Compiled { component, tools } = compile(project, options, progress)?;
     let component = component::with_manifest(&component, &project.manifest_json())?;
-    check::conforms(&component)?;
+    check::conforms(&component, project)?;
     let path = project.component();
-    let unchanged = write(&path, &component)?;
+    let unchanged = file::write(&path, &component)?;
     Ok(Built {
         path,
         bytes: component.len(),
@@ -99,26 +98,6 @@ fn by_command(
         .with_context(|| format!("`{shown}` left no {} behind", output.display()))?;
     let component = component::from_either(&wasm)?;
     Ok(Compiled { component, tools: shown })
-}
-
-/// Replaces the file in one step, so that a running host never sees half a plugin. True if it was the same.
-pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<bool> {
-    if fs::read(path).is_ok_and(|old| old == bytes) {
-        return Ok(true);
-    }
-    let folder = path.parent().context("a plugin has a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    fs::set_permissions(file.path(), readable_by_all())?;
-    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(false)
-}
-
-/// Temporary files are private; a plugin need not be.
-fn readable_by_all() -> fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    fs::Permissions::from_mode(0o644)
 }
 
 impl Options {

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use wasm_encoder::{ComponentSection, CustomSection};
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, DecodedWasm};
-use wit_parser::{InterfaceId, Resolve, TypeDefKind, WorldItem};
+use wit_parser::{Resolve, TypeDefKind, WorldItem};
 
 /// The custom section in which a plugin carries its manifest.
 pub const MANIFEST: &str = "jackfield:manifest";
@@ -85,7 +85,7 @@ fn lift_manifest(core: &[u8], component: &mut Vec<u8>) -> anyhow::Result<()> {
 }
 
 /// The custom sections of that name in the outermost module or component.
-fn custom_sections<'a>(wasm: &'a [u8], name: &str) -> anyhow::Result<Vec<&'a [u8]>> {
+pub(crate) fn custom_sections<'a>(wasm: &'a [u8], name: &str) -> anyhow::Result<Vec<&'a [u8]>> {
     let mut found = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(wasm) {
@@ -102,7 +102,7 @@ fn custom_sections<'a>(wasm: &'a [u8], name: &str) -> anyhow::Result<Vec<&'a [u8
 }
 
 /// Refuses a component that offers nothing, or could do more than answer and write log lines.
-pub(crate) fn check_world(component: &[u8]) -> anyhow::Result<()> {
+fn check_world(component: &[u8]) -> anyhow::Result<()> {
     let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
         bail!("this is a WIT package, not a component");
     };
@@ -111,14 +111,7 @@ pub(crate) fn check_world(component: &[u8]) -> anyhow::Result<()> {
     ensure!(!world.exports.is_empty(), "it exports nothing: is `register_connector!` missing?");
     for (key, item) in &world.imports {
         let name = resolve.name_world_key(key);
-        let allowed = match item {
-            // An interface of mere types is how a component names what its exports talk about.
-            WorldItem::Interface { id, .. } => {
-                name.starts_with(LOG) || is_types_only(&resolve, *id)
-            }
-            WorldItem::Type { .. } => true,
-            WorldItem::Function(_) => false,
-        };
+        let allowed = name.starts_with(LOG) || is_types_only(&resolve, item);
         ensure!(
             allowed,
             "it imports `{name}`, but a plugin may import nothing but jackfield:log/log{}",
@@ -128,10 +121,17 @@ pub(crate) fn check_world(component: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn is_types_only(resolve: &Resolve, id: InterfaceId) -> bool {
-    let interface = &resolve.interfaces[id];
+/// An interface of mere types is how a component names what its exports talk about.
+pub(crate) fn is_types_only(resolve: &Resolve, item: &WorldItem) -> bool {
     let is_resource = |id| matches!(resolve.types[id].kind, TypeDefKind::Resource);
-    interface.functions.is_empty() && !interface.types.values().any(|&id| is_resource(id))
+    match item {
+        WorldItem::Interface { id, .. } => {
+            let interface = &resolve.interfaces[*id];
+            interface.functions.is_empty() && !interface.types.values().any(|&id| is_resource(id))
+        }
+        WorldItem::Type { id, .. } => !is_resource(*id),
+        WorldItem::Function(_) => false,
+    }
 }
 
 fn hint(import: &str) -> &'static str {

@@ -13,18 +13,33 @@
 //! What deliberately does not live here: the command line (`jackfield::cli`), and anything a plugin needs at run
 //! time. The kit only uses what the host uses too: the real plugin runtime.
 
+#[cfg(feature = "runtime")]
 pub mod build;
+pub mod cargo;
+#[cfg(feature = "runtime")]
 pub mod check;
 pub mod component;
+#[cfg(feature = "runtime")]
+mod contract;
 mod debian;
+pub mod description;
+#[cfg(feature = "runtime")]
 pub mod document;
+#[cfg(feature = "runtime")]
 mod embedded;
+pub mod file;
+#[cfg(feature = "runtime")]
 pub mod languages;
+#[cfg(feature = "runtime")]
 pub mod pack;
+#[cfg(feature = "runtime")]
 pub mod project;
+#[cfg(feature = "runtime")]
 pub mod scenario;
+#[cfg(feature = "runtime")]
 pub mod template;
 pub mod toolchain;
+#[cfg(feature = "runtime")]
 pub mod watch;
 
 /// Who hears what goes on during long work.

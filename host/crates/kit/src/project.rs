@@ -9,10 +9,9 @@ use std::{
 pub use plugin_runtime::Kind;
 use plugin_runtime::Manifest;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
-/// What a project's file is called.
-pub const FILE: &str = "plugin.toml";
+use crate::description::Description;
+pub use crate::description::{BuildSection, FILE, ProjectError};
 
 /// A plugin somebody is writing.
 #[derive(Clone, Debug)]
@@ -41,59 +40,6 @@ pub enum Lang {
     Python,
 }
 
-/// `[build]` of `plugin.toml`; all of it has defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BuildSection {
-    /// Rust: the cargo profile, `release` unless given.
-    pub profile: Option<String>,
-    /// A command to run in the project's folder instead of the language's own tools. It leaves `output` behind.
-    pub command: Option<Vec<String>>,
-    /// What `command` makes, relative to the project: a component, or a core module with a component type.
-    pub output: Option<PathBuf>,
-    /// Further files and folders of which a change means a new build, relative to the project.
-    #[serde(default)]
-    pub watch: Vec<PathBuf>,
-}
-
-/// A folder that is no project, or one with a mistake in its `plugin.toml`. The user's to mend.
-#[derive(Debug, thiserror::Error)]
-pub enum ProjectError {
-    /// Nothing here.
-    #[error(
-        "there is no {FILE} in {0} or a folder above it; fix: go to your plugin's folder, or begin one with \
-         `jackfield plugin new --kind router --lang rust NAME`"
-    )]
-    Missing(PathBuf),
-    /// It cannot be read.
-    #[error("{0}: {1}")]
-    Read(PathBuf, std::io::Error),
-    /// It is not TOML, or has keys that are unknown or missing.
-    #[error("{file}: {problem}")]
-    Syntax {
-        /// Which file.
-        file: PathBuf,
-        /// What is wrong, with the line.
-        problem: String,
-    },
-    /// The schema of the settings.
-    #[error("{file}: {problem}; fix: write a JSON Schema object, e.g. {{ \"type\": \"object\" }}")]
-    Schema {
-        /// Which file.
-        file: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// What it says cannot be a manifest.
-    #[error("{file}: {problem}")]
-    Manifest {
-        /// Which file.
-        file: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-}
-
 impl Project {
     /// Reads the project in `folder`, or in the next folder above it that has one.
     pub fn find(folder: &Path) -> Result<Self, ProjectError> {
@@ -105,29 +51,16 @@ impl Project {
 
     /// Reads the project in `root`.
     pub fn load(root: &Path) -> Result<Self, ProjectError> {
-        let file = root.join(FILE);
-        let text = fs::read_to_string(&file).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => ProjectError::Missing(root.to_owned()),
-            _ => ProjectError::Read(file.clone(), error),
-        })?;
-        let written: Written = toml::from_str(&text).map_err(|error| ProjectError::Syntax {
-            file: file.clone(),
-            problem: error.to_string().trim().to_owned(),
-        })?;
-        let wrong = |problem: String| ProjectError::Manifest { file: file.clone(), problem };
-        let kind = kind(&written.kind).map_err(|error| wrong(format!("kind: {error}")))?;
-        let lang: Lang = written.lang.parse().map_err(|error| wrong(format!("lang: {error}")))?;
-        let settings = match &written.settings {
-            Some(path) => schema(&root.join(path))?,
-            None => json!({ "type": "object" }),
-        };
-        if written.build.command.is_some() != written.build.output.is_some() {
+        let Description { kind: word, lang, build, manifest } = Description::read(root)?;
+        let wrong = |problem: String| ProjectError::Manifest { file: root.join(FILE), problem };
+        let kind = kind(&word).map_err(|error| wrong(format!("kind: {error}")))?;
+        let lang: Lang = lang.parse().map_err(|error| wrong(format!("lang: {error}")))?;
+        if build.command.is_some() != build.output.is_some() {
             return Err(wrong("[build] needs both `command` and `output`, or neither".into()));
         }
-        let json = written.manifest(kind, settings).to_string();
-        let manifest = Manifest::from_json(json.as_bytes())
+        let manifest = Manifest::from_json(manifest.to_string().as_bytes())
             .map_err(|error| wrong(error.to_string().replacen("the manifest's ", "", 1)))?;
-        Ok(Self { root: root.to_owned(), kind, lang, manifest, build: written.build })
+        Ok(Self { root: root.to_owned(), kind, lang, manifest, build })
     }
 
     /// Where the built component lies: `build/<id>.wasm`.
@@ -147,70 +80,6 @@ impl Project {
     /// The manifest as it goes into the component.
     pub fn manifest_json(&self) -> Vec<u8> {
         serde_json::to_vec(&self.manifest).expect("a manifest is plain data")
-    }
-}
-
-fn schema(file: &Path) -> Result<Value, ProjectError> {
-    let text = fs::read(file).map_err(|error| ProjectError::Read(file.to_owned(), error))?;
-    let wrong = |problem: String| ProjectError::Schema { file: file.to_owned(), problem };
-    let value: Value =
-        serde_json::from_slice(&text).map_err(|error| wrong(format!("not JSON: {error}")))?;
-    if !value.is_object() {
-        return Err(wrong("it is no JSON object".into()));
-    }
-    Ok(value)
-}
-
-/// `plugin.toml` as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    kind: String,
-    lang: String,
-    #[serde(default)]
-    build: BuildSection,
-    /// The file with the JSON Schema of the settings.
-    settings: Option<PathBuf>,
-    // What follows goes into the manifest as it is, and is checked there.
-    id: Value,
-    version: Value,
-    name: Value,
-    author: Value,
-    license: Value,
-    description: Value,
-    api: Option<Value>,
-    links: Option<Value>,
-    http: Option<Value>,
-    secrets: Option<Value>,
-    hooks: Option<Value>,
-}
-
-impl Written {
-    fn manifest(&self, kind: Kind, settings: Value) -> Value {
-        let mut manifest = Map::new();
-        for (name, value) in [
-            ("id", Some(&self.id)),
-            ("version", Some(&self.version)),
-            ("name", Some(&self.name)),
-            ("author", Some(&self.author)),
-            ("license", Some(&self.license)),
-            ("description", Some(&self.description)),
-            ("settings", Some(&settings)),
-            ("api", self.api.as_ref()),
-            ("links", self.links.as_ref()),
-            ("http", self.http.as_ref()),
-            ("secrets", self.secrets.as_ref()),
-            ("hooks", self.hooks.as_ref()),
-        ] {
-            if let Some(value) = value {
-                manifest.insert(name.into(), value.clone());
-            }
-        }
-        // A hook wants to be called as what it is; it need not say so.
-        if self.hooks.is_none() && kind != Kind::Connector {
-            manifest.insert("hooks".into(), json!([{ "kind": kind.code() }]));
-        }
-        Value::Object(manifest)
     }
 }
 

@@ -7,10 +7,10 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use kit::build::write;
+use kit::cargo::{Cargo, core_module};
 use kit::component;
-use kit::languages::rust::{Cargo, core_module};
-use kit::project::Project;
+use kit::description::{Description, FILE};
+use kit::file::write;
 use kit::toolchain::{self, Reach, Toolchain};
 use serde_json::Value;
 
@@ -32,9 +32,9 @@ pub fn build(workspace: &Workspace, only: &[String]) -> anyhow::Result<()> {
             .with_context(|| format!("cannot build {}", guest.name()))?;
         let mut component = component::from_core_module(&fs::read(&core)?)
             .with_context(|| format!("{} cannot be a plugin", guest.name()))?;
-        if guest.example.is_none() && guest.folder.join(kit::project::FILE).is_file() {
-            let project = Project::load(&guest.folder)?;
-            component = component::with_manifest(&component, &project.manifest_json())?;
+        if guest.example.is_none() && guest.folder.join(FILE).is_file() {
+            let manifest = Description::read(&guest.folder)?.manifest.to_string();
+            component = component::with_manifest(&component, manifest.as_bytes())?;
         }
         let folder =
             if guest.example.is_some() { workspace.test_plugins() } else { workspace.plugins() };
@@ -88,7 +88,7 @@ fn compile(workspace: &Workspace, toolchain: &Toolchain, guest: &Guest) -> anyho
         toolchain,
         target: &target,
         root: &workspace.root,
-        called: "/jackfield",
+        called: Some("/jackfield"),
         offline: false,
     };
     let mut command = cargo.command();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use kit::languages::rust::is_cdylib;
+use kit::cargo::is_cdylib;
 use serde_json::Value;
 
 /// The checkout this tool works on.

@@ -1,7 +1,10 @@
 //! `jackfield plugin` for authors: a project from its first file to what is handed on. The work is done by `kit`.
 
 mod build;
+mod check;
 mod new;
+mod pack;
+mod run;
 
 use std::{
     io::{self, Write},
@@ -28,12 +31,27 @@ pub(in crate::cli) enum AuthorCommand {
     /// Finds the tools of its language and says what it tried when there are none. The component, `build/<id>.wasm`,
     /// carries the manifest made of plugin.toml, and has passed what a host checks without running it.
     Build(build::BuildArgs),
+    /// Look at a plugin as a host and its admin will: what it is, proves, asks for, and what an update would mean.
+    ///
+    /// The exit code is 0 when a host takes it (warnings included, unless --strict), 1 when none does.
+    Check(check::CheckArgs),
+    /// Build the project and put what is handed on into one folder, `dist/<id>-<version>`.
+    ///
+    /// The component, its manifest to read, its SHA-256, and how to sign and install it.
+    Pack(pack::PackArgs),
+    /// Run the project on a live host: build, install, use; again after each save; its log lines as they come.
+    ///
+    /// Needs the token of an admin in JACKFIELD_TOKEN. Each save becomes a version of its own, `0.1.0-dev.<time>`.
+    Run(run::RunArgs),
 }
 
 pub(in crate::cli) fn run(command: AuthorCommand, color: Color) -> anyhow::Result<u8> {
     let done = match command {
         AuthorCommand::New(args) => new::run(&args, color),
         AuthorCommand::Build(args) => build::run(&args, color),
+        AuthorCommand::Check(args) => check::run(&args, color),
+        AuthorCommand::Pack(args) => pack::run(&args, color),
+        AuthorCommand::Run(args) => return crate::cli::remote(run::run(&args)),
     };
     done.or_else(|error| {
         // What the author has to mend before anything can be tried.
