@@ -159,7 +159,8 @@ impl Host {
             Switch::new(switchboard, clock, journal.writer(), hooks_in);
         let (hook_plan, plan) = watch::channel(Arc::new(HookPlan::empty()));
         let (stop_hooks, hooks_stop) = watch::channel(false);
-        let engine_task = tokio::spawn(hooks::engine::run(EngineParts {
+        let leave_alone = config.hooks.leave_alone;
+        let engine = hooks::engine::run(EngineParts {
             outlet,
             plan: plan.clone(),
             store: hook_store.clone(),
@@ -167,7 +168,13 @@ impl Host {
             clock,
             switch: facts.clone(),
             stop: hooks_stop.clone(),
-        }));
+        });
+        let engine_task = tokio::spawn(async move {
+            // What is dropped unread is nobody's.
+            if !leave_alone {
+                engine.await;
+            }
+        });
         let observer_task = tokio::spawn(hooks::observers::run(ObserverParts {
             plan,
             publisher: publisher.clone(),

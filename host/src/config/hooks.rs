@@ -31,6 +31,9 @@ pub struct HooksConfig {
     pub treatment: Option<String>,
     /// `[hooks.observers] run`
     pub observers: Vec<String>,
+    /// Callers who are held belong to another host: nobody is asked about them, and they are told nothing. Never in a
+    /// file; `jackfield check` wants it.
+    pub leave_alone: bool,
 }
 
 impl Default for HooksConfig {
@@ -46,6 +49,7 @@ impl Default for HooksConfig {
             decision: Duration::from_millis(2000),
             treatment: None,
             observers: Vec::new(),
+            leave_alone: false,
         }
     }
 }

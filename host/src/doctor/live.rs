@@ -15,7 +15,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use super::{Finding, Level};
 use crate::{
-    config::{Config, QueueConfig, RestoreConfig},
+    config::{Config, HooksConfig, QueueConfig, RestoreConfig},
     connectors::Plan,
     serve::Host,
     status::{ConnectorStatus, StatusWord},
@@ -58,7 +58,10 @@ pub(super) async fn examine(
     if !connected.is_empty() {
         tokio::time::sleep(LISTEN).await;
     }
-    let probed = futures_util::future::join_all(connected.iter().map(|id| probe(&host, id))).await;
+    // Then callers shall be held.
+    let hooks = !config.hooks.instances.is_empty();
+    let probes = connected.iter().map(|id| probe(&host, id, hooks));
+    let probed = futures_util::future::join_all(probes).await;
     let of_plugins: Vec<(ConnectorId, Vec<Finding>)> =
         connected.into_iter().cloned().zip(probed).collect();
     let publisher = host.publisher();
@@ -91,6 +94,8 @@ fn rehearsal(
     config.api.tls = None;
     config.api.cors = Vec::new();
     config.plugins.watch = false;
+    // Callers who are held meanwhile are those of the host that runs: no hook here may hear of them.
+    config.hooks = HooksConfig { leave_alone: true, ..HooksConfig::default() };
     config.connectors.retain(|connector| ids.contains(&connector.id));
     for connector in &mut config.connectors {
         for QueueConfig { restore, .. } in connector.queues.values_mut() {
@@ -177,7 +182,7 @@ struct Answer {
     findings: Vec<Finding>,
 }
 
-async fn probe(host: &Host, id: &ConnectorId) -> Vec<Finding> {
+async fn probe(host: &Host, id: &ConnectorId, hooks: bool) -> Vec<Finding> {
     let failed = |message: String| {
         vec![Finding::failure(
             "probe",
@@ -188,7 +193,7 @@ async fn probe(host: &Host, id: &ConnectorId) -> Vec<Finding> {
     let request = Request::Command {
         connector: id.clone(),
         kind: "probe".to_owned(),
-        arguments: Vec::new(),
+        arguments: hooks.then(|| ("hooks".to_owned(), "true".to_owned())).into_iter().collect(),
         idempotency_key: None,
         timeout: PROBE_PATIENCE,
     };

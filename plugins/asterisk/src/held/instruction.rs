@@ -55,7 +55,7 @@ pub enum Leave {
         /// Its name.
         queue: String,
         /// Of the caller; higher is served earlier.
-        priority: Option<u32>,
+        priority: Option<i32>,
         /// 0: the queue's own rules.
         timeout_secs: u32,
         /// To be set before.
@@ -110,7 +110,10 @@ impl Instruction {
                 queue: checked("queue", arguments.needed("queue")?, is_queue)?,
                 priority: match arguments.get("priority")? {
                     "" => None,
-                    priority => Some(whole("priority", priority, i32::MAX as u32)?),
+                    priority => {
+                        let number = priority.parse().ok();
+                        Some(number.ok_or_else(|| bad("priority", "must be a whole number"))?)
+                    }
                 },
                 timeout_secs: arguments.seconds("timeout-secs", Some(0))?,
                 variables: arguments.variables()?,
