@@ -216,7 +216,6 @@ impl Host {
             hook_plan,
         })
         .await?;
-        // Kept until the keeper makes plans.
         let (stop_api, stopping) = watch::channel(false);
         let app = api::app(ApiState::from(Parts {
             publisher: publisher.clone(),
