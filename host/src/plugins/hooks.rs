@@ -167,9 +167,21 @@ fn missing(
     if is_known {
         return Vec::new();
     }
+    // Where nobody has named a host or set a secret there is nothing to allow.
+    let has_object = |it: &Permission| match it.grant.split_once(':') {
+        Some(("http", "*")) => false,
+        Some(("secret", name)) => hook.secrets.contains_key(name),
+        _ => true,
+    };
     let said =
         |it: &Permission| it.is_answered_by(&hook.grants) || it.is_answered_by(&hook.declined);
-    plugin.info.manifest.permissions().into_iter().filter(|it| !said(it)).collect()
+    plugin
+        .info
+        .manifest
+        .permissions()
+        .into_iter()
+        .filter(|it| has_object(it) && !said(it))
+        .collect()
 }
 
 fn build(
