@@ -51,7 +51,7 @@ async fn what_a_hook_says_and_keeps_can_be_read_the_latter_by_admins() {
 #[tokio::test]
 async fn a_canary_is_begun_and_ended_in_the_name_of_the_token() {
     let world = World::new();
-    let (read, admin) = (world.token(Scope::Read), world.token(Scope::Admin));
+    let (admin, read) = (world.token(Scope::Admin), world.token(Scope::Read));
     let path = "/v1/hooks/vip/canary";
     let usual = r#"{"version":"0.2.0","percent":10}"#;
     assert_eq!(world.ask("POST", path, &read, Some(usual)).await.0, 403);
