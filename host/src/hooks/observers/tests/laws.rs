@@ -8,7 +8,7 @@ const S: Duration = Duration::from_secs(1);
 fn published(count: u64) -> Vec<Arc<Published>> {
     let event = |seq: u64| Published {
         seq,
-        kind: if seq % 10 == 0 { "call.ended" } else { "leg.changed" }.into(),
+        kind: if seq.is_multiple_of(10) { "call.ended" } else { "leg.changed" }.into(),
         connector: None,
         queue: None,
         agent: None,
