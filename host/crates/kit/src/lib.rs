@@ -24,16 +24,28 @@ mod contract;
 mod debian;
 pub mod description;
 #[cfg(feature = "runtime")]
+pub mod dice;
+#[cfg(feature = "runtime")]
 pub mod document;
 #[cfg(feature = "runtime")]
 mod embedded;
+#[cfg(feature = "runtime")]
+pub mod facts;
 pub mod file;
 #[cfg(feature = "runtime")]
 pub mod languages;
 #[cfg(feature = "runtime")]
 pub mod pack;
 #[cfg(feature = "runtime")]
+pub mod peer;
+#[cfg(feature = "runtime")]
+pub mod picture;
+#[cfg(feature = "runtime")]
+pub mod play;
+#[cfg(feature = "runtime")]
 pub mod project;
+#[cfg(feature = "runtime")]
+pub mod rig;
 #[cfg(feature = "runtime")]
 pub mod scenario;
 #[cfg(feature = "runtime")]
