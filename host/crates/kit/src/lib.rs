@@ -14,11 +14,15 @@
 //! time. The kit only uses what the host uses too: the real plugin runtime.
 
 #[cfg(feature = "runtime")]
+pub mod bench;
+#[cfg(feature = "runtime")]
 pub mod build;
 pub mod cargo;
 #[cfg(feature = "runtime")]
 pub mod check;
 pub mod component;
+#[cfg(feature = "runtime")]
+pub mod conformance;
 #[cfg(feature = "runtime")]
 mod contract;
 mod debian;
@@ -33,6 +37,8 @@ mod embedded;
 pub mod facts;
 pub mod file;
 #[cfg(feature = "runtime")]
+pub mod fresh;
+#[cfg(feature = "runtime")]
 pub mod languages;
 #[cfg(feature = "runtime")]
 pub mod pack;
@@ -44,6 +50,8 @@ pub mod picture;
 pub mod play;
 #[cfg(feature = "runtime")]
 pub mod project;
+#[cfg(feature = "runtime")]
+pub mod report;
 #[cfg(feature = "runtime")]
 pub mod rig;
 #[cfg(feature = "runtime")]

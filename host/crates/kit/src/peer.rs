@@ -226,13 +226,17 @@ impl Pbx for ScriptedPbx {
             }
             _ => Vec::new(),
         };
-        if step.may_repeat && let Some(dice) = &mut self.duplicate {
-            let again = frames.iter().flat_map(|frame| {
-                std::iter::repeat_n(frame.clone(), 1 + dice.below(2))
-            });
+        if step.may_repeat
+            && let Some(dice) = &mut self.duplicate
+        {
+            let again = frames
+                .iter()
+                .flat_map(|frame| std::iter::repeat_n(frame.clone(), 1 + dice.below(2)));
             frames = again.collect();
         }
-        if step.any_order && let Some(dice) = &mut self.reorder {
+        if step.any_order
+            && let Some(dice) = &mut self.reorder
+        {
             dice.shuffle(&mut frames);
         }
         let bytes = frames.concat();

@@ -160,9 +160,12 @@ impl Picture {
                 let key = Key::Leg(leg.to_string());
                 self.things.remove(&key);
                 let mut touched = vec![key];
-                touched.extend(self.things.keys().filter(
-                    |key| matches!(key, Key::Caller(_, caller) if caller == &**leg),
-                ).cloned());
+                touched.extend(
+                    self.things
+                        .keys()
+                        .filter(|key| matches!(key, Key::Caller(_, caller) if caller == &**leg))
+                        .cloned(),
+                );
                 self.things.retain(|key, _| !touched.contains(key));
                 touched
             }
@@ -330,7 +333,13 @@ mod tests {
         assert_eq!(picture.len(), 3);
         picture.take(&What::ResyncEnd(7));
         let lines = picture.lines();
-        assert_eq!(lines, ["extension 2 state=registered device=SIP/2", "extension 3 state=registered device=SIP/3"]);
+        assert_eq!(
+            lines,
+            [
+                "extension 2 state=registered device=SIP/2",
+                "extension 3 state=registered device=SIP/3"
+            ]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Playing scenarios: the real plugin, everything else played.
 
-pub mod diff;
 mod connector;
+pub mod diff;
 mod hooks;
 mod observer;
 mod router;
@@ -16,12 +16,7 @@ use plugin_runtime::Plugin;
 
 pub use self::connector::{TryError, setup};
 use self::diff::{DiffLine, Expected, compare};
-use crate::scenario::{
-    Kind, Scenario, Script,
-    fields::FieldLine,
-    pattern::Line,
-    read::Failing,
-};
+use crate::scenario::{Kind, Scenario, Script, fields::FieldLine, pattern::Line, read::Failing};
 
 /// How to play.
 #[derive(Clone, Copy, Debug, Default)]

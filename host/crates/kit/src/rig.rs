@@ -175,6 +175,10 @@ pub struct Rig {
     received: u64,
     commands: u64,
     stopped: bool,
+    /// The PBX says nothing, whatever it hears.
+    mute: bool,
+    /// What the PBX said, when it is kept.
+    heard: Option<Vec<Vec<u8>>>,
 }
 
 impl Rig {
@@ -184,7 +188,9 @@ impl Rig {
         let (connector, outcome) = Connector::start(&setup.plugin, setup.config.clone(), now)?;
         let secrets = setup.secrets.iter();
         let mut rig = Self {
-            secrets: secrets.map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect(),
+            secrets: secrets
+                .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+                .collect(),
             unkind,
             connector,
             pbx,
@@ -197,6 +203,8 @@ impl Rig {
             received: 0,
             commands: 0,
             stopped: false,
+            mute: false,
+            heard: None,
             setup,
         };
         for (link, _) in rig.setup.config.links.clone() {
@@ -285,6 +293,36 @@ impl Rig {
         self.lose(link, "the connection broke", Some(down.max(REDIAL)));
     }
 
+    /// The connection breaks within the next bytes, after so many of them.
+    pub fn cut_after(&mut self, bytes: u64) {
+        self.unkind.cut_after = Some(self.received + bytes);
+    }
+
+    /// It broke already, or shall not break any more: was it still to break?
+    pub fn cut_no_more(&mut self) -> bool {
+        self.unkind.cut_after.take().is_some()
+    }
+
+    /// From now on the PBX says nothing, whatever it hears.
+    pub fn mute(&mut self) {
+        self.mute = true;
+    }
+
+    /// From now on what the PBX says is kept.
+    pub fn keep_heard(&mut self) {
+        self.heard = Some(Vec::new());
+    }
+
+    /// What the PBX said.
+    pub fn heard(&mut self) -> Vec<Vec<u8>> {
+        self.heard.take().unwrap_or_default()
+    }
+
+    /// Has it come to an end by itself: given up, or without rest?
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// Bytes come in as if the PBX had said them.
     pub fn say_bytes(&mut self, link: &str, bytes: Vec<u8>) {
         self.say(link, Said { bytes, ..Said::default() });
@@ -325,6 +363,9 @@ impl Rig {
     }
 
     fn say(&mut self, link: &str, said: Said) {
+        if self.mute {
+            return;
+        }
         let Some(state) = self.links.get(link) else { return };
         let (link, epoch) = (link.to_owned(), state.epoch);
         if state.up {
@@ -336,6 +377,9 @@ impl Rig {
         match due {
             Due::Dial(link) => self.dial(link),
             Due::Said { link, epoch, said } => {
+                if let Some(heard) = &mut self.heard {
+                    heard.push(said.bytes.clone());
+                }
                 let pieces = self.pieces(said.bytes);
                 for piece in pieces {
                     if !self.receive(&link, epoch, piece) {
@@ -434,7 +478,8 @@ impl Rig {
         self.at_once += 1;
         if self.at_once > MAX_AT_ONCE {
             self.stopped = true;
-            let message = format!("more than {MAX_AT_ONCE} steps at one moment: it never comes to rest");
+            let message =
+                format!("more than {MAX_AT_ONCE} steps at one moment: it never comes to rest");
             return self.tell(What::Failed("endless".into(), message));
         }
         let outcome = self.connector.handle(inputs, self.now());

@@ -19,6 +19,7 @@ use std::{
 };
 
 use calls::Timestamp;
+pub use plugin_runtime::Kind;
 use serde_json::Value;
 
 pub use self::time::Clock;
@@ -27,33 +28,8 @@ use crate::document::{Complaint, Document, Section};
 /// Largest file that is read.
 const MAX_FILE: u64 = 8 << 20;
 
-/// What a plugin is tried as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Decides where a call goes.
-    Router,
-    /// Comforts a caller.
-    WaitTreatment,
-    /// Looks on.
-    Observer,
-    /// Speaks a PBX's language.
-    Connector,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Router, Self::WaitTreatment, Self::Observer, Self::Connector];
-
-    /// As it is written.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Router => "router",
-            Self::WaitTreatment => "wait-treatment",
-            Self::Observer => "observer",
-            Self::Connector => "connector",
-        }
-    }
-}
+/// What a plugin can be tried as.
+pub const KINDS: [Kind; 4] = [Kind::Router, Kind::WaitTreatment, Kind::Observer, Kind::Connector];
 
 /// One file, read.
 #[derive(Clone, Debug)]
@@ -197,11 +173,11 @@ fn read(root: &mut Section<'_, '_>, file: &Path, usual: Option<Kind>) -> Option<
 }
 
 fn kind(root: &mut Section<'_, '_>, usual: Option<Kind>) -> Option<Kind> {
-    let codes = Kind::ALL.map(Kind::code);
+    let codes = KINDS.map(Kind::code);
     match root.string("kind") {
         Some(at) => {
             let code = read::one_of(root.document(), at, &codes)?;
-            Kind::ALL.into_iter().find(|kind| kind.code() == code)
+            KINDS.into_iter().find(|kind| kind.code() == code)
         }
         None => {
             if usual.is_none() {

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use kit::scenario::{Kind, Scenario};
+use kit::scenario::{KINDS, Kind, Scenario};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -48,7 +48,7 @@ fn every_example_of_the_documentation_is_read() {
             Err(mistakes) => panic!("{mistakes}\n{text}"),
         }
     }
-    assert_eq!(kinds, Kind::ALL);
+    assert_eq!(kinds, KINDS);
 }
 
 #[test]

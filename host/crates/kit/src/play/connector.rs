@@ -78,13 +78,20 @@ pub(super) fn play(
         Err(error) => return played.fail(&Place::start(), "the scenario", error.to_string()),
     };
     let script = Arc::new(script.clone());
-    let plain = Run { setup: &setup, script: &script, reorder: None, duplicate: None, rest: Duration::ZERO };
+    let plain = Run {
+        setup: &setup,
+        script: &script,
+        reorder: None,
+        duplicate: None,
+        rest: Duration::ZERO,
+    };
     let windows = match plain.go(Unkind::default(), Some(played)) {
         Ok(windows) => windows,
         Err(error) => return played.fail(&Place::start(), "the start", error.to_string()),
     };
     for (number, window) in windows.iter().enumerate() {
-        let (place, expect) = match number.checked_sub(1).and_then(|index| script.steps.get(index)) {
+        let (place, expect) = match number.checked_sub(1).and_then(|index| script.steps.get(index))
+        {
             None => (Place::start(), &script.expect),
             Some(step) => (Place::of(number, &step.title, step.line, step.at), &step.expect),
         };
@@ -115,7 +122,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn go(&self, unkind: Unkind, mut played: Option<&mut Played>) -> Result<Vec<Window>, StartError> {
+    fn go(
+        &self,
+        unkind: Unkind,
+        mut played: Option<&mut Played>,
+    ) -> Result<Vec<Window>, StartError> {
         let script = self.script;
         let mut pbx = ScriptedPbx::new(Arc::clone(script));
         pbx.reorder = self.reorder.clone();
@@ -145,7 +156,7 @@ impl Run<'_> {
         windows.push(window(&mut rig, &mut played));
         if let Some(played) = played {
             played.lasted = rig.at();
-            played.log = rig.log().iter().map(|line| line.message.clone()).collect();
+            played.log = rig.log().iter().map(|line| line.text.clone()).collect();
         }
         Ok(windows)
     }
@@ -407,11 +418,9 @@ impl Chaos<'_> {
     fn place(&self, how: &str, window: usize) -> Place {
         match window.checked_sub(1).and_then(|index| self.plain.script.steps.get(index)) {
             None => Place { step: how.to_owned(), ..Place::start() },
-            Some(step) => Place {
-                step: format!("{how}, step {window}"),
-                line: step.line,
-                at: step.at,
-            },
+            Some(step) => {
+                Place { step: format!("{how}, step {window}"), line: step.line, at: step.at }
+            }
         }
     }
 }

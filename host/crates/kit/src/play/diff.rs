@@ -88,7 +88,10 @@ pub fn compare<E: Expected>(expected: &[E], got: &[(Duration, String)]) -> Optio
                 column += 1;
             }
             Some(wanted) if wanted.is_any() => {
-                if column < got.len() && price[here + 1] == price[here] && price[here + columns] > price[here] {
+                if column < got.len()
+                    && price[here + 1] == price[here]
+                    && price[here + columns] > price[here]
+                {
                     lines.push(came(Sign::Skipped));
                     column += 1;
                 } else {
@@ -154,7 +157,11 @@ mod tests {
             Sign::Unexpected => '+',
             Sign::Skipped => '.',
         };
-        lines.iter().map(|line| format!("{}{}", sign(line.sign), line.text)).collect::<Vec<_>>().join(" ")
+        lines
+            .iter()
+            .map(|line| format!("{}{}", sign(line.sign), line.text))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
