@@ -9,9 +9,10 @@
 //! | `asterisk-deaf` | answers no command |
 //! | `asterisk-stuck` | never comes back from an `init` with a snapshot |
 //! | `asterisk-curious` | asks for an HTTP host that the real one does not ask for |
+//! | `faulty` | a connector of its own that breaks one law, as its settings say |
 //! | `mad` | loops, burns, grows or floods, as its settings say |
 //!
-//! All but `mad` are versions of the plugin `asterisk`, and read what it leaves in its snapshots.
+//! All but `faulty` and `mad` are versions of the plugin `asterisk`, and read what it leaves in its snapshots.
 
 pub mod formats;
 pub mod frames;

@@ -8,14 +8,18 @@
 //! It redials as the host does (a second after a close, a minute when the PBX refused us), and can be unkind: bytes in
 //! pieces, connections that break at a byte, an instance that is replaced after every step.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use calls::{
     Fact, Now, Timestamp,
     event::{CommandEnd, Problem},
 };
 use plugin_runtime::{
-    Connector, Effect, Incident, Input, InstanceConfig, LogLine, OnRefusal, Outcome, Plugin, Retry,
+    Connector, Effect, Incident, Input, InstanceConfig, LogLine, OnRefusal, Outcome, Plugin, Recording,
+    Retry,
     Secrets, StartError, Successor, Usage,
 };
 
@@ -153,6 +157,8 @@ struct Link {
 
 /// Calls of the connector at one moment; more is an endless conversation.
 const MAX_AT_ONCE: u32 = 100_000;
+/// Times that are kept one by one.
+const MAX_TIMINGS: usize = 1 << 20;
 /// How long after a close the host dials again.
 const REDIAL: Duration = Duration::from_secs(1);
 /// When the PBX refused us.
@@ -179,6 +185,8 @@ pub struct Rig {
     mute: bool,
     /// What the PBX said, when it is kept.
     heard: Option<Vec<Vec<u8>>>,
+    computed: Duration,
+    timings: Vec<Duration>,
 }
 
 impl Rig {
@@ -205,6 +213,8 @@ impl Rig {
             stopped: false,
             mute: false,
             heard: None,
+            computed: Duration::ZERO,
+            timings: Vec::new(),
             setup,
         };
         for (link, _) in rig.setup.config.links.clone() {
@@ -316,6 +326,26 @@ impl Rig {
     /// What the PBX said.
     pub fn heard(&mut self) -> Vec<Vec<u8>> {
         self.heard.take().unwrap_or_default()
+    }
+
+    /// From now on all inputs are recorded, up to so many bytes.
+    pub fn begin_recording(&mut self, most_bytes: usize) {
+        self.connector.begin_capture(most_bytes);
+    }
+
+    /// What was recorded.
+    pub fn end_recording(&mut self) -> Option<Recording> {
+        self.connector.end_capture()
+    }
+
+    /// How long the connector has computed, all that the runtime does around it included.
+    pub fn computed(&self) -> Duration {
+        self.computed
+    }
+
+    /// How long each call of it took, since the last time.
+    pub fn timings(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.timings)
     }
 
     /// Has it come to an end by itself: given up, or without rest?
@@ -482,7 +512,14 @@ impl Rig {
                 format!("more than {MAX_AT_ONCE} steps at one moment: it never comes to rest");
             return self.tell(What::Failed("endless".into(), message));
         }
+        let began = Instant::now();
         let outcome = self.connector.handle(inputs, self.now());
+        let took = began.elapsed();
+        self.computed += took;
+        // Enough for any figure.
+        if self.timings.len() < MAX_TIMINGS {
+            self.timings.push(took);
+        }
         self.take(outcome);
         if self.unkind.swap && !self.stopped {
             self.swap(None);

@@ -1,10 +1,14 @@
 //! `jackfield plugin` for authors: a project from its first file to what is handed on. The work is done by `kit`.
 
+mod bench;
 mod build;
 mod check;
+mod conform;
 mod new;
 mod pack;
 mod run;
+mod subject;
+mod test;
 
 use std::{
     io::{self, Write},
@@ -43,6 +47,19 @@ pub(in crate::cli) enum AuthorCommand {
     ///
     /// Needs the token of an admin in JACKFIELD_TOKEN. Each save becomes a version of its own, `0.1.0-dev.<time>`.
     Run(run::RunArgs),
+    /// Play the project's scenarios: the real plugin, with everything else played, and a clock that costs no time.
+    ///
+    /// Builds first if something was saved since the last time. The exit code is 0 when all pass, 1 when one does
+    /// not, 2 when nothing could be tried. `host/crates/kit/docs/scenarios.md` has the format.
+    Test(test::TestArgs),
+    /// Measure the plugin with its scenarios, beside its limits and beside a plugin that does nothing.
+    ///
+    /// The exit code is 1 when 99 of 100 calls do not fit into the limit of its kind.
+    Bench(bench::BenchArgs),
+    /// Try the laws that every connector keeps, on the conversations of its scenarios.
+    ///
+    /// The exit code is 0 when no law is broken, 1 when one is, 2 when nothing could be tried.
+    Conform(conform::ConformArgs),
 }
 
 pub(in crate::cli) fn run(command: AuthorCommand, color: Color) -> anyhow::Result<u8> {
@@ -52,12 +69,20 @@ pub(in crate::cli) fn run(command: AuthorCommand, color: Color) -> anyhow::Resul
         AuthorCommand::Check(args) => check::run(&args, color),
         AuthorCommand::Pack(args) => pack::run(&args, color),
         AuthorCommand::Run(args) => return crate::cli::remote(run::run(&args)),
+        AuthorCommand::Test(args) => test::run(&args, color),
+        AuthorCommand::Bench(args) => bench::run(&args, color),
+        AuthorCommand::Conform(args) => conform::run(&args, color),
     };
     done.or_else(|error| {
         // What the author has to mend before anything can be tried.
         let usage = error
             .chain()
-            .any(|cause| cause.is::<ProjectError>() || cause.is::<kit::template::NewError>());
+            .any(|cause| {
+                cause.is::<ProjectError>()
+                    || cause.is::<kit::template::NewError>()
+                    || cause.is::<subject::BadScenarios>()
+                    || cause.is::<subject::NothingToTry>()
+            });
         complain(&format!("{error:#}"));
         Ok(if usage { USAGE } else { FAILURE })
     })

@@ -123,7 +123,7 @@ pub(super) fn look_up(
         }
         Question::Http(request) => request,
     };
-    if let Some(problem) = not_asked_for(request.host(), manifest) {
+    if let Some(problem) = not_asked_for(&request.url, manifest) {
         return Err(problem);
     }
     match scripted {
@@ -137,11 +137,19 @@ pub(super) fn look_up(
 }
 
 /// A host that the admin is never asked about is never reached.
-pub(super) fn not_asked_for(host: &str, manifest: &Manifest) -> Option<String> {
+pub(super) fn not_asked_for(url: &str, manifest: &Manifest) -> Option<String> {
+    let host = host_of(url);
     let asked = manifest.http.iter().any(|request| request.host == host || request.host == "*");
     (!asked).then(|| {
         format!("it wants to reach `{host}`, and its manifest asks for no such host; add it to `http` in plugin.toml")
     })
+}
+
+/// The runtime has checked that it is a URL by http or https without user and password.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.split(':').next().unwrap_or_default()
 }
 
 /// A scripted answer to a request that may take so long.

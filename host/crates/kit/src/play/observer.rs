@@ -313,7 +313,7 @@ impl Journal<'_> {
                         && rule.until.is_none_or(|until| self.at < until)
                 };
                 match (
-                    hooks::not_asked_for(request.host(), self.plugin.manifest()),
+                    hooks::not_asked_for(&request.url, self.plugin.manifest()),
                     self.web.iter().find(fits),
                 ) {
                     (Some(problem), _) => Err(problem),
