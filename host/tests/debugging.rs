@@ -82,7 +82,8 @@ fn a_broken_law_has_exit_code_1_and_names_itself() {
 #[test]
 fn a_scenario_with_a_mistake_has_exit_code_2_and_its_line() {
     let desk = desk();
-    fs::write(desk.path().join("typo.toml"), "kind = \"connector\"\nsetings = {}\n").expect("written");
+    fs::write(desk.path().join("typo.toml"), "kind = \"connector\"\nsetings = {}\n")
+        .expect("written");
     let output = typed(desk.path(), "jackfield plugin test --component faulty.wasm typo.toml");
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(
@@ -90,6 +91,9 @@ fn a_scenario_with_a_mistake_has_exit_code_2_and_its_line() {
         "{}",
         text(&output)
     );
-    let output = typed(desk.path(), "jackfield plugin test --component faulty.wasm shop.toml --filter nothing");
+    let output = typed(
+        desk.path(),
+        "jackfield plugin test --component faulty.wasm shop.toml --filter nothing",
+    );
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
 }

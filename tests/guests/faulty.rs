@@ -222,7 +222,11 @@ fn leg(id: &str, number: &str, state: &str) -> Leg {
         device: "line/trunk".into(),
         extension: None,
         state: state.to_string(),
-        party: Party { number: number.to_string(), name: String::new(), presentation: String::new() },
+        party: Party {
+            number: number.to_string(),
+            name: String::new(),
+            presentation: String::new(),
+        },
         dialled: "100".into(),
     }
 }

@@ -87,11 +87,13 @@ fn main() {
 
 /// When it comes, and what is said of it when: bytes and how many events they are.
 fn a_call(recorded: &[Transcript], call: u64) -> (Duration, Vec<(Duration, Vec<u8>, i32)>) {
-    let at = Duration::from_secs(20) + (DAY - Duration::from_secs(120)) / CALLS as u32 * call as u32;
+    let at =
+        Duration::from_secs(20) + (DAY - Duration::from_secs(120)) / CALLS as u32 * call as u32;
     let kind = &recorded[usize::try_from(call).unwrap_or(0) % recorded.len()];
     let begin = kind.turns.first().map_or(Duration::ZERO, |(at, _)| *at);
     let turn = |(when, frames): &(Duration, Vec<Frame>)| {
-        let text: String = frames.iter().map(|frame| written(&renumbered(frame, call, at))).collect();
+        let text: String =
+            frames.iter().map(|frame| written(&renumbered(frame, call, at))).collect();
         // Gaps of seconds are of the recording, not of a day with a call every 17 s.
         let after = (*when - begin).min(Duration::from_secs(12));
         (after, text.into_bytes(), i32::try_from(frames.len()).unwrap_or(0))
@@ -102,12 +104,14 @@ fn a_call(recorded: &[Transcript], call: u64) -> (Duration, Vec<(Duration, Vec<u
 /// The same event of another call, so long after the beginning.
 fn renumbered(frame: &Frame, call: u64, at: Duration) -> Frame {
     let value = |key: &str, value: &str| {
-        if key.ends_with("niqueid") || key.ends_with("inkedid") {
-            if let Some((before, number)) = value.rsplit_once('.') {
-                return format!("{before}.{}", call * 1000 + number.parse::<u64>().unwrap_or(0));
-            }
+        if (key.ends_with("niqueid") || key.ends_with("inkedid"))
+            && let Some((before, number)) = value.rsplit_once('.')
+        {
+            return format!("{before}.{}", call * 1000 + number.parse::<u64>().unwrap_or(0));
         }
-        if key == "Timestamp" && let Some((secs, rest)) = value.split_once('.') {
+        if key == "Timestamp"
+            && let Some((secs, rest)) = value.split_once('.')
+        {
             let secs = secs.parse::<u64>().unwrap_or(0) + at.as_secs();
             return format!("{secs}.{rest}");
         }

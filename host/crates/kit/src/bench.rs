@@ -12,8 +12,8 @@ use anyhow::{Context, bail};
 use plugin_runtime::{
     Connector, InstanceConfig, Kind, Limits, Log, Plugin, Runtime,
     hooks::{
-        Answer, Call, Cause, Event, HookConfig, HookLimits, Observer, ObserverInput, Router, Treatment,
-        Verdict, Waiting,
+        Answer, Call, Cause, Event, HookConfig, HookLimits, Observer, ObserverInput, Router,
+        Treatment, Verdict, Waiting,
     },
 };
 use serde::Serialize;
@@ -89,9 +89,13 @@ impl Spread {
 }
 
 /// Measures a plugin with the first scenario of each kind it is.
-pub fn bench(component: &Path, scenarios: &[Scenario], calls: usize) -> anyhow::Result<Vec<Figures>> {
-    let wasm = std::fs::read(component)
-        .with_context(|| format!("cannot read {}", component.display()))?;
+pub fn bench(
+    component: &Path,
+    scenarios: &[Scenario],
+    calls: usize,
+) -> anyhow::Result<Vec<Figures>> {
+    let wasm =
+        std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
     // Without a cache, so that compiling is measured, and in this process.
     let runtime = Runtime::new(None)?;
     let (plugin, compile) = load(&runtime, &wasm)?;
@@ -100,8 +104,12 @@ pub fn bench(component: &Path, scenarios: &[Scenario], calls: usize) -> anyhow::
         let Some(scenario) = scenarios.iter().find(|scenario| scenario.kind() == *kind) else {
             continue;
         };
-        let links: Vec<(String, u32)> =
-            plugin.manifest().links.iter().map(|link| (link.name.clone(), link.max_frame)).collect();
+        let links: Vec<(String, u32)> = plugin
+            .manifest()
+            .links
+            .iter()
+            .map(|link| (link.name.clone(), link.max_frame))
+            .collect();
         let nothing = empty::component(*kind, &links)?;
         let (empty, empty_compile) = load(&runtime, &nothing).context("the empty plugin")?;
         let measure = |plugin: &Plugin, bytes: usize, compile: Duration| -> anyhow::Result<Costs> {
@@ -166,7 +174,9 @@ fn config(plugin: &Plugin, scenario: &Scenario) -> HookConfig {
 }
 
 /// Makes instances, and keeps the last one.
-fn instances<T>(mut start: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<(Vec<Duration>, T)> {
+fn instances<T>(
+    mut start: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<(Vec<Duration>, T)> {
     let mut times = Vec::new();
     loop {
         let began = Instant::now();
@@ -179,7 +189,10 @@ fn instances<T>(mut start: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<
 }
 
 /// Times of a call, the first ones left out.
-fn times(calls: usize, mut call: impl FnMut(usize) -> anyhow::Result<()>) -> anyhow::Result<Vec<Duration>> {
+fn times(
+    calls: usize,
+    mut call: impl FnMut(usize) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(calls);
     for number in 0..WARM + calls {
         let began = Instant::now();
@@ -196,7 +209,12 @@ fn now(scenario: &Scenario) -> calls::Now {
     calls::Now { monotonic: BOOT, wall: scenario.clock.begin() }
 }
 
-fn router(plugin: &Plugin, scenario: &Scenario, steps: &[Step], calls: usize) -> anyhow::Result<Measured> {
+fn router(
+    plugin: &Plugin,
+    scenario: &Scenario,
+    steps: &[Step],
+    calls: usize,
+) -> anyhow::Result<Measured> {
     let (instantiate, mut router) =
         instances(|| Ok(Router::start(plugin, config(plugin, scenario))?))?;
     let now = now(scenario);
@@ -237,7 +255,12 @@ fn router(plugin: &Plugin, scenario: &Scenario, steps: &[Step], calls: usize) ->
     Ok(Measured { instantiate, calls, memory: router.usage().memory_bytes })
 }
 
-fn treatment(plugin: &Plugin, scenario: &Scenario, waiting: &Waiting, calls: usize) -> anyhow::Result<Measured> {
+fn treatment(
+    plugin: &Plugin,
+    scenario: &Scenario,
+    waiting: &Waiting,
+    calls: usize,
+) -> anyhow::Result<Measured> {
     let (instantiate, mut treatment) =
         instances(|| Ok(Treatment::start(plugin, config(plugin, scenario))?))?;
     let now = now(scenario);
@@ -258,12 +281,14 @@ fn observer(plugin: &Plugin, scenario: &Scenario, calls: usize) -> anyhow::Resul
     let calls = times(calls, |number| {
         let seq = number as u64 + 1;
         let call = format!("call-{seq}");
-        let json = format!(r#"{{"seq":{seq},"type":"call.ended","call":"{call}","data":{{"cause":"normal"}}}}"#);
+        let json = format!(
+            r#"{{"seq":{seq},"type":"call.ended","call":"{call}","data":{{"cause":"normal"}}}}"#
+        );
         let event = Event { seq, kind: "call.ended".into(), at: now.wall, call, json };
         // What it asked for in the step before is answered in this one.
-        let answers = std::mem::take(&mut open).into_iter().map(|id| {
-            ObserverInput::Answer(Answer { id, status: 204, ..Answer::default() })
-        });
+        let answers = std::mem::take(&mut open)
+            .into_iter()
+            .map(|id| ObserverInput::Answer(Answer { id, status: 204, ..Answer::default() }));
         let inputs: Vec<ObserverInput> = answers.chain([ObserverInput::Event(event)]).collect();
         for action in observer.step(now, &inputs)? {
             if let plugin_runtime::hooks::ObserverAction::Lookup(lookup) = action {

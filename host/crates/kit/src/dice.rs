@@ -11,7 +11,7 @@ impl Dice {
     }
 
     /// The next number (SplitMix64).
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Dice {
     /// A number below `end`, which is at least 1.
     pub fn below(&mut self, end: usize) -> usize {
         // Some hundred faces of 2^64: what is not even about it nobody sees.
-        usize::try_from(self.next() % (end.max(1) as u64)).unwrap_or(0)
+        usize::try_from(self.roll() % (end.max(1) as u64)).unwrap_or(0)
     }
 
     /// Any order.

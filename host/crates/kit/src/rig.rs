@@ -18,9 +18,8 @@ use calls::{
     event::{CommandEnd, Problem},
 };
 use plugin_runtime::{
-    Connector, Effect, Incident, Input, InstanceConfig, LogLine, OnRefusal, Outcome, Plugin, Recording,
-    Retry,
-    Secrets, StartError, Successor, Usage,
+    Connector, Effect, Incident, Input, InstanceConfig, LogLine, OnRefusal, Outcome, Plugin,
+    Recording, Retry, Secrets, StartError, Successor, Usage,
 };
 
 use crate::{
@@ -436,7 +435,7 @@ impl Rig {
         state.epoch += 1;
         let mut dice = Dice::new(state.epoch);
         let mut nonce = [0; 32];
-        nonce.fill_with(|| dice.next().to_le_bytes()[0]);
+        nonce.fill_with(|| dice.roll().to_le_bytes()[0]);
         self.tell(What::Link(link.clone(), true));
         let peer = format!("tcp://{link}.test");
         self.handle(vec![Input::LinkUp { link: link.clone(), peer, nonce }]);

@@ -1,5 +1,7 @@
 //! The Asterisk connector keeps every law, on conversations recorded from a real Asterisk.
 
+#![expect(clippy::print_stdout, reason = "the report is what a reader wants to see")]
+
 mod support {
     pub mod asterisk;
     mod plugins;

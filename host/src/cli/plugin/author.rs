@@ -75,14 +75,12 @@ pub(in crate::cli) fn run(command: AuthorCommand, color: Color) -> anyhow::Resul
     };
     done.or_else(|error| {
         // What the author has to mend before anything can be tried.
-        let usage = error
-            .chain()
-            .any(|cause| {
-                cause.is::<ProjectError>()
-                    || cause.is::<kit::template::NewError>()
-                    || cause.is::<subject::BadScenarios>()
-                    || cause.is::<subject::NothingToTry>()
-            });
+        let usage = error.chain().any(|cause| {
+            cause.is::<ProjectError>()
+                || cause.is::<kit::template::NewError>()
+                || cause.is::<subject::BadScenarios>()
+                || cause.is::<subject::NothingToTry>()
+        });
         complain(&format!("{error:#}"));
         Ok(if usage { USAGE } else { FAILURE })
     })

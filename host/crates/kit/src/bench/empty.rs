@@ -54,7 +54,11 @@ pub(super) fn component(kind: Kind, links: &[(String, u32)]) -> anyhow::Result<V
         let interface = resolve.name_world_key(key);
         for (name, function) in &resolve.interfaces[*id].functions {
             let signature = resolve.wasm_signature(AbiVariant::GuestExport, function);
-            functions.push((format!("{interface}#{name}"), types(&signature.params), types(&signature.results)));
+            functions.push((
+                format!("{interface}#{name}"),
+                types(&signature.params),
+                types(&signature.results),
+            ));
         }
     }
     let mut core = module(&functions);

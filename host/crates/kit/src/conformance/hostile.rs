@@ -133,7 +133,7 @@ fn bent(corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
             }
             3 => bytes.truncate(at),
             4 => {
-                let random: Vec<u8> = (0..some).map(|_| dice.next().to_le_bytes()[0]).collect();
+                let random: Vec<u8> = (0..some).map(|_| dice.roll().to_le_bytes()[0]).collect();
                 bytes.splice(at..at, random);
             }
             5 => {
@@ -164,7 +164,7 @@ fn bent(corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
             _ => {
                 // Numbers become others.
                 if let Some(digit) = bytes[at..].iter().position(u8::is_ascii_digit) {
-                    bytes[at + digit] = b'0' + dice.next().to_le_bytes()[0] % 10;
+                    bytes[at + digit] = b'0' + dice.roll().to_le_bytes()[0] % 10;
                 }
             }
         }

@@ -109,11 +109,11 @@ impl Lives {
             }
             Fact::LegState { leg, .. }
             | Fact::LegPeers { leg, .. }
-            | Fact::LegParty { leg, .. } => {
-                if self.over.contains(&Life::Leg(leg.to_string())) {
-                    let line = told.what.line();
-                    self.wrong.push(format!("{}: {line}, after its end", time::shown(told.at)));
-                }
+            | Fact::LegParty { leg, .. }
+                if self.over.contains(&Life::Leg(leg.to_string())) =>
+            {
+                let line = told.what.line();
+                self.wrong.push(format!("{}: {line}, after its end", time::shown(told.at)));
             }
             _ => {}
         }

@@ -337,9 +337,8 @@ impl Chaos<'_> {
     /// Everything must be told as it was.
     fn exactly(&mut self, how: &str, run: &Run<'_>, unkind: Unkind) {
         let Some(windows) = self.go(how, run, unkind) else { return };
-        for number in 0..windows.len().min(self.base.len()) {
-            let wanted = told_lines(&self.base[number]);
-            let got = told_lines(&windows[number]);
+        for (number, (base, window)) in self.base.iter().zip(&windows).enumerate() {
+            let (wanted, got) = (told_lines(base), told_lines(window));
             let expected: Vec<Exactly<'_>> = wanted.iter().map(|(_, text)| Exactly(text)).collect();
             if let Some(diff) = compare(&expected, &got) {
                 let place = self.place(how, number);
@@ -353,14 +352,14 @@ impl Chaos<'_> {
     /// The same lines in any order, or once more.
     fn as_sets(&mut self, how: &str, run: &Run<'_>) {
         let Some(windows) = self.go(how, run, Unkind::default()) else { return };
-        for number in 0..windows.len().min(self.base.len()) {
+        for (number, (base, window)) in self.base.iter().zip(&windows).enumerate() {
             let sorted = |window: &Window| {
                 let mut lines = told_lines(window);
                 lines.sort_by(|(_, one), (_, other)| one.cmp(other));
                 lines.dedup_by(|(_, one), (_, other)| one == other);
                 lines
             };
-            let (wanted, got) = (sorted(&self.base[number]), sorted(&windows[number]));
+            let (wanted, got) = (sorted(base), sorted(window));
             let expected: Vec<Exactly<'_>> = wanted.iter().map(|(_, text)| Exactly(text)).collect();
             if let Some(diff) = compare(&expected, &got) {
                 let place = self.place(how, number);
@@ -381,7 +380,7 @@ impl Chaos<'_> {
             (0..bytes).collect()
         } else {
             let mut dice = Dice::new(self.seed);
-            (0..CUTS).map(|_| dice.next() % bytes).collect()
+            (0..CUTS).map(|_| dice.roll() % bytes).collect()
         };
         self.again("cut", places.len() as u32);
         for place in places {

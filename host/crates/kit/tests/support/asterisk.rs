@@ -20,12 +20,34 @@ const SETTINGS: &str = r#"{"username":"jackfield","filters":false}"#;
 const BEGIN: Timestamp = Timestamp(1_795_288_810_000_000_000);
 /// What every event about a channel says of it, in this order.
 const CHANNEL: [&str; 13] = [
-    "Channel", "ChannelState", "ChannelStateDesc", "CallerIDNum", "CallerIDName", "ConnectedLineNum",
-    "ConnectedLineName", "Language", "AccountCode", "Context", "Exten", "Priority", "Uniqueid",
+    "Channel",
+    "ChannelState",
+    "ChannelStateDesc",
+    "CallerIDNum",
+    "CallerIDName",
+    "ConnectedLineNum",
+    "ConnectedLineName",
+    "Language",
+    "AccountCode",
+    "Context",
+    "Exten",
+    "Priority",
+    "Uniqueid",
 ];
 const MEMBER: [&str; 13] = [
-    "StateInterface", "Membership", "Penalty", "CallsTaken", "LastCall", "LastPause", "LoginTime", "InCall",
-    "Status", "Paused", "PausedReason", "Wrapuptime", "MemberName",
+    "StateInterface",
+    "Membership",
+    "Penalty",
+    "CallsTaken",
+    "LastCall",
+    "LastPause",
+    "LoginTime",
+    "InCall",
+    "Status",
+    "Paused",
+    "PausedReason",
+    "Wrapuptime",
+    "MemberName",
 ];
 
 /// One message: its headers in order.
@@ -161,7 +183,10 @@ impl Asterisk {
             "QueueMemberRemoved" => {
                 self.members.remove(&(text("Queue"), text("Interface")));
             }
-            "QueueMemberStatus" | "QueueMemberAdded" | "QueueMemberPause" | "QueueMemberPenalty"
+            "QueueMemberStatus"
+            | "QueueMemberAdded"
+            | "QueueMemberPause"
+            | "QueueMemberPenalty"
             | "QueueMemberRinginuse" => {
                 let field = |key: &&str| ((*key).to_owned(), text(key));
                 let member = MEMBER.iter().map(field).collect();
@@ -192,7 +217,9 @@ impl Asterisk {
                     item.extend(channel.iter().cloned());
                     let bridge = self.bridges.get(unique).map_or("", String::as_str);
                     item.extend(frame(&[
-                        ("Application", ""), ("ApplicationData", ""), ("Duration", "00:00:01"),
+                        ("Application", ""),
+                        ("ApplicationData", ""),
+                        ("Duration", "00:00:01"),
                         ("BridgeId", bridge),
                     ]));
                     items.push(item);
@@ -201,29 +228,51 @@ impl Asterisk {
             "QueueStatus" => {
                 for queue in self.queues.keys() {
                     items.push(frame(&[
-                        ("Event", "QueueParams"), ("Queue", queue), ("Max", "0"), ("Strategy", "rrmemory"),
-                        ("Calls", "0"), ("Holdtime", "0"), ("TalkTime", "0"), ("Completed", "0"),
-                        ("Abandoned", "0"), ("ServiceLevel", "20"), ("ServicelevelPerf", "0.0"),
-                        ("ServicelevelPerf2", "0.0"), ("Weight", "0"), ("ActionID", id),
+                        ("Event", "QueueParams"),
+                        ("Queue", queue),
+                        ("Max", "0"),
+                        ("Strategy", "rrmemory"),
+                        ("Calls", "0"),
+                        ("Holdtime", "0"),
+                        ("TalkTime", "0"),
+                        ("Completed", "0"),
+                        ("Abandoned", "0"),
+                        ("ServiceLevel", "20"),
+                        ("ServicelevelPerf", "0.0"),
+                        ("ServicelevelPerf2", "0.0"),
+                        ("Weight", "0"),
+                        ("ActionID", id),
                     ]));
-                    for ((_, interface), member) in self.members.iter().filter(|((of, _), _)| of == queue) {
+                    for ((_, interface), member) in
+                        self.members.iter().filter(|((of, _), _)| of == queue)
+                    {
                         let value = |key| get(member, key).unwrap_or_default();
                         let mut item = frame(&[
-                            ("Event", "QueueMember"), ("Queue", queue), ("Name", value("MemberName")),
+                            ("Event", "QueueMember"),
+                            ("Queue", queue),
+                            ("Name", value("MemberName")),
                             ("Location", interface),
                         ]);
                         item.extend(member.iter().filter(|(key, _)| key != "MemberName").cloned());
                         item.push(("ActionID".into(), id.into()));
                         items.push(item);
                     }
-                    for ((_, unique), entry) in self.entries.iter().filter(|((of, _), _)| of == queue) {
+                    for ((_, unique), entry) in
+                        self.entries.iter().filter(|((of, _), _)| of == queue)
+                    {
                         let value = |key| get(entry, key).unwrap_or_default();
                         items.push(frame(&[
-                            ("Event", "QueueEntry"), ("Queue", queue), ("Position", value("Position")),
-                            ("Channel", value("Channel")), ("Uniqueid", unique),
-                            ("CallerIDNum", value("CallerIDNum")), ("CallerIDName", value("CallerIDName")),
+                            ("Event", "QueueEntry"),
+                            ("Queue", queue),
+                            ("Position", value("Position")),
+                            ("Channel", value("Channel")),
+                            ("Uniqueid", unique),
+                            ("CallerIDNum", value("CallerIDNum")),
+                            ("CallerIDName", value("CallerIDName")),
                             ("ConnectedLineNum", value("ConnectedLineNum")),
-                            ("ConnectedLineName", value("ConnectedLineName")), ("Wait", "1"), ("Priority", "0"),
+                            ("ConnectedLineName", value("ConnectedLineName")),
+                            ("Wait", "1"),
+                            ("Priority", "0"),
                             ("ActionID", id),
                         ]));
                     }
@@ -232,15 +281,23 @@ impl Asterisk {
             "DeviceStateList" => {
                 for (device, state) in &self.devices {
                     items.push(frame(&[
-                        ("Event", "DeviceStateChange"), ("ActionID", id), ("Device", device), ("State", state),
+                        ("Event", "DeviceStateChange"),
+                        ("ActionID", id),
+                        ("Device", device),
+                        ("State", state),
                     ]));
                 }
             }
             "ExtensionStateList" => {
                 for (number, (hint, status)) in &self.hints {
                     items.push(frame(&[
-                        ("Event", "ExtensionStatus"), ("ActionID", id), ("Exten", number),
-                        ("Context", "internal"), ("Hint", hint), ("Status", status), ("StatusText", ""),
+                        ("Event", "ExtensionStatus"),
+                        ("ActionID", id),
+                        ("Exten", number),
+                        ("Context", "internal"),
+                        ("Hint", hint),
+                        ("Status", status),
+                        ("StatusText", ""),
                     ]));
                 }
             }
@@ -251,11 +308,20 @@ impl Asterisk {
             action => format!("{action}Complete"),
         };
         let count = items.len().to_string();
-        items.insert(0, frame(&[
-            ("Response", "Success"), ("ActionID", id), ("EventList", "start"), ("Message", "follows"),
-        ]));
+        items.insert(
+            0,
+            frame(&[
+                ("Response", "Success"),
+                ("ActionID", id),
+                ("EventList", "start"),
+                ("Message", "follows"),
+            ]),
+        );
         items.push(frame(&[
-            ("Event", end.as_str()), ("ActionID", id), ("EventList", "Complete"), ("ListItems", count.as_str()),
+            ("Event", end.as_str()),
+            ("ActionID", id),
+            ("EventList", "Complete"),
+            ("ListItems", count.as_str()),
         ]));
         items
     }
@@ -264,7 +330,10 @@ impl Asterisk {
         let value = |key: &str| {
             let prefix = format!("{key}: ");
             let lines = request.split("\r\n");
-            lines.into_iter().find_map(|line| line.strip_prefix(prefix.as_str())).unwrap_or_default()
+            lines
+                .into_iter()
+                .find_map(|line| line.strip_prefix(prefix.as_str()))
+                .unwrap_or_default()
         };
         let (action, id) = (value("Action"), value("ActionID"));
         let success = |more: &str| format!("Response: Success\r\nActionID: {id}\r\n{more}\r\n");
@@ -279,7 +348,9 @@ impl Asterisk {
                  CoreShowChannels: x  (Priv: system,reporting,all)\r\nDeviceStateList: x  (Priv: call,reporting,all)\r\n\
                  ExtensionStateList: x  (Priv: call,reporting,all)\r\nQueueStatus: x  (Priv: <none>)\r\n",
             ),
-            "CoreSettings" => success("AMIversion: 11.0.0\r\nAsteriskVersion: 22.10.1\r\nSystemName: pbx22\r\n"),
+            "CoreSettings" => {
+                success("AMIversion: 11.0.0\r\nAsteriskVersion: 22.10.1\r\nSystemName: pbx22\r\n")
+            }
             "CoreStatus" => success("CoreStartupDate: 2026-11-21\r\nCoreStartupTime: 19:16:50\r\n"),
             "Ping" => success("Ping: Pong\r\nTimestamp: 1795288814.385029\r\n"),
             "Filter" | "QueueAdd" | "QueueRemove" | "QueuePause" => success("Message: done\r\n"),

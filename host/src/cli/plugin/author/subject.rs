@@ -83,7 +83,9 @@ impl SubjectArgs {
         let files = if given.is_empty() { project.scenarios() } else { given };
         if files.is_empty() {
             let folder = project.root.join("scenarios");
-            return Err(NothingToTry(format!("there is no scenario in {}", folder.display())).into());
+            return Err(
+                NothingToTry(format!("there is no scenario in {}", folder.display())).into()
+            );
         }
         Ok((project.component(), files))
     }
