@@ -2,7 +2,9 @@
 
 pub mod python;
 pub mod rust;
+mod tools;
 pub mod ts;
+mod vendored;
 
 use std::{
     io::{BufRead, BufReader, Read},

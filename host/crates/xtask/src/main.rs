@@ -5,6 +5,7 @@
 mod bindings;
 mod guests;
 mod museum;
+mod python;
 mod reference;
 mod stages;
 mod typescript;

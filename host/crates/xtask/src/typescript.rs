@@ -34,7 +34,7 @@ pub fn modules(resolve: &Resolve) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 /// Every type that some function of a plugin returns, with all the types in it.
-fn returned(resolve: &Resolve) -> BTreeSet<TypeId> {
+pub fn returned(resolve: &Resolve) -> BTreeSet<TypeId> {
     let mut found = BTreeSet::new();
     for (_, interface) in resolve.interfaces.iter() {
         for function in interface.functions.values() {
@@ -344,7 +344,7 @@ fn doc(out: &mut String, indent: &str, docs: &Docs) {
 }
 
 /// `caller-e164` becomes `CallerE164`.
-fn upper(name: &str) -> String {
+pub fn upper(name: &str) -> String {
     let capital = |word: &str| {
         let mut letters = word.chars();
         letters
