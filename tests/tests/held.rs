@@ -1,5 +1,7 @@
 //! Callers who are held, at a real Asterisk: what the connector does is what they hear.
 
+#![expect(clippy::print_stdout, reason = "what the PBX said, for whoever reads a failure")]
+
 #[path = "held/pilot.rs"]
 mod pilot;
 

@@ -1,0 +1,109 @@
+//! Callers under treatment, on a real Asterisk, through the real host: what they hear, where they end up, and what
+//! becomes of them when the host dies.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use jackfield_tests::{
+    floor::SOON,
+    world::{self, Jackfield, Site},
+};
+use lab::{Call, ManagerUser, PbxConfig, Phone, PhoneConfig, Release, until};
+use tokio::time::Instant;
+
+/// Short, so that three of them are.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// Everybody is greeted by one tone, asked by another, and goes to the queue `vip` by the key 1.
+const HOOKS: &str = r#"
+[hooks]
+time_zone = "Europe/Berlin"
+lease_secs = 10
+
+[hooks.instances.skills]
+plugin = "skills"
+settings = { rules = [{ name = "everybody", to = "queue:standard", treatment = "comfort" }] }
+
+[hooks.instances.comfort]
+plugin = "standard-treatment"
+
+[hooks.instances.comfort.settings]
+greeting = "lab/tone-600"
+menu = "main"
+menus.main = { prompt = "lab/tone-800", keys = { "1" = "queue:vip" } }
+
+[hooks.router]
+order = ["skills"]
+"#;
+
+async fn site() -> Result<Option<Site>> {
+    let Some(tree) = world::tree(Release::Asterisk22) else { return Ok(None) };
+    let config = PbxConfig {
+        managers: vec![ManagerUser::holding("jackfield", "lab-secret")],
+        ..PbxConfig::default()
+    };
+    Site::start("hq", &tree, config).await.map(Some)
+}
+
+async fn agent(site: &Site, extension: &str) -> Result<Phone> {
+    let phone = Phone::start(PhoneConfig::extension(site.pbx.sip(), extension)).await?;
+    phone.register().await?;
+    Ok(phone)
+}
+
+async fn hears(call: &Call, hertz: u32, jackfield: &Jackfield) -> Result<()> {
+    let heard = until(SOON, "a tone", async || {
+        let heard = call.recording(Duration::ZERO).tone(hertz);
+        ensure!(heard > Duration::from_millis(500), "{heard:?} of {hertz} Hz");
+        Ok(())
+    });
+    heard.await.with_context(|| format!("the host's log:\n{}", jackfield.log_end()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_is_greeted_presses_a_key_and_talks_longer_than_three_leases() -> Result<()> {
+    let Some(site) = site().await? else { return Ok(()) };
+    let agent = agent(&site, "1003").await?;
+    let jackfield = Jackfield::start(&[site.connector()], HOOKS).await?;
+    jackfield.connected("hq").await?;
+    let caller = Phone::start(PhoneConfig::trunk(site.pbx.sip(), "4930123456")).await?;
+    let call = caller.call("720")?;
+    call.answered(SOON)
+        .await
+        .with_context(|| format!("the host's log:\n{}", jackfield.log_end()))?;
+    hears(&call, 600, &jackfield).await?;
+    hears(&call, 800, &jackfield).await?;
+    call.press("1").await?;
+    let picked_up = agent.next_call(SOON).await?;
+    picked_up.answered(SOON).await?;
+    assert_eq!(call.recording(Duration::ZERO).order(&[600, 800]), [600, 800]);
+
+    call.speak(Some(1000));
+    picked_up.speak(Some(1300));
+    call.lasts(3 * LEASE + Duration::from_secs(3)).await?;
+    let by_caller = call.recording(Duration::ZERO).tone(1300);
+    let by_agent = picked_up.recording(Duration::ZERO).tone(1000);
+    assert!(by_caller.min(by_agent) > 2 * LEASE, "{by_caller:?} and {by_agent:?}");
+    call.hang_up().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_are_held_when_the_host_is_killed_are_in_the_fallback_queue_soon() -> Result<()>
+{
+    let Some(site) = site().await? else { return Ok(()) };
+    let agent = agent(&site, "1008").await?;
+    let mut jackfield = Jackfield::start(&[site.connector()], HOOKS).await?;
+    jackfield.connected("hq").await?;
+    let caller = Phone::start(PhoneConfig::trunk(site.pbx.sip(), "4930123456")).await?;
+    let call = caller.call("720")?;
+    hears(&call, 600, &jackfield).await?;
+    let killed = Instant::now();
+    jackfield.kill();
+    let picked_up = agent.next_call(LEASE + SOON).await?;
+    let after = killed.elapsed();
+    assert!(after < LEASE + Duration::from_secs(5), "{after:?} after the host died");
+    picked_up.answered(SOON).await?;
+    call.hang_up().await?;
+    Ok(())
+}
