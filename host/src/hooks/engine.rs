@@ -502,7 +502,8 @@ impl Engine {
         let HookWord { instance: hook, plugin, attempt, outcome, verdict, reason, .. } = word;
         let Some(seat) = self.desks.get(&leg) else { return };
         let call = seat.call;
-        let reason = Redacted(reason);
+        // Of a trap the backtrace is in the journal.
+        let reason = Redacted(reason.lines().next().unwrap_or_default());
         let (failure, fix) = match outcome {
             HookOutcome::Trapped => {
                 tracing::error!(%call, hook, plugin, attempt, %reason, "a hook trapped");
