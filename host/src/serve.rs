@@ -157,7 +157,7 @@ impl Host {
         let (hooks_in, outlet) = hooks::inbox();
         let (task, switch, facts, roster) =
             Switch::new(switchboard, clock, journal.writer(), hooks_in);
-        let (hook_plan, plan) = watch::channel(Arc::new(HookPlan::empty()));
+        let (hook_plan, plan) = watch::channel(Arc::new(HookPlan::of(&config)));
         let (stop_hooks, hooks_stop) = watch::channel(false);
         let leave_alone = config.hooks.leave_alone;
         let engine = hooks::engine::run(EngineParts {

@@ -18,7 +18,10 @@ use plugin_runtime::{
 };
 
 use super::{canary::Canary, meter::HookMeter};
-use crate::{config::SecretText, http::Rules};
+use crate::{
+    config::{Config, SecretText},
+    http::Rules,
+};
 
 /// Every hook of this host.
 #[derive(Clone, Debug)]
@@ -143,6 +146,33 @@ impl HookPlan {
             },
             treatment: None,
             observers: Vec::new(),
+            instances: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+        }
+    }
+
+    /// What the config says beside its instances, which the keeper adds when it has found their plugins.
+    pub fn of(config: &Config) -> Self {
+        let hooks = &config.hooks;
+        let of_connector = || config.connectors.iter().find_map(|it| it.time_zone.clone());
+        let zone_name =
+            hooks.time_zone.clone().or_else(of_connector).unwrap_or_else(|| "UTC".to_owned());
+        Self {
+            site: Site {
+                // The configuration was refused if it were unknown.
+                zone: TimeZone::get(&zone_name).unwrap_or(TimeZone::UTC),
+                zone_name,
+                emergency: hooks.emergency.clone(),
+                threads: hooks.threads,
+                lease: hooks.lease,
+            },
+            router: Chain {
+                order: hooks.order.clone(),
+                fallback: hooks.fallback.clone(),
+                decision: hooks.decision,
+            },
+            treatment: hooks.treatment.clone(),
+            observers: hooks.observers.clone(),
             instances: BTreeMap::new(),
             left_out: BTreeMap::new(),
         }

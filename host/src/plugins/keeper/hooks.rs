@@ -10,7 +10,6 @@ use calls::{
     fact::{Notice, Severity},
     switchboard::Input,
 };
-use jiff::tz::TimeZone;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
@@ -21,7 +20,7 @@ use crate::{
     hooks::{
         canary::{Budgets, Canary},
         meter::HookMeter,
-        plan::{Chain, HookInstance, HookPlan, Site},
+        plan::{HookInstance, HookPlan},
         store::{HookStore, HookStoreError},
     },
     plugins::{
@@ -449,30 +448,7 @@ impl Task {
     }
 
     fn hook_plan(&self) -> HookPlan {
-        let config = &self.config.hooks;
-        // The configuration was refused if one were unknown.
-        let of_connector = || self.config.connectors.iter().find_map(|it| it.time_zone.clone());
-        let zone_name =
-            config.time_zone.clone().or_else(of_connector).unwrap_or_else(|| "UTC".to_owned());
-        let zone = TimeZone::get(&zone_name).unwrap_or(TimeZone::UTC);
-        let mut plan = HookPlan {
-            site: Site {
-                zone,
-                zone_name,
-                emergency: config.emergency.clone(),
-                threads: config.threads,
-                lease: config.lease,
-            },
-            router: Chain {
-                order: config.order.clone(),
-                fallback: config.fallback.clone(),
-                decision: config.decision,
-            },
-            treatment: config.treatment.clone(),
-            observers: config.observers.clone(),
-            instances: BTreeMap::new(),
-            left_out: BTreeMap::new(),
-        };
+        let mut plan = HookPlan::of(&self.config);
         for (id, known) in &self.hooks.known {
             match &known.running {
                 Some(running) => {
