@@ -30,6 +30,8 @@ enum Key {
     Queue(String),
     Member(String, String),
     Leg(String),
+    /// Whom a leg can talk with: told apart from the leg, and kept with it.
+    Peers(String),
     Caller(String, String),
 }
 
@@ -112,6 +114,17 @@ impl Picture {
                 || bracket.items.contains(key)
                 || bracket.touched.contains(key)
         });
+        for (key, fields) in &mut self.things {
+            let Key::Leg(leg) = key else { continue };
+            let peers = Key::Peers(leg.clone());
+            // A picture that names no peers of a leg says that there are none.
+            if peers.is_in(&bracket.scope)
+                && !bracket.items.contains(&peers)
+                && !bracket.touched.contains(&peers)
+            {
+                fields.retain(|(name, _)| *name != "with");
+            }
+        }
         let legs: BTreeSet<String> = self
             .things
             .keys()
@@ -154,7 +167,8 @@ impl Picture {
             Fact::LegPeers { leg, peers } => {
                 let mut peers: Vec<&str> = peers.iter().map(|peer| &**peer).collect();
                 peers.sort_unstable();
-                self.set(leg, "with", peers.join(","))
+                self.set(leg, "with", peers.join(","));
+                vec![Key::Peers(leg.to_string())]
             }
             Fact::LegEnded { leg, .. } => {
                 let key = Key::Leg(leg.to_string());
@@ -256,7 +270,8 @@ fn state(state: &LegState) -> String {
 fn key_of(fact: &Fact) -> Option<Key> {
     Some(match fact {
         Fact::LegStarted(it) => Key::Leg(it.id.to_string()),
-        Fact::LegState { leg, .. } | Fact::LegPeers { leg, .. } => Key::Leg(leg.to_string()),
+        Fact::LegState { leg, .. } => Key::Leg(leg.to_string()),
+        Fact::LegPeers { leg, .. } => Key::Peers(leg.to_string()),
         Fact::Queue(it) => Key::Queue(it.name.clone()),
         Fact::Member(it) => Key::Member(it.queue.clone(), it.interface.clone()),
         Fact::CallerJoined(it) => Key::Caller(it.queue.clone(), it.leg.to_string()),
@@ -268,7 +283,7 @@ fn key_of(fact: &Fact) -> Option<Key> {
 impl Key {
     fn is_in(&self, scope: &str) -> bool {
         match scope {
-            "calls" => matches!(self, Self::Leg(_)),
+            "calls" => matches!(self, Self::Leg(_) | Self::Peers(_)),
             "queues" => matches!(self, Self::Queue(_) | Self::Member(..) | Self::Caller(..)),
             "extensions" => matches!(self, Self::Extension(_)),
             _ => true,
@@ -290,6 +305,7 @@ impl fmt::Display for Key {
             Self::Queue(name) => write!(f, "queue {name}"),
             Self::Member(queue, interface) => write!(f, "member {interface} of {queue}"),
             Self::Leg(id) => write!(f, "leg {id}"),
+            Self::Peers(id) => write!(f, "peers of leg {id}"),
             Self::Caller(queue, leg) => write!(f, "caller {leg} in {queue}"),
         }
     }

@@ -11,7 +11,7 @@ use kit::{
     Silent,
     conformance::{Conversation, Holds, Law, Options, conform},
     play,
-    scenario::Scenario,
+    scenario::{Scenario, Script},
 };
 use support::{plugin, shop};
 
@@ -84,7 +84,13 @@ fn chaos_finds_what_the_plain_scenario_does_not() {
         ("snapshot", "crashed and restored"),
         ("resync", "cut after byte"),
     ] {
-        let scenario = Scenario { settings: format!(r#"{{"breaks":"{breaks}"}}"#), ..shop() };
+        let mut scenario = Scenario { settings: format!(r#"{{"breaks":"{breaks}"}}"#), ..shop() };
+        if breaks == "resync"
+            && let Script::Connector(script) = &mut scenario.script
+        {
+            // At the end of it somebody must be there, or there is nothing to forget.
+            script.steps.truncate(3);
+        }
         let played = play::play(&plugin("test/faulty"), &scenario, play::Options::default());
         let steps: Vec<&str> =
             played.failures.iter().map(|failure| failure.step.as_str()).collect();
