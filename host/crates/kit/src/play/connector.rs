@@ -134,7 +134,10 @@ impl Run<'_> {
         let mut rig = Rig::start(self.setup.clone(), Box::new(pbx), unkind)?;
         let mut windows = Vec::new();
         for (number, step) in script.steps.iter().enumerate() {
-            rig.run_until(step.at);
+            // A first step at the beginning is there before anybody connects.
+            if number > 0 || !step.at.is_zero() {
+                rig.run_until(step.at);
+            }
             windows.push(window(&mut rig, &mut played));
             if let Happens::Cut { restart: true, .. } = step.happens {
                 rig.pbx.restart();
