@@ -259,10 +259,10 @@ impl Picture {
     }
 }
 
-/// Back from hold is answered.
+/// Back from hold is answered; and so is hold, which pictures of a PBX (AMI's lists) do not show.
 fn state(state: &LegState) -> String {
     match state {
-        LegState::Resumed => LegState::Answered.to_string(),
+        LegState::Resumed | LegState::Held => LegState::Answered.to_string(),
         state => state.to_string(),
     }
 }
