@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 
 use crate::{
-    Progress, check, component, file,
+    Progress, check, component, contract, file,
     languages::{self, Compiled, language},
     project::Project,
     toolchain::Reach,
@@ -53,6 +53,7 @@ pub fn build(
     progress: &dyn Progress,
 ) -> anyhow::Result<Built> {
     let started = Instant::now();
+    contract::project_parses(&project.root)?;
     let Compiled { component, tools } = compile(project, options, progress)?;
     let component = component::with_manifest(&component, &project.manifest_json())?;
     check::conforms(&component, project)?;

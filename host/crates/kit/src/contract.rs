@@ -134,3 +134,30 @@ fn with(text: &str) -> anyhow::Result<(Resolve, PackageId)> {
         resolve.push_groups(parse(wanted)?, packages).map_err(|error| anyhow!("{error:#}"))?;
     Ok((resolve, package))
 }
+
+/// A project may carry WIT files, and a mistake in one should be told with its place before a tool stumbles over it.
+pub(crate) fn project_parses(root: &Path) -> anyhow::Result<()> {
+    let wit = root.join("wit");
+    if wit.is_dir() { folder_parses(&wit, 0) } else { Ok(()) }
+}
+
+fn folder_parses(folder: &Path, depth: usize) -> anyhow::Result<()> {
+    const MAX_DEPTH: usize = 8;
+    let mut package = SourceMap::new();
+    let mut is_package = false;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() && depth < MAX_DEPTH {
+            folder_parses(&path, depth + 1)?;
+        } else if path.extension().is_some_and(|extension| extension == "wit") {
+            is_package = true;
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            package.push(&path, text);
+        }
+    }
+    if is_package {
+        package.parse().map_err(|(map, error)| anyhow!("{}", error.render(&map)))?;
+    }
+    Ok(())
+}

@@ -12,8 +12,8 @@
 //! | `BYE 17 16` | it is over, with its Q.850 cause |
 
 use jackfield_sdk::{
-    Action, Bytes, Cause, Command, Config, Connector, Error, Fact, Input, Leg, LegEnded, LegState, Now, Party,
-    ResyncBegin, ResyncItem, Snapshot, log, register_connector,
+    Action, Bytes, Cause, Command, Config, Connector, Error, Fact, Input, Leg, LegEnded, LegState,
+    Now, Party, ResyncBegin, ResyncItem, Snapshot, log, register_connector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,10 @@ impl Connector for {{type}} {
         let settings: Settings = serde_json::from_str(&config.settings)
             .map_err(|error| Error::new("bad-settings", error.to_string()))?;
         let client = settings.client.unwrap_or_else(|| "jackfield".into());
-        Ok(Self { client, ..Self::default() })
+        Ok(Self {
+            client,
+            ..Self::default()
+        })
     }
 
     /// One transaction: what it pushes onto `out` happens only if it returns `Ok`.
@@ -72,7 +75,11 @@ impl Connector for {{type}} {
                 Input::Bytes(bytes) => self.read(&bytes, out),
                 // The host took bytes out. In the middle of a picture nobody can tell what it lacks: connect again.
                 Input::Gap(_) if self.listing => {
-                    out.push(Action::close(LINK, "bytes of a picture were lost", "normal"));
+                    out.push(Action::close(
+                        LINK,
+                        "bytes of a picture were lost",
+                        "normal",
+                    ));
                 }
                 Input::Gap(_) => self.ask_for_picture(out),
                 Input::Command(command) => self.carry_out(&command, out),
@@ -85,7 +92,11 @@ impl Connector for {{type}} {
     fn snapshot(&self) -> Result<Snapshot, Error> {
         let data = serde_json::to_vec(self)
             .map_err(|error| Error::new("no-snapshot", error.to_string()))?;
-        Ok(Snapshot { format: "{{id}}".into(), version: 1, data })
+        Ok(Snapshot {
+            format: "{{id}}".into(),
+            version: 1,
+            data,
+        })
     }
 }
 
@@ -102,7 +113,10 @@ impl {{type}} {
     fn carry_out(&mut self, command: &Command, out: &mut Vec<Action>) {
         if command.kind != "resync" {
             let problem = format!("this connector does not know `{}`", command.kind);
-            out.push(Action::rejected(command.id, Error::new("unknown-command", problem)));
+            out.push(Action::rejected(
+                command.id,
+                Error::new("unknown-command", problem),
+            ));
             return;
         }
         // One picture at a time; the one under way will do.
@@ -116,7 +130,10 @@ impl {{type}} {
     fn ask_for_picture(&mut self, out: &mut Vec<Action>) {
         self.pictures += 1;
         self.listing = true;
-        out.push(Action::ResyncBegin(ResyncBegin { id: self.pictures, scope: "calls".into() }));
+        out.push(Action::ResyncBegin(ResyncBegin {
+            id: self.pictures,
+            scope: "calls".into(),
+        }));
         self.say("LIST", out);
     }
 
@@ -124,7 +141,9 @@ impl {{type}} {
     fn read(&mut self, bytes: &Bytes, out: &mut Vec<Action>) {
         let mut consumed = 0;
         for line in bytes.data.split_inclusive(|&byte| byte == b'\n') {
-            let Some(line) = line.strip_suffix(b"\n") else { break };
+            let Some(line) = line.strip_suffix(b"\n") else {
+                break;
+            };
             consumed += line.len() as u64 + 1;
             // A caller may choose the bytes of their name: nothing here may panic.
             let line = String::from_utf8_lossy(line);
@@ -138,7 +157,10 @@ impl {{type}} {
         match words[..] {
             ["HAS", id, state, number] if self.listing => {
                 let fact = Fact::LegStarted(leg(id, state_of(state), number));
-                out.push(Action::ResyncItem(ResyncItem { id: self.pictures, fact }));
+                out.push(Action::ResyncItem(ResyncItem {
+                    id: self.pictures,
+                    fact,
+                }));
             }
             ["END"] if self.listing => {
                 self.listing = false;
@@ -146,11 +168,25 @@ impl {{type}} {
             }
             ["RING", id, number] => tell(Fact::LegStarted(leg(id, "alerting", number)), out),
             ["UP", id] => {
-                tell(Fact::LegState(LegState { leg: id.into(), state: "answered".into() }), out);
+                tell(
+                    Fact::LegState(LegState {
+                        leg: id.into(),
+                        state: "answered".into(),
+                    }),
+                    out,
+                );
             }
             ["BYE", id, cause] => {
-                let cause = Cause { q850: cause.parse().unwrap_or(0), sip: 0, text: String::new() };
-                let ended = LegEnded { leg: id.into(), cause, ended_by: String::new() };
+                let cause = Cause {
+                    q850: cause.parse().unwrap_or(0),
+                    sip: 0,
+                    text: String::new(),
+                };
+                let ended = LegEnded {
+                    leg: id.into(),
+                    cause,
+                    ended_by: String::new(),
+                };
                 tell(Fact::LegEnded(ended), out);
             }
             // Its first word only: the rest may be somebody's name or number.
@@ -180,7 +216,10 @@ fn leg(id: &str, state: &str, number: &str) -> Leg {
         device: format!("line/{id}"),
         extension: None,
         state: state.into(),
-        party: Party { number: number.into(), ..Party::default() },
+        party: Party {
+            number: number.into(),
+            ..Party::default()
+        },
         dialled: String::new(),
     }
 }
@@ -203,7 +242,14 @@ mod tests {
 
     fn facts(host: &mut MockHost<{{type}}>) -> Vec<Fact> {
         let seen = host.take_seen().into_iter();
-        seen.filter_map(|seen| if let Seen::Fact(_, fact) = seen { Some(fact) } else { None }).collect()
+        seen.filter_map(|seen| {
+            if let Seen::Fact(_, fact) = seen {
+                Some(fact)
+            } else {
+                None
+            }
+        })
+        .collect()
     }
 
     #[test]

@@ -31,7 +31,10 @@ impl Observer for {{type}} {
                     if event.kind == "call.ended" {
                         self.ended += 1;
                         // The same event may come again after a crash: its number makes the key the same, too.
-                        out.push(Action::put(format!("ended.{}", event.seq % self.keep), event.json));
+                        out.push(Action::put(
+                            format!("ended.{}", event.seq % self.keep),
+                            event.json,
+                        ));
                     }
                     out.push(Action::ack(event.seq));
                 }
@@ -65,9 +68,15 @@ mod tests {
     }
 
     fn observe(inputs: Vec<Input>) -> Vec<Action> {
-        let config = Config { id: "test".into(), settings: r#"{ "keep": 10 }"#.into() };
+        let config = Config {
+            id: "test".into(),
+            settings: r#"{ "keep": 10 }"#.into(),
+        };
         let mut out = Vec::new();
-        {{type}}::init(config).unwrap().step(Now::default(), inputs, &mut out).unwrap();
+        {{type}}::init(config)
+            .unwrap()
+            .step(Now::default(), inputs, &mut out)
+            .unwrap();
         out
     }
 
@@ -84,6 +93,9 @@ mod tests {
 
     #[test]
     fn an_event_that_comes_again_changes_nothing() {
-        assert_eq!(observe(vec![event(17, "call.ended")]), observe(vec![event(17, "call.ended")]));
+        assert_eq!(
+            observe(vec![event(17, "call.ended")]),
+            observe(vec![event(17, "call.ended")])
+        );
     }
 }

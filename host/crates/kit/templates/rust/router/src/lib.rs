@@ -41,8 +41,14 @@ impl Router for {{type}} {
 
     /// What a schema cannot say. An admin sees it before anything runs.
     fn validate(settings: &str) -> Vec<Problem> {
-        let Ok(settings) = serde_json::from_str::<Self>(settings) else { return Vec::new() };
-        let wrong = settings.vip.iter().enumerate().filter(|(_, number)| !is_e164(number));
+        let Ok(settings) = serde_json::from_str::<Self>(settings) else {
+            return Vec::new();
+        };
+        let wrong = settings
+            .vip
+            .iter()
+            .enumerate()
+            .filter(|(_, number)| !is_e164(number));
         wrong
             .map(|(index, number)| {
                 let message = format!("`{number}` is no number in E.164; write it as +4930123456");
@@ -73,13 +79,22 @@ mod tests {
     const SETTINGS: &str = r#"{ "vip": ["+4930123456"], "queue": "vip" }"#;
 
     fn decide(call: &Call) -> Decision {
-        let config = Config { id: "test".into(), settings: SETTINGS.into() };
-        {{type}}::init(config).unwrap().route(Now::default(), call, &Answers::none()).unwrap()
+        let config = Config {
+            id: "test".into(),
+            settings: SETTINGS.into(),
+        };
+        {{type}}::init(config)
+            .unwrap()
+            .route(Now::default(), call, &Answers::none())
+            .unwrap()
     }
 
     #[test]
     fn a_caller_on_the_list_goes_to_their_queue() {
-        let decision = decide(&Call { caller_e164: "+4930123456".into(), ..Call::default() });
+        let decision = decide(&Call {
+            caller_e164: "+4930123456".into(),
+            ..Call::default()
+        });
         let expected = Decision::send(Target::queue("vip"))
             .with_priority(10)
             .with_variable("VIP", "yes")
@@ -89,12 +104,16 @@ mod tests {
 
     #[test]
     fn everybody_else_is_left_to_the_next_router() {
-        assert_eq!(decide(&Call::default()), Decision::pass().because("not on the list"));
+        assert_eq!(
+            decide(&Call::default()),
+            Decision::pass().because("not on the list")
+        );
     }
 
     #[test]
     fn a_number_that_is_none_is_told_by_its_place() {
-        let problems = {{type}}::validate(r#"{ "vip": ["+4930123456", "030 123"], "queue": "vip" }"#);
+        let problems =
+            {{type}}::validate(r#"{ "vip": ["+4930123456", "030 123"], "queue": "vip" }"#);
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].path, "vip.1");
     }

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jackfield_sdk::{
-    hooks::{Answers, Cause, Config, Error, Now, Plan, Problem, Step, Target, WaitTreatment, Waiting},
+    hooks::{
+        Answers, Cause, Config, Error, Now, Plan, Problem, Step, Target, WaitTreatment, Waiting,
+    },
     register_treatment,
 };
 use serde::Deserialize;
@@ -49,7 +51,8 @@ impl WaitTreatment for {{type}} {
             // A recording that the PBX does not have must not cost the caller anything.
             Cause::Failed(step) => {
                 let reason = format!("step {} failed: {}", step.step, step.code);
-                self.listening(Plan::steps(self.music_then_on())).because(reason)
+                self.listening(Plan::steps(self.music_then_on()))
+                    .because(reason)
             }
             // The place did not take the caller, or the host began anew: some music, and on.
             Cause::CameBack(_) | Cause::Resumed => {
@@ -61,12 +64,17 @@ impl WaitTreatment for {{type}} {
 
     /// What a schema cannot say. An admin sees it before anything runs.
     fn validate(settings: &str) -> Vec<Problem> {
-        let Ok(settings) = serde_json::from_str::<Self>(settings) else { return Vec::new() };
+        let Ok(settings) = serde_json::from_str::<Self>(settings) else {
+            return Vec::new();
+        };
         let is_key = |key: &str| key.len() == 1 && "0123456789*#ABCD".contains(key);
         let wrong = settings.keys.keys().filter(|key| !is_key(key));
         wrong
             .map(|key| {
-                Problem::new(format!("keys.{key}"), format!("`{key}` is no key; use 0-9, *, # or A-D"))
+                Problem::new(
+                    format!("keys.{key}"),
+                    format!("`{key}` is no key; use 0-9, *, # or A-D"),
+                )
             })
             .collect()
     }
@@ -97,9 +105,20 @@ mod tests {
 
     fn plan(cause: Cause) -> Plan {
         let settings = r#"{ "greeting": "welcome", "keys": { "1": "sales" } }"#;
-        let config = Config { id: "test".into(), settings: settings.into() };
+        let config = Config {
+            id: "test".into(),
+            settings: settings.into(),
+        };
         let treatment = {{type}}::init(config).unwrap();
-        treatment.next(Now::default(), &Waiting::default(), &[], &cause, &Answers::none()).unwrap()
+        treatment
+            .next(
+                Now::default(),
+                &Waiting::default(),
+                &[],
+                &cause,
+                &Answers::none(),
+            )
+            .unwrap()
     }
 
     #[test]
@@ -116,8 +135,7 @@ mod tests {
 
     #[test]
     fn a_key_chooses_the_queue() {
-        let expected =
-            Plan::hand_over_to(Target::queue("sales")).because("the caller pressed 1");
+        let expected = Plan::hand_over_to(Target::queue("sales")).because("the caller pressed 1");
         assert_eq!(plan(Cause::Key("1".into())), expected);
     }
 
