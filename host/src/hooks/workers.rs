@@ -356,7 +356,7 @@ impl<T> Seat<T> {
     fn get(
         &mut self,
         start: impl FnOnce() -> Result<(T, Vec<(String, TimeZone)>), HookFailure>,
-    ) -> Result<(&mut T, &[(String, TimeZone)]), HookFailure> {
+    ) -> Result<(&mut T, &[Zone]), HookFailure> {
         if let Self::Broken(failure, since) = self
             && since.elapsed() < START_AGAIN
         {
@@ -376,6 +376,8 @@ impl<T> Seat<T> {
     }
 }
 
+/// A time zone and its name.
+type Zone = (String, TimeZone);
 type Started<T> = Result<(T, Vec<(String, TimeZone)>), HookFailure>;
 
 fn start_router(instance: &HookInstance) -> Started<Router> {
