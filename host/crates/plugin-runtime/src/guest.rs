@@ -31,9 +31,10 @@ pub(crate) const SLOW_CALL: Duration = Duration::from_millis(500);
 /// What a snapshot may need beside its data.
 const SNAPSHOT_SLACK: usize = 64 << 10;
 const MAX_TABLE_ELEMENTS: usize = 100_000;
-const MAX_TABLES: usize = 20;
-const MAX_INSTANCES: usize = 20;
-const MAX_MEMORIES: usize = 4;
+const MAX_TABLES: usize = 64;
+/// A component of CPython is made of more than twenty modules.
+const MAX_INSTANCES: usize = 100;
+const MAX_MEMORIES: usize = 8;
 const MAX_PROBLEMS: usize = 256;
 
 /// A call that did not return an answer. Unless `kind` is `Error`, the instance is gone.
