@@ -14,7 +14,7 @@ use jackfield::{
 use jackfield_tests::world::test_plugin;
 use plugin_runtime::MANIFEST_SECTION;
 
-/// A version of the test guest `hooks`: the outer manifest is the one that counts.
+/// A version of the test guest `hooks`, with a manifest of our own.
 fn version(version: &str, more: &str) -> Result<Vec<u8>> {
     let manifest = format!(
         r#"{{"id": "hooks", "name": "All hooks", "version": "{version}", "author": "Jackfield",
@@ -22,22 +22,43 @@ fn version(version: &str, more: &str) -> Result<Vec<u8>> {
             "settings": {{ "type": "object", "additionalProperties": false,
                            "properties": {{ "greeting": {{ "type": "string" }} }} }}{more}}}"#
     );
-    let mut wasm = fs::read(test_plugin("hooks")?)?;
-    let leb = |mut number: usize| {
-        let mut bytes = Vec::new();
-        while number >= 0x80 {
-            bytes.push((number & 0x7f) as u8 | 0x80);
-            number >>= 7;
-        }
-        bytes.push(number as u8);
-        bytes
-    };
+    let mut wasm = without_manifest(&fs::read(test_plugin("hooks")?)?)?;
     let name = MANIFEST_SECTION.as_bytes();
     let body = [leb(name.len()), name.to_vec(), manifest.into_bytes()].concat();
     wasm.push(0);
     wasm.extend(leb(body.len()));
     wasm.extend(body);
     Ok(wasm)
+}
+
+/// The component without the section that its own manifest is in.
+fn without_manifest(wasm: &[u8]) -> Result<Vec<u8>> {
+    let named = [leb(MANIFEST_SECTION.len()), MANIFEST_SECTION.as_bytes().to_vec()].concat();
+    let (header, mut rest) = wasm.split_at(8);
+    let mut kept = header.to_vec();
+    while let [kind, tail @ ..] = rest {
+        let digits = tail.iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
+        let (length, tail) = tail.split_at_checked(digits).context("a length")?;
+        let size = length.iter().rev().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f));
+        let (body, after) = tail.split_at_checked(size).context("a section")?;
+        if *kind != 0 || !body.starts_with(&named) {
+            kept.push(*kind);
+            kept.extend_from_slice(length);
+            kept.extend_from_slice(body);
+        }
+        rest = after;
+    }
+    Ok(kept)
+}
+
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
 }
 
 struct World {
@@ -211,8 +232,9 @@ async fn an_observer_in_the_host_is_told_what_happens_and_keeps_its_place() -> R
         "[hooks.instances.watch]\nplugin = \"hooks\"\n[hooks.observers]\nrun = [\"watch\"]\n";
     // An event: somebody is new.
     world.reload(&format!("{hooks}{agent}")).await?;
-    let last = *world.host.publisher().committed().borrow();
-    ensure!(last > 0);
+    let mut committed = world.host.publisher().committed();
+    let last = *tokio::time::timeout(Duration::from_secs(60), committed.wait_for(|seq| *seq > 0))
+        .await??;
     lab::until(Duration::from_secs(60), "the observer deals with it", async || {
         let figures = world.hook("watch")?.figures;
         let done = figures.lag.cursor >= last && figures.lag.events == 0;
