@@ -9,6 +9,7 @@
 //! | [`desk`] | what a supervisor reads and does over REST |
 //! | [`docs`] | the code blocks of README and documentation |
 //! | [`floor`] | lanes of agents' phones on a PBX, and the scripts of callers |
+//! | [`handover`] | a fake PBX that hands callers over when a test wants it |
 //! | [`lateness`] | how late this machine is, for tests that compare times |
 //! | [`ledger`] | the event stream as a client books it, its promises checked |
 //! | [`peers`] | peers that are no PBX and misbehave |
@@ -27,6 +28,7 @@ pub mod client;
 pub mod desk;
 pub mod docs;
 pub mod floor;
+pub mod handover;
 pub mod lateness;
 pub mod ledger;
 pub mod peers;
