@@ -25,8 +25,8 @@ const HALF: Duration = Duration::from_millis(500 / PER_SEC as u64);
 /// A caller hangs up after so many others: seconds later, so that nobody goes before they are told something.
 const STAYS: usize = 250;
 /// What it is called, per mille, and what it may be.
-const LIMITS: [(&str, usize, &str); 3] =
-    [("p50", 500, "5"), ("p99", 990, "25"), ("longest", 1000, "no")];
+const FIGURES: [(&str, usize, &str); 3] =
+    [("p50", 500, "   limit  5 ms"), ("p99", 990, "   limit 25 ms"), ("longest", 1000, "")];
 
 fn main() {
     let runtime =
@@ -132,10 +132,10 @@ async fn measure() {
     for (name, side) in [("three routers", &with), ("no router", &without)] {
         let (waits, kinds) = side.waits();
         println!("{name}: {} of {CALLS} callers were told something: {kinds:?}", waits.len());
-        print(name, &waits);
+        print(name, &waits, true);
     }
     println!("for comparison, how late this machine wakes up a thread that only waits:");
-    print("nothing", &woken);
+    print("nothing", &woken, false);
     for hook in ["moody", "hours", "vip"] {
         let hook = with.jackfield.client.get(&format!("/v1/hooks/{hook}")).await.expect("a hook");
         println!(
@@ -145,10 +145,11 @@ async fn measure() {
     }
 }
 
-fn print(name: &str, sorted: &[Duration]) {
-    for (figure, permille, limit) in LIMITS {
+fn print(name: &str, sorted: &[Duration], limited: bool) {
+    for (figure, permille, limit) in FIGURES {
         let index = (sorted.len() * permille / 1000).min(sorted.len().saturating_sub(1));
+        let limit = if limited { limit } else { "" };
         let value = sorted.get(index).map_or(f64::NAN, |it| it.as_secs_f64() * 1e3);
-        println!("{name:<14} {figure:<8} {value:>8.3} ms   limit {limit} ms");
+        println!("{name:<14} {figure:<8} {value:>8.3} ms{limit}");
     }
 }
