@@ -157,7 +157,8 @@ impl Asterisk {
     fn follow(&mut self, frame: &Frame) {
         let text = |key: &str| get(frame, key).unwrap_or_default().to_owned();
         let id = text("Uniqueid");
-        let is_channel = frame.iter().any(|(key, _)| key == "Channel") && !id.is_empty();
+        // An `OriginateResponse` names a channel, and says nothing of it.
+        let is_channel = get(frame, "ChannelState").is_some() && !id.is_empty();
         match text("Event").as_str() {
             "Newchannel" => {
                 self.channels.insert(id, channel(frame));
