@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`agreement`] | what the witnesses say of the same calls, compared |
 //! | [`ami`] | a second manager at the PBX, and the PBX's own picture |
+//! | [`author`] | plugins of `examples/`, built as their authors do |
 //! | [`chance`] | seeded dice, and how large a test shall be |
 //! | [`client`] | REST and the event stream over bare TCP |
 //! | [`desk`] | what a supervisor reads and does over REST |
@@ -23,6 +24,7 @@
 
 pub mod agreement;
 pub mod ami;
+pub mod author;
 pub mod chance;
 pub mod client;
 pub mod desk;

@@ -191,6 +191,27 @@ impl Jackfield {
         found.await.with_context(|| format!("the host's log:\n{}", self.log_end()))
     }
 
+    /// What `jackfield explain` prints of the latest call from this number, once all these words are in it.
+    pub async fn explained(&self, number: &str, words: &[&str]) -> Result<String> {
+        let explained = until(SOON, "the call to be explained", async || {
+            let calls = self.client.get("/v1/calls").await?;
+            let calls = calls["items"].as_array().context("calls")?;
+            let from = |call: &&Value| text(&call["caller"], "raw") == number;
+            let call = calls.iter().rev().find(from).context("no call from there")?;
+            let output = command(self.folder())
+                .args(["explain", text(call, "id")])
+                .env("JACKFIELD_URL", format!("http://{}", self.client.address))
+                .env("JACKFIELD_TOKEN", &self.client.token)
+                .output()?;
+            let printed = String::from_utf8(output.stdout)?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let missing = words.iter().find(|word| !printed.contains(**word));
+            ensure!(missing.is_none(), "no {missing:?} in\n{printed}");
+            Ok(printed)
+        });
+        explained.await.with_context(|| format!("the host's log:\n{}", self.log_end()))
+    }
+
     /// Follows all events from the first.
     pub async fn events(&self) -> Result<Events> {
         self.client.events(0, "").await

@@ -1,14 +1,17 @@
 //! Callers under treatment, on a real Asterisk, through the real host: what they hear, where they end up, and what
 //! becomes of them when the host dies.
 
+#![expect(clippy::print_stdout, reason = "explanations for whoever reads the log")]
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jackfield_tests::{
+    author::Example,
     floor::SOON,
     world::{self, Jackfield, Site},
 };
-use lab::{Call, ManagerUser, PbxConfig, Phone, PhoneConfig, Release, until};
+use lab::{Call, ManagerUser, PbxConfig, Phone, PhoneConfig, Release, config::MUSIC_TONE, until};
 use tokio::time::Instant;
 
 /// Short, so that three of them are.
@@ -16,16 +19,19 @@ const LEASE: Duration = Duration::from_secs(10);
 
 /// Everybody is greeted by one tone, asked by another, and goes to the queue `vip` by the key 1.
 const HOOKS: &str = r#"
+# The usual deadlines are for a machine on which no other tests run.
 [hooks]
 time_zone = "Europe/Berlin"
 lease_secs = 10
 
 [hooks.instances.skills]
 plugin = "skills"
+limits = { route_ms = 500 }
 settings = { rules = [{ name = "everybody", to = "queue:standard", treatment = "comfort" }] }
 
 [hooks.instances.comfort]
 plugin = "standard-treatment"
+limits = { treatment_ms = 500 }
 
 [hooks.instances.comfort.settings]
 greeting = "lab/tone-600"
@@ -105,5 +111,66 @@ async fn callers_who_are_held_when_the_host_is_killed_are_in_the_fallback_queue_
     assert!(after < LEASE + Duration::from_secs(5), "{after:?} after the host died");
     picked_up.answered(SOON).await?;
     call.hang_up().await?;
+    Ok(())
+}
+
+/// Music, an announcement, music again, by a treatment in TypeScript; the key 1 leads to the queue `vip`.
+fn in_typescript(treatment: &Example) -> String {
+    format!(
+        r#"
+[hooks]
+time_zone = "Europe/Berlin"
+
+[hooks.instances.skills]
+plugin = "skills"
+limits = {{ route_ms = 500 }}
+settings = {{ rules = [{{ name = "everybody", to = "queue:standard", treatment = "wait" }}] }}
+
+[hooks.instances.wait]
+plugin = {:?}
+settings = {{ music = "tone", announcement = "lab/tone-600", every_secs = 3, queue = "vip" }}
+# The usual deadlines are for a machine on which no other tests run.
+limits = {{ treatment_ms = 500 }}
+
+[hooks.router]
+order = ["skills"]
+"#,
+        treatment.component.display().to_string()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_treatment_in_typescript_plays_music_an_announcement_music_and_a_key_leads_to_an_agent()
+-> Result<()> {
+    let fix = "apt-get install nodejs npm";
+    let Some(treatment) = Example::built("announced-wait", &["node", "npm"], fix)? else {
+        return Ok(());
+    };
+    let Some(site) = site().await? else { return Ok(()) };
+    let agent = agent(&site, "1003").await?;
+    let jackfield = Jackfield::start(&[site.connector()], &in_typescript(&treatment)).await?;
+    jackfield.connected("hq").await?;
+    let caller = Phone::start(PhoneConfig::trunk(site.pbx.sip(), "4930123456")).await?;
+    let call = caller.call("720")?;
+    let heard = until(2 * SOON, "music, an announcement and music again", async || {
+        let order = call.recording(Duration::ZERO).order(&[MUSIC_TONE, 600]);
+        ensure!(order.starts_with(&[MUSIC_TONE, 600, MUSIC_TONE]), "{order:?}");
+        Ok(())
+    });
+    heard.await.with_context(|| format!("the host's log:\n{}", jackfield.log_end()))?;
+    call.press("1").await?;
+    let picked_up = agent.next_call(SOON).await?;
+    picked_up.answered(SOON).await?;
+    call.speak(Some(1000));
+    picked_up.speak(Some(1300));
+    hears(&call, 1300, &jackfield).await?;
+    hears(&picked_up, 1000, &jackfield).await?;
+    let order = call.recording(Duration::ZERO).order(&[MUSIC_TONE, 600, 1300]);
+    println!("the caller heard {order:?}");
+    assert!(order.starts_with(&[MUSIC_TONE, 600, MUSIC_TONE]), "{order:?}");
+    assert_eq!(order.last(), Some(&1300));
+    call.hang_up().await?;
+    let words = ["wait announced-wait 0.1.0", "pressed 1 after", "vip at 1", "with PJSIP/1003"];
+    println!("{}", jackfield.explained("4930123456", &words).await?);
     Ok(())
 }
