@@ -211,6 +211,7 @@ impl Switch {
                 changed = self.committed.changed(), if !self.waiting.is_empty() => {
                     changed.map_err(|_| AppendError::Closed)?;
                 }
+                () = self.hooks.flush(), if self.hooks.is_behind() => {}
                 () = sleep_until(deadline), if deadline.is_some() => {
                     self.switchboard.handle_timeout(self.clock.now());
                 }

@@ -112,6 +112,8 @@ pub(super) enum Action {
         instance: String,
         waiting: Box<Waiting>,
         state: Vec<u8>,
+        /// The plugin and version whose state that is.
+        wrote: String,
         cause: Cause,
         answers: Vec<Answer>,
     },
@@ -202,6 +204,15 @@ pub(super) struct Desk {
 struct Untold {
     variables: Attributes,
     language: Option<String>,
+}
+
+impl Untold {
+    /// It was not told after all. What was set since then counts.
+    fn put_back(&mut self, told: Self) {
+        let newer = mem::replace(&mut self.variables, told.variables);
+        put_all(&mut self.variables, &newer);
+        self.language = self.language.take().or(told.language);
+    }
 }
 
 #[derive(Debug)]

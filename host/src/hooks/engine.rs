@@ -356,11 +356,11 @@ impl Engine {
 
     /// Does what the desk wants done, and notes when it wants to be woken.
     fn carry_out(&mut self, leg: LegId) {
-        let now = self.clock.now();
-        while let Some(action) = self.desks.get_mut(&leg).and_then(|seat| seat.desk.poll_action()) {
-            let failed = self.act(leg, action);
-            if let (Some(event), Some(seat)) = (failed, self.desks.get_mut(&leg)) {
-                seat.desk.handle(event, now);
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.carry_out_next(leg))) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => return self.broken(leg),
             }
         }
         let Some(seat) = self.desks.get_mut(&leg) else { return };
@@ -374,14 +374,26 @@ impl Engine {
         }
     }
 
+    /// False: there is nothing more to do.
+    fn carry_out_next(&mut self, leg: LegId) -> bool {
+        let Some(seat) = self.desks.get_mut(&leg) else { return false };
+        let Some(action) = seat.desk.poll_action() else { return false };
+        let failed = self.act(leg, action);
+        if let (Some(event), Some(seat)) = (failed, self.desks.get_mut(&leg)) {
+            seat.desk.handle(event, self.clock.now());
+        }
+        true
+    }
+
     /// What came of it already, when it failed at once.
     fn act(&mut self, leg: LegId, action: Action) -> Option<Event> {
         match action {
             Action::Route { job, instance, call, answers } => {
                 self.ask(leg, job, &instance, Ask::Route { call, answers })
             }
-            Action::Treat { job, instance, waiting, state, cause, answers } => {
-                self.ask(leg, job, &instance, Ask::Treat { waiting, state, cause, answers })
+            Action::Treat { job, instance, waiting, state, wrote, cause, answers } => {
+                let ask = Ask::Treat { waiting, state, wrote, cause, answers };
+                self.ask(leg, job, &instance, ask)
             }
             Action::LookUp { number, instance, question, within } => {
                 let seat = self.desks.get_mut(&leg)?;

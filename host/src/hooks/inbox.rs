@@ -110,8 +110,49 @@ impl HooksInbox {
         }
     }
 
+    /// Something waits for room.
+    pub fn is_behind(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Waits for room and tells one thing that waits for it. It may be given up at any moment.
+    pub async fn flush(&mut self) {
+        match self.inputs.reserve().await {
+            Ok(room) => {
+                if let Some(input) = self.backlog.pop_front() {
+                    room.send(input);
+                }
+            }
+            Err(_) => self.backlog.clear(),
+        }
+    }
+
     /// These connectors can be reached from now on.
     pub fn connectors(&self, inboxes: &Inboxes) {
         self.connectors.send_replace(Arc::new(inboxes.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: usize) -> HookInput {
+        HookInput::Key { leg: LegId(1), key: n.to_string(), held_ms: 0 }
+    }
+
+    #[tokio::test]
+    async fn what_waited_for_room_is_told_in_order_although_nothing_new_happens() {
+        let (mut inbox, mut outlet) = inbox();
+        for n in 0..WAITING + 2 {
+            inbox.tell(key(n));
+        }
+        for n in 0..WAITING + 2 {
+            while inbox.is_behind() && outlet.inputs.len() < WAITING {
+                inbox.flush().await;
+            }
+            assert_eq!(outlet.inputs.recv().await, Some(key(n)));
+        }
+        assert!(!inbox.is_behind());
     }
 }

@@ -78,10 +78,13 @@ impl Library {
             return Err(format!("it has sent its {most} requests of this minute"));
         }
         let host = host_of(&request.url);
-        let request = filled(request, instance, within)?;
+        let (request, sent) = filled(request, instance, within)?;
+        // A hook whose server hangs takes only turns of its own.
+        let stopping = |_| "the host is stopping".to_owned();
+        let _own = instance.meter.turns().acquire().await.map_err(stopping)?;
         let _turn = self.turns.acquire().await.map_err(|_| "the host is stopping".to_owned())?;
         match self.fetcher.fetch(request, &instance.rules).await {
-            Ok(response) => Ok(masked(response, instance)),
+            Ok(response) => Ok(masked(response, instance, &sent)),
             Err(error) => {
                 tracing::warn!(
                     hook = instance.id, host, code = error.code(), %error,
@@ -94,12 +97,13 @@ impl Library {
     }
 }
 
-/// The request with its secrets.
+/// The request, and the secrets in the forms in which they are in it.
 fn filled(
     request: HttpRequest,
     instance: &HookInstance,
     within: Duration,
-) -> Result<Request, String> {
+) -> Result<(Request, Vec<String>), String> {
+    let mut sent = Vec::new();
     let HttpRequest { method, url, mut headers, secret_headers, body, .. } = request;
     if body.len() > MAX_BODY_BYTES {
         return Err(format!("its body is longer than {MAX_BODY_BYTES} bytes"));
@@ -112,18 +116,39 @@ fn filled(
         let secret = String::from_utf8(secret)
             .map_err(|_| format!("the secret for the header {name} is no text"))?;
         headers.push((name, before + &secret));
+        sent.push(secret);
     }
-    Ok(Request { method, url, headers, body, timeout: within.max(Duration::from_millis(1)) })
+    let timeout = within.max(Duration::from_millis(1));
+    Ok((Request { method, url, headers, body, timeout }, sent))
 }
 
 /// A server that tells back what it was sent tells no secrets.
-fn masked(response: Response, instance: &HookInstance) -> Answer {
+fn masked(response: Response, instance: &HookInstance, sent: &[String]) -> Answer {
     let Response { status, headers, mut body } = response;
-    instance.secrets.mask(&mut body);
+    let mask = |data: &mut [u8]| {
+        instance.secrets.mask(data);
+        sent.iter().for_each(|sent| mask_one(data, sent.as_bytes()));
+    };
+    mask(&mut body);
     let headers = headers.into_iter().map(|(name, value)| {
         let mut value = value.into_bytes();
-        instance.secrets.mask(&mut value);
+        mask(&mut value);
         (name, String::from_utf8_lossy(&value).into_owned())
     });
     Answer { status, headers: headers.collect(), body, ..Answer::default() }
+}
+
+/// What is shorter is no secret, and would be found anywhere.
+const SHORTEST_MASKED: usize = 4;
+
+fn mask_one(data: &mut [u8], secret: &[u8]) {
+    if secret.len() < SHORTEST_MASKED {
+        return;
+    }
+    let mut from = 0;
+    while let Some(at) = data[from..].windows(secret.len()).position(|window| window == secret) {
+        let end = from + at + secret.len();
+        data[from + at..end].fill(b'*');
+        from = end;
+    }
 }

@@ -8,16 +8,20 @@ use std::{
 
 use calls::Timestamp;
 use plugin_runtime::Log;
+use tokio::sync::Semaphore;
 
 use crate::status::LastError;
 
 /// Times that p50 and p99 are made of.
 const TIMES: usize = 1024;
+/// Requests of one instance on their way at once.
+const AT_ONCE: usize = 32;
 
 /// Counters of one instance. Shared by whoever calls it and whoever shows it.
 #[derive(Debug)]
 pub struct HookMeter {
     log: Log,
+    turns: Semaphore,
     counted: Mutex<Counted>,
 }
 
@@ -63,12 +67,18 @@ pub struct Figures {
 impl HookMeter {
     /// Of an instance that nobody has asked yet.
     pub fn new(instance: &str) -> Self {
-        Self { log: Log::new(instance), counted: Mutex::default() }
+        let turns = Semaphore::new(AT_ONCE);
+        Self { log: Log::new(instance), turns, counted: Mutex::default() }
     }
 
     /// What its guests say, of all versions.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// For its requests, of all versions.
+    pub fn turns(&self) -> &Semaphore {
+        &self.turns
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {

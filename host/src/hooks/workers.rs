@@ -20,7 +20,9 @@ use calls::{LegId, Now};
 use jiff::tz::TimeZone;
 use plugin_runtime::{
     Kind,
-    hooks::{Answer, Call, Cause, Decision, HookFailure, Plan, Router, Treatment, Waiting},
+    hooks::{
+        Answer, Call, Cause, Decision, HookFailure, Plan, Router, Step, Treatment, Verdict, Waiting,
+    },
 };
 use tokio::sync::mpsc;
 
@@ -55,8 +57,18 @@ pub(super) struct Job {
 
 /// What is asked.
 pub(super) enum Ask {
-    Route { call: Box<Call>, answers: Vec<Answer> },
-    Treat { waiting: Box<Waiting>, state: Vec<u8>, cause: Cause, answers: Vec<Answer> },
+    Route {
+        call: Box<Call>,
+        answers: Vec<Answer>,
+    },
+    Treat {
+        waiting: Box<Waiting>,
+        state: Vec<u8>,
+        /// The plugin and version whose state that is: to another one it means nothing.
+        wrote: String,
+        cause: Cause,
+        answers: Vec<Answer>,
+    },
 }
 
 /// What a hook answered.
@@ -103,9 +115,24 @@ struct Desk {
 
 #[derive(Default)]
 struct Waits {
-    jobs: VecDeque<Job>,
+    /// Nobody is with anybody yet: these go first.
+    routes: VecDeque<Job>,
+    treats: VecDeque<Job>,
     plan: Option<Arc<HookPlan>>,
     is_over: bool,
+}
+
+impl Waits {
+    fn push(&mut self, job: Job) {
+        match job.ask {
+            Ask::Route { .. } => self.routes.push_back(job),
+            Ask::Treat { .. } => self.treats.push_back(job),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        self.routes.pop_front().or_else(|| self.treats.pop_front())
+    }
 }
 
 impl Workers {
@@ -134,10 +161,10 @@ impl Workers {
     /// Asks. False: too many questions wait already.
     pub fn ask(&self, job: Job) -> bool {
         let mut waits = self.desk.waits();
-        if waits.jobs.len() >= WAITING {
+        if waits.routes.len() + waits.treats.len() >= WAITING {
             return false;
         }
-        waits.jobs.push_back(job);
+        waits.push(job);
         drop(waits);
         self.desk.news.notify_one();
         true
@@ -161,7 +188,8 @@ impl Drop for Workers {
     fn drop(&mut self) {
         let mut waits = self.desk.waits();
         waits.is_over = true;
-        waits.jobs.clear();
+        waits.routes.clear();
+        waits.treats.clear();
         drop(waits);
         self.desk.news.notify_all();
     }
@@ -184,7 +212,7 @@ fn work(desk: &Desk, answers: &mpsc::Sender<Said>) {
                 if waits.is_over {
                     return;
                 }
-                if let Some(job) = waits.jobs.pop_front() {
+                if let Some(job) = waits.pop() {
                     break Some(job);
                 }
                 if seen != desk.generation.load(Ordering::Acquire) {
@@ -196,15 +224,20 @@ fn work(desk: &Desk, answers: &mpsc::Sender<Said>) {
         match job {
             Some(job) if job.until <= Instant::now() => {}
             Some(job) => {
-                if answers.blocking_send(guests.answer(job)).is_err() {
+                // The runtime catches what a guest does; this is for faults of our own. Its caller gets the fallback.
+                let said = catch_unwind(AssertUnwindSafe(|| guests.answer(job)));
+                if said.is_ok_and(|said| answers.blocking_send(said).is_err()) {
                     return;
                 }
             }
             None => {
                 seen = desk.generation.load(Ordering::Acquire);
                 let plan = desk.waits().plan.clone();
-                if let Some(plan) = plan {
-                    guests.warm(&plan);
+                // Those that are not warm are started when they are asked.
+                if let Some(plan) = plan
+                    && catch_unwind(AssertUnwindSafe(|| guests.warm(&plan))).is_err()
+                {
+                    tracing::error!("the host failed while it started hooks");
                 }
             }
         }
@@ -220,6 +253,8 @@ struct Guest {
     instance: Weak<HookInstance>,
     router: Seat<Router>,
     treatment: Seat<Treatment>,
+    /// When it last trapped or was late.
+    failed_at: Option<Instant>,
 }
 
 /// A guest of one kind.
@@ -240,6 +275,7 @@ impl Guests {
                 instance: Arc::downgrade(instance),
                 router: Seat::Empty,
                 treatment: Seat::Empty,
+                failed_at: None,
             });
             self.0.len() - 1
         });
@@ -298,20 +334,7 @@ impl Guests {
                 return (new, candidate.clone());
             }
         }
-        let old = match ask {
-            Ask::Treat { waiting, state, .. } if !state.is_empty() => {
-                // What the new version knew of the caller means nothing to it.
-                let anew = Ask::Treat {
-                    waiting: waiting.clone(),
-                    state: Vec::new(),
-                    cause: Cause::Resumed,
-                    answers: Vec::new(),
-                };
-                self.ask(instance, &anew, zone, now)
-            }
-            ask => self.ask(instance, ask, zone, now),
-        };
-        (old, instance.clone())
+        (self.ask(instance, ask, zone, now), instance.clone())
     }
 
     fn ask(
@@ -328,19 +351,27 @@ impl Guests {
                 let asked = catch_unwind(AssertUnwindSafe(|| {
                     let (router, zones) = guest.router.get(|| start_router(instance))?;
                     let call = Call { times: civil::times(zone, zones, now), ..(**call).clone() };
-                    router.route(now, &call, answers)
+                    let said = router.route(now, &call, answers);
+                    guest.router.heard(said.as_ref().err(), &mut guest.failed_at);
+                    said
                 }));
                 Answered::Route(asked.unwrap_or_else(|_| {
                     guest.router = Seat::Empty;
                     Err(panicked())
                 }))
             }
-            Ask::Treat { waiting, state, cause, answers } => {
+            Ask::Treat { waiting, state, wrote, cause, answers } => {
+                let (state, cause, answers) = match is_anew(state, wrote, &instance.label) {
+                    true => (&[][..], &Cause::Resumed, &[][..]),
+                    false => (&state[..], cause, &answers[..]),
+                };
                 let asked = catch_unwind(AssertUnwindSafe(|| {
                     let (treatment, zones) = guest.treatment.get(|| start_treatment(instance))?;
                     let mut waiting = (**waiting).clone();
                     waiting.call.times = civil::times(zone, zones, now);
-                    treatment.next(now, &waiting, state, cause, answers)
+                    let said = treatment.next(now, &waiting, state, cause, answers);
+                    guest.treatment.heard(said.as_ref().err(), &mut guest.failed_at);
+                    said
                 }));
                 Answered::Treat(asked.unwrap_or_else(|_| {
                     guest.treatment = Seat::Empty;
@@ -352,6 +383,18 @@ impl Guests {
 }
 
 impl<T> Seat<T> {
+    /// A guest that traps or is late begins anew at its next call. Twice within a moment: it rests instead, so that
+    /// a slow beginning is not what every caller waits for.
+    fn heard(&mut self, failure: Option<&HookFailure>, failed_at: &mut Option<Instant>) {
+        let Some(failure @ (HookFailure::Trapped(_) | HookFailure::Late { .. })) = failure else {
+            return;
+        };
+        let now = Instant::now();
+        if failed_at.replace(now).is_some_and(|last| now - last < START_AGAIN) {
+            *self = Self::Broken(failure.clone(), now);
+        }
+    }
+
     /// The guest, started when there is none.
     fn get(
         &mut self,
@@ -396,31 +439,116 @@ fn panicked() -> HookFailure {
     HookFailure::Trapped("the host failed while it asked".to_owned())
 }
 
+/// Another version's state, of which this one knows nothing.
+fn is_anew(state: &[u8], wrote: &str, label: &str) -> bool {
+    !state.is_empty() && wrote != label
+}
+
 /// What came of asking both versions. Sentences may be worded anew.
 fn compared(new: &Answered, old: &Answered) -> Heard {
-    let other = |new: &dyn std::fmt::Debug, old: &dyn std::fmt::Debug| {
-        let (mut new, mut old) = (format!("{new:?}"), format!("{old:?}"));
-        new.truncate(floor(&new, 200));
-        old.truncate(floor(&old, 200));
-        Heard::Other(format!("{new} instead of {old}"))
+    let other = |new: String, old: String| match new == old {
+        true => Heard::Other(format!("{new}, and not the same one as before")),
+        false => Heard::Other(format!("{new} instead of {old}")),
     };
     match (new, old) {
         (Answered::Route(Ok(new)), Answered::Route(Ok(old))) => {
             match new.verdict == old.verdict && new.patch == old.patch {
                 true => Heard::Same,
-                false => other(&new.verdict, &old.verdict),
+                false => other(verdict(&new.verdict), verdict(&old.verdict)),
             }
         }
         (Answered::Treat(Ok(new)), Answered::Treat(Ok(old))) => {
             match new.steps == old.steps && new.keys == old.keys && new.patch == old.patch {
                 true => Heard::Same,
-                false => other(&new.steps, &old.steps),
+                false => other(steps(new), steps(old)),
             }
         }
         _ => Heard::Alone,
     }
 }
 
-fn floor(text: &str, most: usize) -> usize {
-    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+/// By kind only: no address, header or digit of a caller gets into a report.
+fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Pass => "pass".to_owned(),
+        Verdict::Need(lookups) => {
+            let ids: Vec<&str> = lookups.iter().map(|lookup| lookup.id.as_str()).collect();
+            format!("need {}", ids.join(" "))
+        }
+        Verdict::Send(target) => target.to_string(),
+        Verdict::Treat(treat) => {
+            let then = treat.then.as_ref().map(|then| format!(", then {then}"));
+            format!("treatment:{}{}", treat.treatment, then.unwrap_or_default())
+        }
+    }
+}
+
+/// By kind only.
+fn steps(plan: &Plan) -> String {
+    let kind = |step: &Step| match step {
+        Step::Answer => "answer",
+        Step::Play(_) => "play",
+        Step::Say(_) => "say",
+        Step::Music(_) => "music",
+        Step::Silence => "silence",
+        Step::Collect(_) => "collect",
+        Step::Wait(_) => "wait",
+        Step::HandOver(_) => "hand over",
+    };
+    match &plan.steps {
+        None => "the earlier plan".to_owned(),
+        Some(steps) if steps.is_empty() => "no steps".to_owned(),
+        Some(steps) => steps.iter().map(kind).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_runtime::hooks::{HttpRequest, Lookup, Question};
+
+    use super::*;
+
+    #[test]
+    fn a_difference_of_a_canary_names_kinds_and_ids_and_no_address() {
+        let need = |id: &str| {
+            let request = HttpRequest {
+                method: "GET".to_owned(),
+                url: "https://crm.example.org/?caller=4930123456".to_owned(),
+                headers: Vec::new(),
+                secret_headers: Vec::new(),
+                body: Vec::new(),
+                timeout: None,
+            };
+            let lookup = Lookup { id: id.to_owned(), question: Question::Http(request) };
+            let verdict = Verdict::Need(vec![lookup]);
+            let (patch, stores, reason) = Default::default();
+            Answered::Route(Ok(Decision { verdict, patch, stores, reason }))
+        };
+        let heard = compared(&need("crm"), &need("vip"));
+        assert_eq!(heard, Heard::Other("need crm instead of need vip".to_owned()));
+    }
+
+    #[test]
+    fn a_guest_that_fails_twice_within_a_moment_rests_and_one_that_refuses_does_not() {
+        let late = HookFailure::Late { after: Duration::from_millis(5) };
+        let nonsense = HookFailure::Nonsense(String::new());
+        let mut failed_at = None;
+        let mut seat = Seat::Taken(Box::new(()), Vec::new());
+        for failure in [&nonsense, &nonsense, &late] {
+            seat.heard(Some(failure), &mut failed_at);
+            assert!(matches!(seat, Seat::Taken(..)), "{failure}");
+        }
+        seat.heard(Some(&late), &mut failed_at);
+        assert!(seat.get(|| unreachable!("it rests")).is_err());
+        let ago = Instant::now().checked_sub(START_AGAIN).expect("a clock that runs");
+        seat = Seat::Broken(late, ago);
+        assert!(seat.get(|| Ok(((), Vec::new()))).is_ok());
+    }
+
+    #[test]
+    fn a_state_is_given_to_the_version_that_wrote_it_and_to_no_other() {
+        assert!(!is_anew(b"kept", "standard 0.1.0", "standard 0.1.0"));
+        assert!(is_anew(b"kept", "standard 0.1.0", "standard 0.2.0"));
+        assert!(!is_anew(b"", "standard 0.1.0", "standard 0.2.0"), "it is a beginning");
+    }
 }

@@ -374,6 +374,7 @@ impl Held {
             }
             Leave::Continue => {
                 let Place { context, extension, priority } = leg.place.clone();
+                lease(0, part, channel, session, out);
                 redirect(&context, &extension, priority + 1, command, channel, session, out);
             }
             Leave::HangUp(q850) => {

@@ -299,7 +299,7 @@ impl Bill {
                 }
                 line + &told(&answers)
             }
-            Action::Treat { job, instance, waiting, state, cause, answers } => {
+            Action::Treat { job, instance, waiting, state, cause, answers, .. } => {
                 self.jobs.insert(instance.clone(), job);
                 let cause = match cause {
                     Cause::Started => "started".to_owned(),

@@ -144,6 +144,7 @@ impl Desk {
             instance: treating.hook.instance.clone(),
             waiting: Box::new(waiting),
             state: treating.state.clone(),
+            wrote: treating.hook.plugin.clone(),
             cause,
             answers,
         });

@@ -6,7 +6,7 @@ use calls::{
     Now,
     event::{CommandEnd, Hook as Kind, HookOutcome, HookWord, Problem},
 };
-use plugin_runtime::hooks::Target;
+use plugin_runtime::hooks::{Attributes, Target};
 
 use super::{Action, Desk, Hook, Stage, Untold};
 use crate::hooks::{instructions::Instruction, treatment::Treating, words};
@@ -26,6 +26,8 @@ pub(super) struct Sending {
     target: Target,
     by: By,
     pbx: Pbx,
+    /// Variables that the hand-over under way carries; they are still to be told when it fails.
+    told: Attributes,
     /// How often the PBX could not be reached.
     tries: u32,
 }
@@ -57,6 +59,7 @@ pub(super) enum By {
 pub(super) struct Setting {
     number: u64,
     pub until: Duration,
+    told: Untold,
 }
 
 impl Sending {
@@ -79,25 +82,34 @@ impl Sending {
 impl Desk {
     /// The caller goes there.
     pub(super) fn send(&mut self, target: Target, by: By, now: Now) {
+        let told = Attributes::new();
+        let sending = Sending { target, by, pbx: Pbx::Untold, told, tries: 0 };
+        self.stage = Stage::Sending(Box::new(sending));
+        self.tell_first(now);
+    }
+
+    /// Tells the PBX what it must know before the hand-over.
+    fn tell_first(&mut self, now: Now) {
+        let Stage::Sending(sending) = &self.stage else { return };
         // An emergency call, and one that nobody takes, wait for nothing.
-        let is_urgent = matches!(by, By::LastResort) || matches!(target, Target::HangUp(_));
+        let is_urgent =
+            matches!(sending.by, By::LastResort) || matches!(sending.target, Target::HangUp(_));
         // A queue is told the variables with the hand-over itself.
-        let with_it = matches!(target, Target::Queue(_)) && self.untold.language.is_none();
+        let with_it = matches!(sending.target, Target::Queue(_)) && self.untold.language.is_none();
         if !is_urgent && !with_it {
             self.tell_pbx(now);
         }
-        self.stage = Stage::Sending(Box::new(Sending { target, by, pbx: Pbx::Untold, tries: 0 }));
     }
 
     /// Tells the PBX what hooks set on the call and it does not know yet.
     pub(super) fn tell_pbx(&mut self, now: Now) {
-        let Untold { variables, language } = mem::take(&mut self.untold);
-        if variables.is_empty() && language.is_none() {
+        let told = mem::take(&mut self.untold);
+        if told.variables.is_empty() && told.language.is_none() {
             return;
         }
-        let instruction = Instruction::set(&variables, language.as_deref());
+        let instruction = Instruction::set(&told.variables, told.language.as_deref());
         let until = now.monotonic + instruction.within;
-        self.set = Some(Setting { number: self.out.instruct(instruction), until });
+        self.set = Some(Setting { number: self.out.instruct(instruction), until, told });
     }
 
     /// Hands over when nothing is in the way any more.
@@ -107,12 +119,13 @@ impl Desk {
         if !matches!(sending.pbx, Pbx::Untold) || (self.set.is_some() && !is_urgent) {
             return;
         }
-        let variables = mem::take(&mut self.untold.variables);
-        let instruction = Instruction::hand_over(&sending.target, self.call.priority, &variables);
-        // Whoever goes on in the dialplan, perhaps for an hour's talk, must not lose the call to our lease.
-        if matches!(sending.target, Target::ContinueInDialplan | Target::Dialplan(_)) {
-            self.out.instruct(Instruction::lease(0));
+        if matches!(sending.target, Target::Queue(_)) {
+            sending.told = mem::take(&mut self.untold.variables);
         }
+        // The PBX ends the lease itself when the caller has left us, and not before: a hand-over that fails leaves
+        // them with one.
+        let instruction =
+            Instruction::hand_over(&sending.target, self.call.priority, &sending.told);
         self.lease.end();
         let until = now.monotonic + instruction.within;
         sending.pbx = Pbx::Told { number: self.out.instruct(instruction), until };
@@ -130,8 +143,11 @@ impl Desk {
             CommandEnd::Done => None,
             _ => Some(problem.unwrap_or_else(|| without_words(end))),
         };
-        if self.set.take_if(|set| set.number == number).is_some() {
+        if let Some(set) = self.set.take_if(|set| set.number == number) {
             if let Some(problem) = problem {
+                if is_passing(&problem) {
+                    self.untold.put_back(set.told);
+                }
                 tracing::warn!(
                     call = self.call.id,
                     code = problem.code,
@@ -163,7 +179,12 @@ impl Desk {
         }
         match &mut self.stage {
             Stage::Sending(sending) => match sending.pbx {
-                Pbx::Again { at: again } if again <= at => sending.pbx = Pbx::Untold,
+                Pbx::Again { at: again } if again <= at => {
+                    sending.pbx = Pbx::Untold;
+                    if self.set.is_none() {
+                        self.tell_first(now);
+                    }
+                }
                 Pbx::Told { until, .. } if until <= at => {
                     self.not_taken(without_words(&CommandEnd::TimedOut), now);
                 }
@@ -194,6 +215,11 @@ impl Desk {
         if is_gone(&problem) {
             // The PBX says so in its own words, too.
             return self.gone();
+        }
+        let variables = mem::take(&mut sending.told);
+        // Perhaps it is they that the PBX does not take.
+        if problem.code != "bad-argument" {
+            self.untold.put_back(Untold { variables, language: None });
         }
         if is_passing(&problem) && sending.tries < MOST_TRIES {
             sending.tries += 1;
@@ -246,7 +272,7 @@ impl Desk {
                 self.lease.end();
                 self.losses += 1;
                 let tries_left = self.losses <= MOST_LOSSES;
-                if tries_left {
+                if !self.rules.lease.is_zero() {
                     self.out.instruct(Instruction::lease(self.rules.lease.as_secs()));
                 }
                 let retry_at = tries_left.then_some(now.monotonic + RETRY);

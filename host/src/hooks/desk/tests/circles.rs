@@ -78,6 +78,34 @@ fn a_link_that_is_down_for_a_moment_is_waited_for() {
 }
 
 #[test]
+fn what_hooks_set_is_told_again_when_the_hand_over_is_tried_again() {
+    check(
+        "0 offered
+        > 0 ask hours
+        0 hours sends queue:support +CRM=7
+        > 0 hours decided queue:support
+        > 0 leg-to-queue queue=support variable.CRM=7
+        0 fails not-connected
+        > 1000 leg-to-queue queue=support variable.CRM=7
+        1010 done",
+    );
+    check(
+        "0 offered
+        > 0 ask hours
+        0 hours sends extension:1001 +CRM=7
+        > 0 hours decided extension:1001
+        > 0 leg-set variable.CRM=7
+        0 fails not-connected
+        > 0 leg-to-extension extension=1001
+        0 fails not-connected
+        > 1000 leg-set variable.CRM=7
+        1010 done
+        > 1010 leg-to-extension extension=1001
+        1020 done",
+    );
+}
+
+#[test]
 fn a_caller_who_is_gone_is_not_sent_after() {
     check(
         "0 offered
@@ -135,7 +163,6 @@ fn when_even_the_fallback_fails_the_caller_goes_on_and_at_last_the_lease_runs_ou
         > 1 leg-to-queue queue=main
         2 fails no-such-queue
         > 2 host fallback continue-in-dialplan: the fallback queue:main did not take the caller: no-such-queue
-        > 2 leg-lease secs=0
         > 2 leg-continue
         3 fails refused continue
         > 3 leg-lease secs=45
@@ -153,6 +180,7 @@ fn when_even_the_fallback_fails_the_caller_goes_on_and_at_last_the_lease_runs_ou
         > 8007 leg-lease secs=45
         > 10007 leg-to-queue queue=main
         10008 fails no-such-queue to-queue
+        > 10008 leg-lease secs=45
         600000",
     );
 }
@@ -210,7 +238,6 @@ fn whoever_goes_on_in_the_dialplan_is_not_cut_off_by_a_lease() {
         > 0 ask hours
         1 hours sends continue
         > 1 hours decided continue-in-dialplan
-        > 1 leg-lease secs=0
         > 1 leg-continue
         20 done continue
         100000",

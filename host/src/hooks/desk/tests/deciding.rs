@@ -58,7 +58,6 @@ fn what_a_router_changes_is_seen_by_the_next_and_told_to_the_pbx() {
         > 1 hours decided dialplan:ivr,s,1
         > 1 leg-set variable.CRM=7
         20 fails refused
-        > 20 leg-lease secs=0
         > 20 leg-to-dialplan context=ivr extension=s priority=1",
     );
 }
@@ -256,7 +255,6 @@ fn an_emergency_call_asks_nobody_and_waits_for_nothing() {
     check(
         "0 offered dialled=110
         > 0 host bypassed continue-in-dialplan: 110 is an emergency number: nobody is asked
-        > 0 leg-lease secs=0
         > 0 leg-continue
         20 done continue",
     );
@@ -267,11 +265,9 @@ fn an_emergency_call_asks_nobody_and_waits_for_nothing() {
         rules,
         "0 offered dialled=112
         > 0 host bypassed continue-in-dialplan: 112 is an emergency number: nobody is asked
-        > 0 leg-lease secs=0
         > 0 leg-continue
         20 fails refused continue
         > 20 leg-lease secs=45
-        > 2020 leg-lease secs=0
         > 2020 leg-continue
         2040 done continue",
     );
