@@ -14,7 +14,7 @@ mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jackfield_sdk::{Action, Command, Error, Fact, LegKey, LegOffered, LegReleased, log};
+use jackfield_sdk::{Action, Command, Error, Fact, LegKey, LegReleased, log};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -36,8 +36,6 @@ pub struct Held {
     legs: BTreeMap<String, Leg>,
     /// Commands that an action was sent for, and their legs: each ends once.
     open: BTreeMap<u64, String>,
-    /// Found in the template's `held`: what they came with is being asked for.
-    found: BTreeMap<String, (Place, String)>,
 }
 
 /// What an action for a caller was for.
@@ -64,6 +62,8 @@ pub struct Seen {
     others: BTreeMap<String, (Place, String)>,
     /// Handed over or let go since the list was asked for.
     touched: BTreeSet<String>,
+    /// In the template's `held`: what they came with is being asked for.
+    asked: BTreeSet<String>,
 }
 
 impl Seen {
@@ -123,16 +123,6 @@ impl Held {
         Ok(())
     }
 
-    /// The PBX said what a caller came with, whom we found.
-    fn found(&mut self, id: &str, headers: &[Header<'_>], calls: &Calls, out: &mut Out<'_>) {
-        let Some((place, language)) = self.found.remove(id) else { return };
-        let is_new = self.legs.get(id).is_none_or(|leg| leg.unseen);
-        if is_new && calls.is_leg(id) {
-            let offer = Offer::of_variable(get(headers, b"Value").unwrap_or_default());
-            self.offer(id.into(), place, language, offer, out);
-        }
-    }
-
     fn offer(
         &mut self,
         id: String,
@@ -141,27 +131,9 @@ impl Held {
         offer: Offer,
         out: &mut Out<'_>,
     ) {
-        let Offer { entry, dialled, returned_from, outcome, variables } = offer;
-        let dialled = match (dialled.as_str(), place.extension.as_str()) {
-            ("", "s") => String::new(),
-            ("", extension) if !place.is_template() => extension.into(),
-            _ => dialled,
-        };
-        let mut facts = Vec::new();
-        if !language.is_empty() {
-            facts.push(("language".to_owned(), language.clone()));
-        }
-        facts
-            .extend(variables.into_iter().map(|(name, value)| (format!("variable.{name}"), value)));
-        self.legs.insert(id.clone(), Leg::new(place, language));
-        out.fact(Fact::LegOffered(LegOffered {
-            leg: id,
-            entry,
-            dialled,
-            returned_from,
-            outcome,
-            facts,
-        }));
+        let leg = Leg::new(place, language, offer);
+        out.fact(leg.offered(&id));
+        self.legs.insert(id, leg);
     }
 
     /// AsyncAGIEnd.
@@ -185,7 +157,6 @@ impl Held {
     }
 
     fn release(&mut self, id: &str, reason: &str, error: &Error, out: &mut Out<'_>) {
-        self.found.remove(id);
         let Some(leg) = self.legs.remove(id) else { return };
         leg.end(error, out);
         out.fact(Fact::LegReleased(LegReleased { leg: id.into(), reason: reason.into() }));
@@ -241,6 +212,11 @@ impl Held {
         let (Some(leg), Some(channel)) = (self.legs.get_mut(&id), channel) else {
             return out.push(Action::failed(command.id, not_held()));
         };
+        if leg.unseen {
+            // Whether they are held at all, the picture of the PBX says; until then they may talk with somebody.
+            let text = "the link to the PBX broke, and it has not shown yet who is still held";
+            return out.push(Action::failed(command.id, Error::retryable("not-connected", text)));
+        }
         if leg.leaving.is_some() && !matches!(instruction, Instruction::Leave(Leave::HangUp(_))) {
             return out.push(Action::failed(command.id, not_held()));
         }
@@ -405,8 +381,8 @@ impl Held {
                 self.conclude(command, Action::failed(command, error()), out);
             }
             For::Part(_) => {}
-            For::Offer if success => self.found(id, headers, desk.calls, out),
-            For::Offer => drop(self.found.remove(id)),
+            // The picture takes it.
+            For::Offer => {}
             For::All(command) | For::Leaving(command) => {
                 self.conclude(command, Action::done(command, ""), out);
             }
@@ -452,7 +428,6 @@ impl Held {
     /// The link is lost: what was sent may have been done or not.
     pub fn lost(&mut self, out: &mut Out<'_>) {
         self.open_are_unknown("link-lost", "the link to the PBX broke before it answered", out);
-        self.found.clear();
         for leg in self.legs.values_mut() {
             leg.lost(out);
         }
@@ -480,14 +455,8 @@ impl Held {
     }
 
     /// A complete list of all channels shows who is held.
-    pub fn take_picture(
-        &mut self,
-        seen: Seen,
-        calls: &Calls,
-        session: &mut Session,
-        out: &mut Out<'_>,
-    ) {
-        let Seen { held, others, touched } = seen;
+    pub fn take_picture(&mut self, seen: Seen, calls: &Calls, out: &mut Out<'_>) {
+        let Seen { held, others, touched, .. } = seen;
         let known: Vec<String> = self.legs.keys().cloned().collect();
         for id in known.iter().filter(|id| !touched.contains(*id)) {
             let Some(leg) = self.legs.get_mut(id) else { continue };
@@ -502,18 +471,28 @@ impl Held {
         for (id, (place, language, offer)) in held {
             let known = self.legs.get(&id).is_some_and(|leg| !leg.unseen);
             if !known && !touched.contains(&id) && calls.is_leg(&id) {
-                self.offer(id, place, language, offer, out);
+                let leg = Leg::new(place, language, offer).after(self.legs.remove(&id));
+                self.legs.insert(id, leg);
             }
         }
-        let found = others.into_iter().filter(|(id, (place, _))| {
+    }
+
+    /// Everybody who is held, as they were offered.
+    pub fn picture(&self) -> impl Iterator<Item = Fact> {
+        self.legs.iter().map(|(id, leg)| leg.offered(id))
+    }
+
+    /// Asks what those came with whom the list shows in the template's `held` while another application runs.
+    pub fn ask(&self, seen: &mut Seen, calls: &Calls, session: &mut Session, out: &mut Out<'_>) {
+        for (id, (place, _)) in &seen.others {
             let known = self.legs.get(id).is_some_and(|leg| !leg.unseen);
-            place.is_held() && !known && !touched.contains(id) && calls.is_leg(id)
-        });
-        for (id, found) in found.collect::<Vec<_>>() {
-            let Some(channel) = channel(&id, calls) else { continue };
+            if !place.is_held() || known || seen.touched.contains(id) || !calls.is_leg(id) {
+                continue;
+            }
+            let Some(channel) = channel(id, calls) else { continue };
             let headers = [("Channel", channel.name), ("Variable", "JACKFIELD_OFFER")];
             session.ask(Asked::Held(id.clone(), For::Offer), "Getvar", &headers, out);
-            self.found.insert(id, found);
+            seen.asked.insert(id.clone());
         }
     }
 
@@ -531,6 +510,27 @@ impl Seen {
     /// A caller was handed over, or let go: the list need not know yet.
     pub fn touch(&mut self, id: String) {
         self.touched.insert(id);
+    }
+
+    /// The PBX said what a caller came with; or it did not, and we go by what we know.
+    pub fn offer(&mut self, id: &str, headers: &[Header<'_>]) {
+        if !self.asked.remove(id) || get(headers, b"Response") != Some(b"Success") {
+            return;
+        }
+        if let Some((place, language)) = self.others.remove(id) {
+            let offer = Offer::of_variable(get(headers, b"Value").unwrap_or_default());
+            self.held.insert(id.into(), (place, language, offer));
+        }
+    }
+
+    /// Is the PBX yet to say what somebody came with?
+    pub fn is_asking(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// The list comes once more.
+    pub fn again(&mut self) {
+        *self = Self { touched: std::mem::take(&mut self.touched), ..Self::default() };
     }
 }
 

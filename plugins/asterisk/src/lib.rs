@@ -41,7 +41,7 @@ use crate::{
 
 /// The name and version of our snapshots.
 const FORMAT: &str = "asterisk";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// No frame of the PBX is longer.
 const MAX_FRAME: usize = 64 * 1024;
@@ -460,9 +460,13 @@ impl Asterisk {
             Asked::Agi(_) if success => {}
             Asked::Agi(leg) => self.state.held.agi_refused(&leg, id, headers, out),
             Asked::Held(leg, what) => {
-                let State { held, calls, queues, extensions, session, .. } = &mut self.state;
+                let State { held, calls, queues, extensions, session, resync, .. } =
+                    &mut self.state;
+                let resync = resync.iter_mut().filter(|_| matches!(what, held::For::Offer));
+                resync.for_each(|resync| resync.held.offer(&leg, headers));
                 let desk = Desk { calls, queues, extensions, session };
                 held.answered(&leg, what, headers, desk, out);
+                self.end_resync_if_complete(out);
             }
             Asked::Command(command) => self.state.commands.answered(command, headers, out),
             Asked::ProbeConfig(command) => self.state.probes.config(command, headers, success),
@@ -542,15 +546,11 @@ impl Asterisk {
     fn end_resync_if_complete(&mut self, out: &mut Out<'_>) {
         let State { resync, calls, queues, extensions, held, session, last_resync, .. } =
             &mut self.state;
-        if let Some(mut resync) = resync.take_if(|resync| resync.is_complete()) {
+        let complete = |resync: &mut Resync| resync.is_complete(held, calls, session, out);
+        if let Some(resync) = resync.take_if(complete) {
             *last_resync = out.mono();
             out.at_pbx = None;
-            let seen = resync.shows_channels().then(|| std::mem::take(&mut resync.held));
-            resync.end(calls, queues, extensions, &self.rules, out);
-            // Afterwards, so that everybody who is offered is known.
-            if let Some(seen) = seen {
-                held.take_picture(seen, calls, session, out);
-            }
+            resync.end(calls, queues, extensions, held, &self.rules, out);
             held.make_certain(calls, session, out);
             if std::mem::take(&mut self.state.look_again) {
                 self.want_resync(RESYNC_GAP_NS, out);
@@ -619,6 +619,7 @@ impl Asterisk {
         if self.state.queues.deadline().is_some_and(|at| at <= now) {
             self.state.queues.timed_out(&self.state.calls, out);
         }
+        self.end_resync_if_complete(out);
         if self.state.resync.as_ref().is_some_and(|resync| resync.deadline <= now) {
             self.state.session.close(
                 "the PBX did not complete its lists within 30 s",

@@ -10,7 +10,7 @@ use crate::{
     extensions::Extensions,
     forgery,
     frame::{Header, get, get_text},
-    held::Seen,
+    held::{Held, Seen},
     out::Out,
     queues::{Missing, Picture, Queues, Touched},
     session::{Asked, Session},
@@ -19,6 +19,8 @@ use crate::{
 
 /// How long the lists may take together.
 const PATIENCE_NS: u64 = 30_000_000_000;
+/// How long the answers may take to what callers came with.
+const ASKING_NS: u64 = 5_000_000_000;
 
 /// The lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,6 +77,8 @@ pub struct Resync {
     extensions: Extensions,
     /// An item was cut by a forgery: its rest, which carries our ActionID, is not to be believed.
     cut: bool,
+    /// The lists are complete, and who was found was asked about.
+    has_asked: bool,
     /// Something in it, or between it, was not believed: what it does not name may be there all the same.
     spoiled: bool,
     /// Until when it must be complete.
@@ -109,6 +113,7 @@ impl Resync {
             listed: BTreeSet::new(),
             extensions: Extensions::default(),
             cut: false,
+            has_asked: false,
             spoiled: false,
             deadline: out.mono() + PATIENCE_NS,
             touched: Touched::default(),
@@ -127,7 +132,8 @@ impl Resync {
         self.denied.clear();
         self.listed.clear();
         (self.queues, self.extensions) = Default::default();
-        (self.cut, self.spoiled) = (false, false);
+        self.held.again();
+        (self.cut, self.has_asked, self.spoiled) = (false, false, false);
         self.deadline = out.mono() + PATIENCE_NS;
     }
 
@@ -222,27 +228,44 @@ impl Resync {
     }
 
     /// Is the list of channels the whole truth?
-    pub fn shows_channels(&self) -> bool {
+    fn shows_channels(&self) -> bool {
         !self.spoiled && !self.denied.contains(&List::Channels)
     }
 
-    /// Is every list complete?
-    pub fn is_complete(&self) -> bool {
-        self.open.is_empty()
+    /// Are all lists complete, and is it known what everybody came with whom they show? Asks that once.
+    pub fn is_complete(
+        &mut self,
+        held: &Held,
+        calls: &Calls,
+        session: &mut Session,
+        out: &mut Out<'_>,
+    ) -> bool {
+        if self.open.is_empty() && !self.has_asked {
+            self.has_asked = true;
+            if self.shows_channels() {
+                held.ask(&mut self.held, calls, session, out);
+            }
+            if self.held.is_asking() {
+                self.deadline = out.mono() + ASKING_NS;
+            }
+        }
+        self.has_asked && (!self.held.is_asking() || self.deadline <= out.mono())
     }
 
     /// Tells the picture and ends the bracket.
     ///
     /// A spoiled one only adds: nothing is gone because a caller kept it from being read.
     pub fn end(
-        self,
+        mut self,
         calls: &mut Calls,
         queues: &mut Queues,
         extensions: &mut Extensions,
+        held: &mut Held,
         rules: &Rules,
         out: &mut Out<'_>,
     ) {
-        if !self.denied.contains(&List::Channels) && !self.spoiled {
+        let shown = self.shows_channels().then(|| std::mem::take(&mut self.held));
+        if shown.is_some() {
             for id in self.before.difference(&self.listed) {
                 if !self.touched.channels.contains(id) {
                     calls.forget(id);
@@ -256,12 +279,17 @@ impl Resync {
         if !self.spoiled && (self.denied.len() < 2 || !self.denied.contains(&List::Devices)) {
             extensions.take_picture(self.extensions, &self.touched.devices);
         }
+        if let Some(seen) = shown {
+            held.take_picture(seen, calls, out);
+        }
         let id = self.id;
         let facts = extensions
             .picture()
             .into_iter()
             .chain(calls.picture(rules))
-            .chain(queues.picture(rules, out.mono()));
+            .chain(queues.picture(rules, out.mono()))
+            // Last, so that everybody who is offered is known.
+            .chain(held.picture());
         for fact in facts {
             out.push(Action::ResyncItem(ResyncItem { id, fact }));
         }

@@ -478,14 +478,111 @@ fn who_was_held_before_the_link_broke_is_offered_again_by_what_the_list_shows() 
         assert!(told[0].starts_with("command 1 unknown link-lost"), "{told:?}");
         lab.connect();
         let told = lab.told();
-        let offers: Vec<&String> = told.iter().filter(|line| line.starts_with("offered")).collect();
-        assert_eq!(
-            offers,
-            [&format!("offered {LEG} \"main\" \"720\" \"\" \"\"")],
-            "{application}: {told:?}"
-        );
+        assert_eq!(offers(&told), [format!("  has offered {LEG} \"main\" \"720\" \"\" \"\"")]);
         assert!(told.iter().any(|line| line.starts_with("resync all begins")));
     }
+}
+
+/// What the lists show of the caller.
+fn shown(application: &str, data: &str) -> String {
+    let item = event("CoreShowChannel", "x", "").replace("Privilege: x,all\n", "ACTIONID\n");
+    item.trim_end().to_owned()
+        + &format!(
+            "\nApplication: {application}\nApplicationData: {data}\nDuration: 00:00:01\nBridgeId: \n"
+        )
+}
+
+fn offers(told: &[String]) -> Vec<String> {
+    told.iter().filter(|line| line.contains("offered ")).cloned().collect()
+}
+
+#[test]
+fn a_picture_names_who_is_held_before_it_ends_and_what_they_were_offered_with() {
+    let mut lab = ready(SETTINGS);
+    lab.receive(&start(&["main", "720", "queue", "TIMEOUT"]));
+    lab.answer();
+    lab.told();
+    let item = format!("  has offered {LEG} \"main\" \"720\" \"queue\" \"timed-out\"");
+    // In AsyncAGI, in an announcement, and in a picture that cannot be believed in full.
+    for (application, data) in [("AGI", "agi:async,main,720,queue,TIMEOUT"), ("Playback", "hello")]
+    {
+        lab.fake.lists = vec![("CoreShowChannels", shown(application, data))];
+        lab.host.command("resync", &[]);
+        lab.answer();
+        let told = lab.told();
+        assert_eq!(offers(&told), std::slice::from_ref(&item), "{told:?}");
+        let at = |start: &str| told.iter().position(|line| line.starts_with(start));
+        assert!(at("  has leg") < at("  has offered"), "{told:?}");
+        assert!(at("  has offered") < at("resync ends"), "{told:?}");
+        assert!(at("released").is_none(), "{told:?}");
+    }
+    lab.host.command("resync", &[]);
+    lab.receive("Nonsense: of a caller\n\n");
+    lab.answer();
+    let told = lab.told();
+    assert!(offers(&told).contains(&item), "{told:?}");
+    assert!(!told.iter().any(|line| line.starts_with("released")), "{told:?}");
+}
+
+#[test]
+fn a_picture_waits_for_what_a_found_caller_came_with_and_not_for_ever() {
+    for answers in [true, false] {
+        let mut lab = Lab::new(SETTINGS, fake());
+        lab.fake.lists.push(("CoreShowChannels", shown("Playback", "hello")));
+        let offer = "Response: Success\nVariable: x\nValue: main,720,queue,TIMEOUT,,,,\n";
+        lab.fake.answers.push(("Getvar", if answers { offer } else { "" }));
+        lab.connect();
+        let ends = |told: &[String]| told.iter().any(|line| line.starts_with("resync ends"));
+        let mut told = lab.told();
+        assert_eq!(ends(&told), answers, "{told:?}");
+        if answers {
+            let item = format!("  has offered {LEG} \"main\" \"720\" \"queue\" \"timed-out\"");
+            assert_eq!(offers(&told), [item]);
+            continue;
+        }
+        lab.advance(6000);
+        told = lab.told();
+        assert!(ends(&told), "{told:?}");
+        assert!(offers(&told).is_empty(), "{told:?}");
+    }
+}
+
+#[test]
+fn who_listens_and_hears_music_does_so_after_the_link_broke() {
+    let mut lab = held();
+    lab.host.command("leg-listen", &[("leg", LEG), ("on", "true")]);
+    lab.host.command("leg-music", &[("leg", LEG), ("class", "jazz")]);
+    executed(&mut lab, "200 result=0");
+    lab.host.link_closed("ami", "cut");
+    lab.fake.lists.push(("CoreShowChannels", shown("AGI", "agi:async,main,720,,")));
+    lab.connect();
+    lab.told();
+    lab.receive(&event("DTMFEnd", "dtmf", "Digit: 4\nDurationMs: 90\nDirection: Received\n"));
+    assert_eq!(lab.told(), [format!("key {LEG} 4")]);
+    lab.fake.heard.clear();
+    lab.host.command("leg-say", &[("leg", LEG), ("kind", "digits"), ("value", "1")]);
+    executed(&mut lab, "200 result=0");
+    assert_eq!(sent(&mut lab), ["AGI EXEC SayDigits 1", "AGI SET MUSIC ON jazz"]);
+}
+
+#[test]
+fn until_the_picture_shows_who_is_still_held_nothing_is_done_to_them() {
+    let mut lab = held();
+    lab.host.link_closed("ami", "cut");
+    // What they came with is never told, so that the picture waits.
+    lab.fake.answers.push(("Getvar", ""));
+    lab.fake.lists.push(("CoreShowChannels", shown("Playback", "hello")));
+    lab.connect();
+    lab.told();
+    lab.fake.heard.clear();
+    let instructions = [("leg-lease", "secs", "45"), ("leg-to-queue", "queue", "support")];
+    for (index, (kind, name, value)) in instructions.into_iter().enumerate() {
+        lab.host.command(kind, &[("leg", LEG), (name, value)]);
+        let told = lab.told();
+        let failed = format!("command {} failed not-connected", index + 1);
+        assert!(told[0].starts_with(&failed), "{told:?}");
+    }
+    assert_eq!(sent(&mut lab), [] as [&str; 0]);
 }
 
 #[test]

@@ -5,13 +5,13 @@
 
 use std::collections::VecDeque;
 
-use jackfield_sdk::{Action, Error};
+use jackfield_sdk::{Action, Error, Fact, LegOffered};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     held::{
         instruction::{LANGUAGE, Spoken},
-        offer::decoded,
+        offer::{Offer, decoded},
         place::Place,
     },
     out::Out,
@@ -28,6 +28,8 @@ pub struct Leg {
     pub place: Place,
     /// The channel's.
     pub language: String,
+    /// What they came with.
+    offer: Offer,
     /// The class of the music that shall be heard between announcements; empty: the usual one.
     music: Option<String>,
     /// Their keys are told.
@@ -73,8 +75,40 @@ enum Told {
 
 impl Leg {
     /// A caller who was just handed over.
-    pub fn new(place: Place, language: String) -> Self {
-        Self { place, language, ..Self::default() }
+    pub fn new(place: Place, language: String, mut offer: Offer) -> Self {
+        offer.dialled = match (offer.dialled.as_str(), place.extension.as_str()) {
+            ("", "s") => String::new(),
+            ("", extension) if !place.is_template() => extension.into(),
+            _ => offer.dialled,
+        };
+        Self { place, language, offer, ..Self::default() }
+    }
+
+    /// The same caller as before the link broke: what they hear and whether somebody listens has not changed.
+    pub fn after(mut self, before: Option<Self>) -> Self {
+        if let Some(Self { music, listening, .. }) = before {
+            (self.music, self.listening) = (music, listening);
+        }
+        self
+    }
+
+    /// As it is told.
+    pub fn offered(&self, id: &str) -> Fact {
+        let Offer { entry, dialled, returned_from, outcome, variables } = self.offer.clone();
+        let mut facts = Vec::new();
+        if !self.language.is_empty() {
+            facts.push(("language".to_owned(), self.language.clone()));
+        }
+        let variable = |(name, value)| (format!("variable.{name}"), value);
+        facts.extend(variables.into_iter().map(variable));
+        Fact::LegOffered(LegOffered {
+            leg: id.into(),
+            entry,
+            dialled,
+            returned_from,
+            outcome,
+            facts,
+        })
     }
 
     /// Takes an instruction; it runs when those before it are done.
@@ -174,7 +208,7 @@ impl Leg {
                     let text =
                         "the PBX's word on how it ended was lost among forged or broken input";
                     running.end(Action::unknown, Error::retryable("answer-lost", text), out);
-                    self.after(running.silences, channel, session, out);
+                    self.go_on(running.silences, channel, session, out);
                 }
                 return;
             }
@@ -209,11 +243,11 @@ impl Leg {
                 running.end(Action::failed, Error::new("refused", text), out);
             }
         }
-        self.after(running.silences, channel, session, out);
+        self.go_on(running.silences, channel, session, out);
     }
 
     /// One instruction is over.
-    fn after(
+    fn go_on(
         &mut self,
         silenced: bool,
         channel: &Channel<'_>,

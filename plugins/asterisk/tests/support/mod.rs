@@ -32,7 +32,7 @@ pub struct Fake {
     pub actions: &'static str,
     /// Tells that it has booted.
     pub fully_booted: bool,
-    /// Answers to other actions: name and the answer's headers after the ActionID.
+    /// Answers to other actions: name and the answer's headers after the ActionID; empty: none comes.
     pub answers: Vec<(&'static str, &'static str)>,
     /// Everything it was sent.
     pub heard: String,
@@ -169,6 +169,9 @@ impl Fake {
         let id = format!("ActionID: {}\n", value("ActionID"));
         let name = value("Action");
         if let Some((_, answer)) = self.answers.iter().find(|(action, _)| *action == name) {
+            if answer.is_empty() {
+                return String::new();
+            }
             let (first, rest) = answer.split_once('\n').unwrap_or((answer, ""));
             return format!("{first}\n{id}{rest}\n");
         }

@@ -17,14 +17,16 @@ impl Switchboard {
         let Some(about) = self.about_live_leg(sight, &native, kept) else { return };
         let Some(leg) = self.state.live_leg(&sight.connector, &native) else { return };
         let (id, call, caller) = (leg.id, leg.call, leg.party.clone());
-        let known = leg.held.is_some();
-        // A picture shows again who waits: news only for a host that has begun anew.
-        if sight.inferred && known && self.at_desk.contains_key(&id) {
-            return;
-        }
         let Fact::LegOffered { entry, dialled, returned_from, outcome, facts, .. } = fact else {
             return;
         };
+        // A picture shows again who waits: news for a host that has begun anew, or when they went and came back unseen.
+        let is_same = leg.held.as_ref().is_some_and(|(_, held)| {
+            held.entry == entry && held.returned_from == returned_from && held.outcome == outcome
+        });
+        if sight.inferred && is_same && self.at_desk.contains_key(&id) {
+            return;
+        }
         if self.at_desk.len() >= MOST_COUNTED && !self.at_desk.contains_key(&id) {
             return self.full(&sight.connector, "callers handed over", MOST_COUNTED);
         }
