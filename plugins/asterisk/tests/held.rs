@@ -237,6 +237,7 @@ fn an_environment_that_a_caller_wrote_into_is_not_believed() {
 #[test]
 fn nothing_that_could_mean_more_to_the_pbx_is_sent() {
     let mut lab = held();
+    let long = "x".repeat(513);
     let bad = [
         ("leg-play", "media", "a\r\nAction: Originate"),
         ("leg-play", "media", "a,noanswer"),
@@ -255,6 +256,13 @@ fn nothing_that_could_mean_more_to_the_pbx_is_sent() {
         ("leg-set", "variable.JACKFIELD_QUEUE", "x"),
         ("leg-set", "variable.__QUEUESTATUS", "TIMEOUT"),
         ("leg-set", "variable.A", "1\nAction: Ping"),
+        ("leg-set", "variable.A", &long),
+        ("leg-set", "variable.__MONITOR_EXEC", "rm"),
+        ("leg-set", "variable.MixMonitor_Filename", "x"),
+        ("leg-set", "variable.TRANSFER_CONTEXT", "outbound"),
+        ("leg-set", "variable.__FORWARD_CONTEXT", "outbound"),
+        ("leg-set", "variable.GOTO_ON_BLINDXFR", "outbound^1^1"),
+        ("leg-set", "variable.QUEUE_PRIO", "9"),
         ("leg-set", "language", "de/../en"),
         ("leg-hang-up", "q850", "-1"),
         ("leg-lease", "secs", "99999999"),

@@ -78,8 +78,10 @@ pub enum Leave {
 
 /// At most so many recordings in one instruction,
 const MAX_MEDIA: usize = 16;
-/// and variables.
-const MAX_VARIABLES: usize = 32;
+/// and variables, beside the language,
+const MAX_VARIABLES: usize = 31;
+/// each of so many bytes. The host holds hooks to the same.
+const LONGEST_VARIABLE: usize = 512;
 /// A day: longer leases, waits and rings are mistakes.
 const MAX_SECS: u32 = 86_400;
 /// When nothing is said of how long a phone rings.
@@ -173,16 +175,26 @@ fn is_media(text: &str) -> bool {
         && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
 }
 
-/// A name that a channel variable may have; those that steer the template or tell an outcome are not for plugins.
+/// A name that a channel variable may have; those that steer the template, tell an outcome, reach a shell or open
+/// contexts to a caller are not for plugins. The host's hooks are held to the same.
 pub fn is_variable(name: &str) -> bool {
-    const OURS: [&str; 5] =
-        ["QUEUESTATUS", "DIALSTATUS", "PLAYBACKSTATUS", "AGISTATUS", "QUEUE_PRIO"];
-    let bare = name.trim_start_matches('_');
+    const OURS: [&str; 8] = [
+        "QUEUESTATUS",
+        "DIALSTATUS",
+        "PLAYBACKSTATUS",
+        "AGISTATUS",
+        "QUEUE_PRIO",
+        "TRANSFER_CONTEXT",
+        "FORWARD_CONTEXT",
+        "GOTO_ON_BLINDXFR",
+    ];
+    const FAMILIES: [&str; 3] = ["JACKFIELD_", "MONITOR", "MIXMONITOR"];
+    let bare = name.trim_start_matches('_').to_ascii_uppercase();
     (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && bare.starts_with(|first: char| first.is_ascii_alphabetic())
-        && !bare.to_ascii_uppercase().starts_with("JACKFIELD_")
-        && !OURS.contains(&bare.to_ascii_uppercase().as_str())
+        && !FAMILIES.iter().any(|family| bare.starts_with(family))
+        && !OURS.contains(&bare.as_str())
 }
 
 fn is_language(text: &str) -> bool {
@@ -277,19 +289,19 @@ impl<'a> Arguments<'a> {
             if !is_variable(name) {
                 return Err(bad(key, "is no variable that may be set"));
             }
-            if !is_one_line(value) {
+            if value.len() > LONGEST_VARIABLE || value.contains(char::is_control) {
                 return Err(bad(
                     key,
-                    &format!("must be one line of at most {LONGEST_VALUE} bytes"),
+                    &format!("must be one line of at most {LONGEST_VARIABLE} bytes"),
                 ));
             }
             found.push((name.to_owned(), value.clone()));
         }
-        if let Some(language) = self.language()? {
-            found.push((LANGUAGE.into(), language));
-        }
         if found.len() > MAX_VARIABLES {
             return Err(bad("variable", &format!("is given more than {MAX_VARIABLES} times")));
+        }
+        if let Some(language) = self.language()? {
+            found.push((LANGUAGE.into(), language));
         }
         Ok(found)
     }
