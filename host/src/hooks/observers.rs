@@ -10,7 +10,14 @@ mod feed;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use calls::Now;
 use plugin_runtime::hooks::{
@@ -42,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks at a journal that cannot be read.
 const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
+/// After a fault of ours, before an observer goes on.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
 const STACK_BYTES: usize = 8 << 20;
 
 /// What observers work with.
@@ -134,32 +143,56 @@ struct Surroundings {
 }
 
 fn spawn(instance: Arc<HookInstance>, surroundings: Surroundings) -> io::Result<Running> {
-    let (drain, draining) = watch::channel(false);
+    let (drain, mut draining) = watch::channel(false);
     let (tell_end, ended) = oneshot::channel();
     let (handle, of_thread) = (Handle::current(), Arc::clone(&instance));
     let name = format!("observer-{}", instance.id);
     std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || {
         let instance = of_thread;
-        let (library, asking) = (surroundings.library.clone(), Arc::clone(&instance));
-        let look_up = move |lookup: Lookup| {
-            let within = match &lookup.question {
-                Question::Http(request) => request.timeout.unwrap_or(USUAL_TIMEOUT),
-                Question::Stored(_) => USUAL_TIMEOUT,
+        while catch_unwind(AssertUnwindSafe(|| {
+            handle.block_on(work(&instance, &surroundings, draining.clone()));
+        }))
+        .is_err()
+        {
+            let (message, fix) = ("the host failed while it ran it", "report it");
+            tracing::error!(hook = instance.id, "{message}; it goes on in a moment");
+            let now = surroundings.clock.now().wall;
+            instance.meter.failed("trapped", message.to_owned(), fix, now);
+            let pause = async {
+                tokio::time::timeout(FAULT_PAUSE, draining.wait_for(|drain| *drain)).await.is_ok()
             };
-            library.clone().look_up(lookup, Arc::clone(&asking), within)
-        };
-        let guest = Guest { instance: Arc::clone(&instance), observer: None };
-        let Surroundings { publisher, store, clock, .. } = surroundings;
-        let (id, label) = (instance.id.clone(), instance.label.clone());
-        let meter = Arc::clone(&instance.meter);
-        let started = false;
-        let work =
-            Work { id, label, meter, guest, started, look_up, publisher, store, clock, draining };
-        handle.block_on(work.run());
+            if handle.block_on(pause) {
+                break;
+            }
+        }
         // Nobody may wait any more.
         let _ = tell_end.send(());
     })?;
     Ok(Running { instance, drain, ended })
+}
+
+/// One observer, from its last `ack` on.
+async fn work(
+    instance: &Arc<HookInstance>,
+    surroundings: &Surroundings,
+    draining: watch::Receiver<bool>,
+) {
+    let (library, asking) = (surroundings.library.clone(), Arc::clone(instance));
+    let look_up = move |lookup: Lookup| {
+        let within = match &lookup.question {
+            Question::Http(request) => request.timeout.unwrap_or(USUAL_TIMEOUT),
+            Question::Stored(_) => USUAL_TIMEOUT,
+        };
+        library.clone().look_up(lookup, Arc::clone(&asking), within)
+    };
+    let guest = Guest { instance: Arc::clone(instance), observer: None };
+    let Surroundings { publisher, store, clock, .. } = surroundings.clone();
+    let (id, label) = (instance.id.clone(), instance.label.clone());
+    let meter = Arc::clone(&instance.meter);
+    let started = false;
+    let work =
+        Work { id, label, meter, guest, started, look_up, publisher, store, clock, draining };
+    work.run().await;
 }
 
 /// Whoever is called: a guest, or a test's script.
@@ -227,8 +260,10 @@ where
         let mut lookups: JoinSet<(u64, Answer)> = JoinSet::new();
         let mut drain_until: Option<Duration> = None;
         loop {
-            while let Some(Ok((life, answer))) = lookups.try_join_next() {
-                feed.answered(life, answer);
+            while let Some(ended) = lookups.try_join_next() {
+                if let Ok((life, answer)) = ended {
+                    feed.answered(life, answer);
+                }
             }
             let now = self.clock.now();
             if *self.draining.borrow() && drain_until.is_none() {
@@ -239,6 +274,10 @@ where
                 break;
             }
             self.write(&mut feed, &mut lookups);
+            if !self.started && !lookups.is_empty() {
+                // Nobody waits for their answers: whoever asked has failed. They end with this.
+                lookups = JoinSet::new();
+            }
             if !self.started && feed.may_start(now.monotonic) {
                 self.start(&mut feed);
             }
@@ -267,7 +306,11 @@ where
                         return;
                     }
                 }
-                Some(Ok((life, answer))) = lookups.join_next() => feed.answered(life, answer),
+                Some(ended) = lookups.join_next() => {
+                    if let Ok((life, answer)) = ended {
+                        feed.answered(life, answer);
+                    }
+                }
                 _ = self.draining.changed(), if drain_until.is_none() => {}
                 () = sleep(self.clock, deadline) => {}
             }

@@ -61,6 +61,8 @@ pub(super) struct Feed {
     /// A new one after each failure: answers for the one before are nobody's.
     life: u64,
     wake_at: Option<Duration>,
+    /// Before this there is no step without events.
+    idle_until: Duration,
     trouble: Option<Trouble>,
     /// A step whose end is not on disk yet.
     pending: Option<(Commit, Duration)>,
@@ -118,6 +120,7 @@ impl Feed {
             asked: BTreeSet::new(),
             life: 0,
             wake_at: None,
+            idle_until: Duration::ZERO,
             trouble: None,
             pending: None,
         }
@@ -172,6 +175,11 @@ impl Feed {
         if self.pending.is_some() || now < again_at {
             return None;
         }
+        // A guest that asks about each answer again keeps no processor busy.
+        let has_events = self.lost.is_some() || !self.queue.is_empty();
+        if !has_events && now < self.idle_until {
+            return None;
+        }
         // One at a time: then it is known at which one it fails.
         let most = if self.trouble.is_some() { 1 } else { BATCH };
         let mut inputs: Vec<ObserverInput> = Vec::new();
@@ -198,6 +206,9 @@ impl Feed {
             self.given = event.seq;
             self.open.push_back((event.seq, event.at));
             inputs.push(ObserverInput::Event(event));
+        }
+        if !has_events && !inputs.is_empty() {
+            self.idle_until = now + SHORTEST_SLEEP;
         }
         (!inputs.is_empty()).then_some(inputs)
     }
@@ -327,7 +338,9 @@ impl Feed {
             return Some(*at);
         }
         let pause = self.trouble.as_ref().map(|trouble| trouble.again_at);
-        pause.filter(|at| *at > now).or(self.wake_at)
+        let idle_until = (!self.answers.is_empty()).then_some(self.idle_until);
+        let soonest = [self.wake_at.map(|at| at.max(self.idle_until)), idle_until];
+        pause.filter(|at| *at > now).or(soonest.into_iter().flatten().min())
     }
 
     /// There are no more events for this guest: it finishes what it was given.
