@@ -10,9 +10,19 @@ const LONGEST_VALUE: usize = 256;
 /// Bytes of a sentence.
 const LONGEST_REASON: usize = 512;
 
-/// The outcome and the sentence of a failure.
+/// The outcome and the sentence of a failure. Where in the guest it was is for the log.
 pub(super) fn of_failure(failure: &HookFailure) -> (HookOutcome, String) {
-    (HookOutcome::from(failure.code()), shortened(&failure.to_string(), LONGEST_REASON))
+    let sentence = match failure {
+        HookFailure::Trapped(trace) => format!("it trapped: {}", cause(trace)),
+        other => other.to_string(),
+    };
+    (HookOutcome::from(failure.code()), shortened(&sentence, LONGEST_REASON))
+}
+
+/// The cause at the end of a trace, else its first line.
+fn cause(trace: &str) -> &str {
+    let last = trace.rsplit_once("Caused by:").map_or(trace, |(_, cause)| cause);
+    last.trim().lines().next().unwrap_or_default().trim()
 }
 
 /// A sentence of a hook.
@@ -85,5 +95,18 @@ fn shortened(text: &str, most: usize) -> String {
         _ if text.len() <= most => text.to_owned(),
         Some(end) => format!("{}...", &text[..end]),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trap_is_told_by_its_cause_without_the_way_there() {
+        let trace = "error while executing at wasm backtrace:\n    0: 0x1 - a!b\n\nCaused by:\n    wasm trap: unreachable";
+        let sentence = |trace: &str| of_failure(&HookFailure::Trapped(trace.to_owned())).1;
+        assert_eq!(sentence(trace), "it trapped: wasm trap: unreachable");
+        assert_eq!(sentence("no memory left"), "it trapped: no memory left");
     }
 }
