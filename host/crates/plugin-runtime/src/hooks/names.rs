@@ -4,6 +4,23 @@ use super::MAX_LIST;
 
 /// Longest name of anything, in bytes.
 pub(super) const MAX_NAME: usize = 80;
+/// Longest name of a channel variable, in bytes; this and the next three are the Asterisk connector's too.
+const MAX_VARIABLE_NAME: usize = 64;
+/// Channel variables in one list.
+const MAX_VARIABLES: usize = 31;
+/// Channel variables that steer the PBX or tell an outcome, or open contexts to a caller,
+const STEERING: [&str; 8] = [
+    "QUEUESTATUS",
+    "DIALSTATUS",
+    "PLAYBACKSTATUS",
+    "AGISTATUS",
+    "QUEUE_PRIO",
+    "TRANSFER_CONTEXT",
+    "FORWARD_CONTEXT",
+    "GOTO_ON_BLINDXFR",
+];
+/// and how the names of those begin that a shell gets, or whose recordings they steer.
+const STEERING_FAMILIES: [&str; 2] = ["MONITOR", "MIXMONITOR"];
 /// Longest value of a channel variable, in bytes.
 const MAX_VARIABLE: usize = 512;
 /// Longest value of a fact, in bytes.
@@ -53,7 +70,19 @@ pub(super) fn variable((name, value): (String, String)) -> Result<(String, Strin
     if !bare.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return Err(format!("the channel variable {}; begin with a letter", shown(&name)));
     }
-    if bare.to_ascii_uppercase().starts_with("JACKFIELD_") {
+    if name.len() > MAX_VARIABLE_NAME {
+        return Err(format!(
+            "the channel variable {}; at most {MAX_VARIABLE_NAME} bytes",
+            shown(&name)
+        ));
+    }
+    let upper = bare.to_ascii_uppercase();
+    if STEERING.contains(&upper.as_str())
+        || STEERING_FAMILIES.iter().any(|family| upper.starts_with(family))
+    {
+        return Err(format!("the channel variable {}, which steers the PBX", shown(&name)));
+    }
+    if upper.starts_with("JACKFIELD_") {
         return Err(format!("the channel variable {}, which is the host's own", shown(&name)));
     }
     if value.len() > MAX_VARIABLE || value.contains(char::is_control) {
@@ -115,7 +144,7 @@ pub(super) fn facts(list: Vec<(String, String)>) -> Result<Vec<(String, String)>
 }
 
 pub(super) fn variables(list: Vec<(String, String)>) -> Result<Vec<(String, String)>, String> {
-    bounded("channel variables", list, 32)?.into_iter().map(variable).collect()
+    bounded("channel variables", list, MAX_VARIABLES)?.into_iter().map(variable).collect()
 }
 
 /// A guest's word in a message: short, on one line, in quotes.
@@ -214,6 +243,28 @@ mod tests {
         assert!(variable(("__jackfield_goto".into(), "x".into())).is_err());
         assert!(variable(("X".into(), "a\nb".into())).is_err());
         assert!(variable(("CHANNEL(language)".into(), "de".into())).is_err());
+    }
+
+    #[test]
+    fn no_variable_that_reaches_a_shell_or_opens_a_context_is_set() {
+        for name in [
+            "MONITOR_EXEC",
+            "_MONITOR_EXEC_ARGS",
+            "__MixMonitor_Filename",
+            "TRANSFER_CONTEXT",
+            "__FORWARD_CONTEXT",
+            "goto_on_blindxfr",
+            "QUEUE_PRIO",
+            "QUEUESTATUS",
+        ] {
+            assert!(variable((name.into(), "x".into())).is_err(), "{name}");
+        }
+        assert!(variable(("A".repeat(65), String::new())).is_err());
+        assert!(variable(("A".into(), "x".repeat(512))).is_ok());
+        assert!(variable(("A".into(), "x".repeat(513))).is_err());
+        let many = |count| (0..count).map(|at| (format!("V{at}"), String::new())).collect();
+        assert!(variables(many(31)).is_ok());
+        assert!(variables(many(32)).is_err());
     }
 
     #[test]
