@@ -17,7 +17,10 @@ use std::{
 use kit::{
     build::{self, Options},
     languages::language,
+    play::play,
     project::{Lang, Project},
+    report::{self, Paint},
+    scenario::Scenario,
 };
 use plugin_runtime::{Plugin, Runtime};
 
@@ -78,5 +81,13 @@ fn built(root: &Path) -> Plugin {
     let plugin = RUNTIME.load(&wasm).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(plugin.kinds(), [project.kind]);
     assert_eq!(plugin.manifest(), &project.manifest);
+    let files = project.scenarios();
+    assert!(!files.is_empty(), "no scenarios");
+    for file in files {
+        let scenario = Scenario::load(&file, None).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let played = play(&plugin, &scenario, kit::play::Options::default());
+        let report = report::scenarios(std::slice::from_ref(&played), Paint::new(false), true);
+        assert!(played.passed(), "{}", report::scenarios(&[played], Paint::new(false), true));
+    }
     plugin
 }

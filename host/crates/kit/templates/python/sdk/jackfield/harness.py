@@ -61,28 +61,29 @@ class Started:
     """A hook as the host would start it: `Started(Router, settings).route(a_call())`."""
 
     def __init__(self, export: type, settings: dict) -> None:
-        self._export = export()
+        # A component makes a new object of the class for each call: what is kept in one is gone.
+        self._export = export
         self._state = b""
-        self.wishes = self._export.init(types.Config("test", json.dumps(settings)))
+        self.wishes = self._export().init(types.Config("test", json.dumps(settings)))
 
     def route(self, call: Optional[Any] = None, answers: Optional[list] = None) -> Any:
-        return self._export.route(NOW, call or a_call(), answers or [])
+        return self._export().route(NOW, call or a_call(), answers or [])
 
     def next(self, cause: Any, waiting: Optional[Any] = None, answers: Optional[list] = None) -> Any:
         """For one caller, whose state it keeps between calls."""
-        plan = self._export.next(NOW, waiting or a_wait(), self._state, cause, answers or [])
+        plan = self._export().next(NOW, waiting or a_wait(), self._state, cause, answers or [])
         self._state = plan.state
         return plan
 
     def step(self, *inputs: Any) -> list:
-        return self._export.step(NOW, list(inputs))
+        return self._export().step(NOW, list(inputs))
 
 
 class OneLink:
     """A connector with one link, as the host would start it. The host keeps the bytes that were not consumed."""
 
     def __init__(self, exports: tuple[type, type], link: str, settings: dict) -> None:
-        self._connector, self._state = exports[0](), exports[1]()
+        self._connector, self._state = exports
         self.link, self._settings = link, json.dumps(settings)
         self._epoch, self._offset, self._unread = 0, 0, b""
         self._init(None)
@@ -108,14 +109,14 @@ class OneLink:
 
     def swap(self) -> None:
         """A new instance takes over from a snapshot, on the same connection."""
-        self._init(self._state.snapshot())
+        self._init(self._state().snapshot())
 
     def _init(self, snapshot: Any) -> None:
         config = types.Config("test", self._settings, [(self.link, "tcp://test")])
-        self._connector.init(config, snapshot, NOW)
+        self._connector().init(config, snapshot, NOW)
 
     def _step(self, input: Any) -> list:
-        actions = self._connector.step(NOW, [input])
+        actions = self._connector().step(NOW, [input])
         for action in actions:
             if isinstance(action, types.Action_Consumed):
                 self._unread = self._unread[action.value.offset - self._offset :]

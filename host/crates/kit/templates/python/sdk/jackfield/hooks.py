@@ -19,7 +19,7 @@ from wit_world.imports.types import (
 )
 
 from jackfield import log as log
-from jackfield.glue import PluginError as PluginError, fail as fail
+from jackfield.glue import PluginError as PluginError, fail as fail, parsed
 
 Attributes = list[tuple[str, str]]
 
@@ -147,3 +147,24 @@ class Context:
     id: str
     now: Now
     answers: Answers
+
+
+class Running:
+    """The plugin's object, and what it was made from.
+
+    It lives beside the exported class and not in an object of it: in a component each call gets a new one of those.
+    """
+
+    def __init__(self) -> None:
+        self.id = ""
+        self._plugin: Any = None
+
+    def start(self, plugin: type, config: types.Config) -> types.Wishes:
+        self.id, self._plugin = config.id, plugin(parsed(config.settings))
+        return self._plugin.wishes() if hasattr(plugin, "wishes") else wishes()
+
+    @property
+    def plugin(self) -> Any:
+        if self._plugin is None:
+            raise fail("not-initialised", "the host called before init")
+        return self._plugin

@@ -26,9 +26,9 @@ from wit_world.exports.observer import (
 )
 from wit_world.imports import types
 
-from jackfield.glue import answering, parsed, settings_export
+from jackfield.glue import answering, settings_export
 from jackfield.hooks import *  # noqa: F401,F403
-from jackfield.hooks import Lookup, Now, store_value, wishes
+from jackfield.hooks import Lookup, Now, Running, store_value
 from jackfield.shape import check_for
 
 
@@ -55,17 +55,14 @@ class ObserverPlugin(Protocol):
 def observer(plugin: type) -> tuple[type, type]:
     """Makes the component's exports of it."""
     check_for(list[Action])
+    running = Running()
 
     class Observer:
         def init(self, config: types.Config) -> types.Wishes:
-            def start() -> types.Wishes:
-                self._id, self._plugin = config.id, plugin(parsed(config.settings))
-                return self._plugin.wishes() if hasattr(plugin, "wishes") else wishes()
-
-            return answering("wishes", types.Wishes, start)
+            return answering("wishes", types.Wishes, lambda: running.start(plugin, config))
 
         def step(self, now: Now, inputs: list[Input]) -> list[Action]:
-            return answering("step", list[Action], lambda: self._plugin.step(inputs, Context(self._id, now)))
+            return answering("step", list[Action], lambda: running.plugin.step(inputs, Context(running.id, now)))
 
     return Observer, settings_export(getattr(plugin, "validate", None))
 

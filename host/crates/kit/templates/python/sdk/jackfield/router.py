@@ -18,9 +18,9 @@ from wit_world.exports import router as contract
 from wit_world.exports.router import Decision as Decision
 from wit_world.imports import types
 
-from jackfield.glue import answering, parsed, settings_export
+from jackfield.glue import answering, settings_export
 from jackfield.hooks import *  # noqa: F401,F403
-from jackfield.hooks import Answers, Call, Context, Lookup, Stores, Target, attributes, patch, stored_values, wishes
+from jackfield.hooks import Answers, Call, Context, Lookup, Running, Stores, Target, attributes, patch, stored_values
 from jackfield.shape import check_for
 
 
@@ -38,18 +38,15 @@ class RouterPlugin(Protocol):
 def router(plugin: type) -> tuple[type, type]:
     """Makes the component's exports of it."""
     check_for(Decision)
+    running = Running()
 
     class Router:
         def init(self, config: types.Config) -> types.Wishes:
-            def start() -> types.Wishes:
-                self._id, self._plugin = config.id, plugin(parsed(config.settings))
-                return self._plugin.wishes() if hasattr(plugin, "wishes") else wishes()
-
-            return answering("wishes", types.Wishes, start)
+            return answering("wishes", types.Wishes, lambda: running.start(plugin, config))
 
         def route(self, now: types.Now, call: Call, answers: list[types.Answer]) -> Decision:
             return answering(
-                "route", Decision, lambda: self._plugin.route(call, Context(self._id, now, Answers(answers)))
+                "route", Decision, lambda: running.plugin.route(call, Context(running.id, now, Answers(answers)))
             )
 
     return Router, settings_export(getattr(plugin, "validate", None))

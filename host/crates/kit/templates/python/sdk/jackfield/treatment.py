@@ -36,9 +36,9 @@ from wit_world.exports.wait_treatment import (
 from wit_world.imports import types
 
 from jackfield import hooks
-from jackfield.glue import answering, parsed, settings_export
+from jackfield.glue import answering, settings_export
 from jackfield.hooks import *  # noqa: F401,F403
-from jackfield.hooks import Answers, Lookup, Stores, Target, patch, stored_values, wishes
+from jackfield.hooks import Answers, Lookup, Running, Stores, Target, patch, stored_values
 from jackfield.shape import check_for
 
 
@@ -67,21 +67,18 @@ class TreatmentPlugin(Protocol):
 def treatment(plugin: type) -> tuple[type, type]:
     """Makes the component's exports of it."""
     check_for(Plan)
+    running = Running()
 
     class WaitTreatment:
         def init(self, config: types.Config) -> types.Wishes:
-            def start() -> types.Wishes:
-                self._id, self._plugin = config.id, plugin(parsed(config.settings))
-                return self._plugin.wishes() if hasattr(plugin, "wishes") else wishes()
-
-            return answering("wishes", types.Wishes, start)
+            return answering("wishes", types.Wishes, lambda: running.start(plugin, config))
 
         def next(
             self, now: types.Now, waiting: Waiting, state: bytes, cause: Cause, answers: list[types.Answer]
         ) -> Plan:
             def work() -> Plan:
                 kept = json.loads(state) if state else None
-                return self._plugin.next(waiting, cause, Context(self._id, now, Answers(answers), kept))
+                return running.plugin.next(waiting, cause, Context(running.id, now, Answers(answers), kept))
 
             return answering("next", Plan, work)
 
