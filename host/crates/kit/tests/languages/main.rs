@@ -86,7 +86,6 @@ fn built(root: &Path) -> Plugin {
     for file in files {
         let scenario = Scenario::load(&file, None).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let played = play(&plugin, &scenario, kit::play::Options::default());
-        let report = report::scenarios(std::slice::from_ref(&played), Paint::new(false), true);
         assert!(played.passed(), "{}", report::scenarios(&[played], Paint::new(false), true));
     }
     plugin
