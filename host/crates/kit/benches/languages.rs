@@ -36,8 +36,8 @@ fn main() -> anyhow::Result<()> {
 
 fn measure(lang: Lang) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let root = folder.path().join("router");
-    template::begin("router", Kind::Router, lang, &root)?;
+    let root = folder.path().join("vip-desk");
+    template::begin("vip-desk", Kind::Router, lang, &root)?;
     let project = Project::load(&root)?;
     // The first build fetches and compiles tools; an author waits for the ones after it.
     build::build(&project, &Options::default(), &Silent)?;
