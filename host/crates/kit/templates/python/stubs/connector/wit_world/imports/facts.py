@@ -160,6 +160,9 @@ class Member:
 
 @dataclass
 class MemberRef:
+    """
+    A seat by its name: the queue, and what the queue dials.
+    """
     queue: str
     interface: str
 
@@ -379,6 +382,9 @@ class Fact_Other:
 
 
 Fact = Union[Fact_Pbx, Fact_LegStarted, Fact_LegState, Fact_LegParty, Fact_LegPeers, Fact_LegEnded, Fact_LegOffered, Fact_LegReleased, Fact_LegKey, Fact_Transfer, Fact_Queue, Fact_QueueRemoved, Fact_Member, Fact_MemberRemoved, Fact_CallerJoined, Fact_CallerLeft, Fact_OfferStarted, Fact_OfferEnded, Fact_ServiceStarted, Fact_ServiceEnded, Fact_Extension, Fact_ExtensionRemoved, Fact_Notice, Fact_Other]
+"""
+One thing a connector saw.
+"""
 
 
 

@@ -20,6 +20,9 @@ class Now:
 
 @dataclass
 class Error:
+    """
+    Why something did not work.
+    """
     code: str
     message: str
     retryable: bool
@@ -44,6 +47,9 @@ class Config:
 
 @dataclass
 class LinkUp:
+    """
+    A connection stands.
+    """
     link: str
     epoch: int
     peer: str
@@ -61,6 +67,9 @@ class Bytes:
 
 @dataclass
 class Message:
+    """
+    A whole message of a link that has messages (WebSocket).
+    """
     link: str
     epoch: int
     text: bool
@@ -68,6 +77,9 @@ class Message:
 
 @dataclass
 class LinkClosed:
+    """
+    A connection is over; the host dials again.
+    """
     link: str
     epoch: int
     reason: str
@@ -86,6 +98,9 @@ class Gap:
 
 @dataclass
 class Command:
+    """
+    Something the host wants the PBX to do.
+    """
     id: int
     kind: str
     arguments: List[Tuple[str, str]]
@@ -93,6 +108,9 @@ class Command:
 
 @dataclass
 class HttpResponse:
+    """
+    What came of an HTTP request.
+    """
     id: int
     status: int
     headers: List[Tuple[str, str]]
@@ -101,6 +119,9 @@ class HttpResponse:
 
 @dataclass
 class OtherInput:
+    """
+    Something this version has no word for; ignore what you do not know.
+    """
     kind: str
     facts: List[Tuple[str, str]]
     data: bytes
@@ -157,6 +178,9 @@ class Input_Other:
 
 
 Input = Union[Input_LinkUp, Input_Bytes, Input_Message, Input_LinkClosed, Input_Gap, Input_Wake, Input_Command, Input_HttpResponse, Input_SettingsChanged, Input_Other]
+"""
+Everything that can drive a connector.
+"""
 
 
 @dataclass
@@ -181,26 +205,41 @@ class Part_Secret:
 
 
 Part = Union[Part_Literal, Part_Secret]
+"""
+A piece of what is sent.
+"""
 
 
 @dataclass
 class Consumed:
+    """
+    The bytes of a link before `offset` are dealt with; what is behind them comes again with the next ones.
+    """
     link: str
     offset: int
 
 @dataclass
 class Send:
+    """
+    Bytes for a link.
+    """
     link: str
     epoch: int
     parts: List[Part]
 
 @dataclass
 class Event:
+    """
+    A fact, and when it was.
+    """
     at_pbx: Optional[int]
     fact: facts.Fact
 
 @dataclass
 class CommandOutcome:
+    """
+    How a command ended.
+    """
     id: int
     outcome: str
     error: Optional[Error]
@@ -224,6 +263,9 @@ class ResyncItem:
 
 @dataclass
 class HttpRequest:
+    """
+    A request to a host that the manifest names and the admin allows.
+    """
     id: int
     method: str
     url: str
@@ -233,12 +275,18 @@ class HttpRequest:
 
 @dataclass
 class Close:
+    """
+    Ends a connection.
+    """
     link: str
     reason: str
     retry: str
 
 @dataclass
 class OtherAction:
+    """
+    Something this version has no word for; the host refuses what it does not know.
+    """
     kind: str
     facts: List[Tuple[str, str]]
     data: bytes
@@ -300,6 +348,9 @@ class Action_Other:
 
 
 Action = Union[Action_Consumed, Action_Send, Action_Event, Action_CommandOutcome, Action_ResyncBegin, Action_ResyncItem, Action_ResyncEnd, Action_WakeAt, Action_HttpRequest, Action_Close, Action_Other]
+"""
+Everything a connector can want.
+"""
 
 
 

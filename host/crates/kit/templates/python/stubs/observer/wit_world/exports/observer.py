@@ -51,6 +51,9 @@ class Input_Other:
 
 
 Input = Union[Input_Event, Input_Answer, Input_Wake, Input_Lost, Input_Other]
+"""
+Everything that can drive an observer.
+"""
 
 
 
@@ -80,5 +83,8 @@ class Action_Other:
 
 
 Action = Union[Action_Ack, Action_Lookup, Action_Store, Action_WakeAt, Action_Other]
+"""
+Everything an observer can want.
+"""
 
 

@@ -50,10 +50,16 @@ class Verdict_Other:
 
 
 Verdict = Union[Verdict_Pass, Verdict_Need, Verdict_Send, Verdict_Treat, Verdict_Other]
+"""
+What a router says.
+"""
 
 
 @dataclass
 class Decision:
+    """
+    A verdict, and what comes with it.
+    """
     verdict: Verdict
     patch: types.Patch
     stores: List[types.Store]

@@ -137,6 +137,9 @@ class Question_Other:
 
 
 Question = Union[Question_Http, Question_Stored, Question_Other]
+"""
+What can be looked up.
+"""
 
 
 @dataclass
@@ -168,6 +171,9 @@ class Store:
 
 @dataclass
 class QueueTarget:
+    """
+    A queue of the PBX.
+    """
     name: str
     priority: Optional[int]
     timeout_secs: int
@@ -175,12 +181,18 @@ class QueueTarget:
 
 @dataclass
 class ExtensionTarget:
+    """
+    Somebody's line.
+    """
     number: str
     timeout_secs: int
     facts: List[Tuple[str, str]]
 
 @dataclass
 class DialplanTarget:
+    """
+    A place in the PBX's dialplan.
+    """
     context: str
     extension: str
     priority: int

@@ -98,6 +98,9 @@ Why the hook is called.
 
 @dataclass
 class Collect:
+    """
+    Gathers keys.
+    """
     most: int
     timeout_ms: int
     between_ms: int
@@ -105,6 +108,9 @@ class Collect:
 
 @dataclass
 class Say:
+    """
+    Something said by voice, in the language of the call.
+    """
     kind: str
     value: str
 
@@ -155,10 +161,16 @@ class Step_Other:
 
 
 Step = Union[Step_Answer, Step_Play, Step_Say, Step_Music, Step_Silence, Step_Collect, Step_Wait, Step_HandOver, Step_Other]
+"""
+One thing the caller notices.
+"""
 
 
 @dataclass
 class Plan:
+    """
+    What a treatment wants from now on.
+    """
     state: bytes
     steps: Optional[List[Step]]
     keys: str
