@@ -292,7 +292,7 @@ async fn a_lease_that_nobody_renews_ends_in_the_fallback_queue() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_was_held_when_the_wire_broke_is_offered_again() -> Result<()> {
+async fn who_was_held_when_the_wire_broke_is_in_the_next_picture() -> Result<()> {
     let Some(mut site) = Site::start(Release::Asterisk22).await? else { return Ok(()) };
     let Site { pbx, pilot, caller, .. } = &mut site;
     let silent = caller.call("720")?;
@@ -307,9 +307,9 @@ async fn who_was_held_when_the_wire_broke_is_offered_again() -> Result<()> {
     pilot.listen(SECOND).await?;
     pilot.reconnect(pbx).await?;
     assert_eq!(pilot.outcome(playing).await?.outcome, "unknown");
-    let again = pilot.offered().await?;
+    let again = pilot.pictured().await?;
     assert_eq!((again.leg.as_str(), again.entry.as_str()), (first.as_str(), "main"));
-    let again = pilot.offered().await?;
+    let again = pilot.pictured().await?;
     assert_eq!((again.leg.as_str(), again.entry.as_str()), (second.as_str(), "reception"));
     for leg in [&first, &second] {
         pilot.done("leg-hang-up", &[("leg", leg)]).await?;
@@ -336,11 +336,16 @@ async fn a_caller_cannot_choose_their_way_in_by_their_number() -> Result<()> {
         if forged.contains("%0D") {
             // What cannot be told apart from the PBX's own words is not answered: the lease ends it.
             pilot.listen(7 * SECOND).await?;
-            let offered = |seen: &Seen| matches!(seen, Seen::Fact(_, Fact::LegOffered(it)) if it.entry != "main");
+            let offered = |seen: &Seen| match seen {
+                Seen::Fact(_, Fact::LegOffered(it)) | Seen::ResyncItem(_, Fact::LegOffered(it)) => {
+                    it.entry != "main"
+                }
+                _ => false,
+            };
             assert!(!pilot.seen.iter().any(offered));
         } else {
             // The list of channels says the way in in the dialplan's words, once it may be asked again.
-            let offered = pilot.offered().await?;
+            let offered = pilot.pictured().await?;
             assert_eq!((offered.entry.as_str(), offered.dialled.as_str()), ("main", "720"));
             pilot.done("leg-hang-up", &[("leg", &offered.leg)]).await?;
         }

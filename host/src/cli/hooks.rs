@@ -16,21 +16,21 @@ pub(super) enum HooksCommand {
     /// Show every hook: what it is used as, which version is called, and how it does.
     List {
         #[command(flatten)]
-        show: Show,
+        show: Asked,
     },
     /// Show all about one hook: status, versions, permissions, the last error, its canary.
     Show {
         /// As in [hooks.instances.<name>].
         hook: String,
         #[command(flatten)]
-        show: Show,
+        show: Asked,
     },
     /// Show what a hook's plugin has logged.
     Logs {
         /// As in [hooks.instances.<name>].
         hook: String,
         #[command(flatten)]
-        show: Show,
+        show: Asked,
     },
     /// Show what a hook keeps, e.g. the letters that a webhook could not deliver.
     Store {
@@ -43,7 +43,7 @@ pub(super) enum HooksCommand {
         #[arg(long, default_value = "")]
         after: String,
         #[command(flatten)]
-        show: Show,
+        show: Asked,
     },
     /// Try a version on some of the calls; it is given up by itself when it does worse.
     ///
@@ -70,12 +70,13 @@ pub(super) enum HooksCommand {
         #[arg(long, conflicts_with = "version")]
         end: bool,
         #[command(flatten)]
-        show: Show,
+        show: Asked,
     },
 }
 
+/// How to show what a host answers. Not `Show`: that is a command's name already.
 #[derive(Debug, Args)]
-pub(super) struct Show {
+pub(super) struct Asked {
     /// The answer as one JSON document.
     #[arg(long)]
     json: bool,
@@ -133,7 +134,7 @@ fn of(hook: &str, rest: &str) -> String {
 }
 
 /// One answer, as JSON or as `lines` make it.
-async fn shown(path: &str, show: &Show, lines: impl Fn(&Value) -> String) -> Result<(), Trouble> {
+async fn shown(path: &str, show: &Asked, lines: impl Fn(&Value) -> String) -> Result<(), Trouble> {
     let answer = Client::new(&show.host)?.get(path).await?;
     say(&if show.json { format!("{answer:#}") } else { lines(&answer) });
     Ok(())

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::connectors::Inboxes;
 
-/// Ids of instructions begin here; below are the commands of the journal.
-pub const FIRST_INSTRUCTION: u64 = 1 << 63;
+/// Ids of instructions begin here; below are the commands of the journal. Small enough for connectors in JavaScript,
+/// whose numbers are exact up to 2^53.
+pub const FIRST_INSTRUCTION: u64 = 1 << 52;
 
 /// What may wait for the engine.
 const WAITING: usize = 4096;

@@ -128,6 +128,15 @@ impl Pilot {
         .await
     }
 
+    /// Waits for the next caller whom a picture of the PBX shows as held.
+    pub async fn pictured(&mut self) -> Result<LegOffered> {
+        self.wait("a held caller in a picture", |seen| match seen {
+            Seen::ResyncItem(_, Fact::LegOffered(offered)) => Some(offered.clone()),
+            _ => None,
+        })
+        .await
+    }
+
     /// Waits for the next release; its reason.
     pub async fn released(&mut self) -> Result<String> {
         self.fact("a release", |fact| match fact {
