@@ -137,6 +137,25 @@ impl Pilot {
         .await
     }
 
+    /// Waits for the end of the first picture since `mark`, a place in `seen`; who is held in it.
+    pub async fn picture_since(&mut self, mark: usize) -> Result<Vec<LegOffered>> {
+        let end = Instant::now() + SOON;
+        loop {
+            let since = &self.seen[mark..];
+            if since.iter().any(|seen| matches!(seen, Seen::ResyncEnd(_))) {
+                let held = since.iter().filter_map(|seen| match seen {
+                    Seen::ResyncItem(_, Fact::LegOffered(offered)) => Some(offered.clone()),
+                    _ => None,
+                });
+                return Ok(held.collect());
+            }
+            if Instant::now() >= end {
+                bail!("no picture ended");
+            }
+            self.pump(Duration::from_millis(100)).await?;
+        }
+    }
+
     /// Waits for the next release; its reason.
     pub async fn released(&mut self) -> Result<String> {
         self.fact("a release", |fact| match fact {
