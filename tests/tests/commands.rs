@@ -26,7 +26,7 @@ fn least() -> ManagerUser {
 const AGENTS: &str = r#"
 [agents.three]
 name = "Agent Three"
-devices = [{ connector = "hq", extension = "1003" }]
+devices = [{ connector = "hq", extension = "1007" }]
 [agents.five]
 name = "Agent Five"
 devices = [{ connector = "hq", extension = "1005" }]
@@ -150,7 +150,7 @@ async fn people(scene: &Scene) -> Result<()> {
     scene.done("POST", "/v1/agents/three/login", json!({ "queues": queues, "penalty": 1 })).await?;
     scene.done("POST", "/v1/agents/three/pause", json!({ "reason": "lunch" })).await?;
     for queue in queues {
-        let seat = scene.seat(queue, "PJSIP/1003").await?.context("no seat")?;
+        let seat = scene.seat(queue, "PJSIP/1007").await?.context("no seat")?;
         ensure!(seat.dynamic && seat.paused && seat.reason == "lunch", "{queue}: {seat:?}");
     }
     let on_break = |seen: &Seen| {
@@ -160,14 +160,14 @@ async fn people(scene: &Scene) -> Result<()> {
     };
     scene.events.wait("the break", SOON, on_break).await?;
     scene.done("POST", "/v1/agents/three/unpause", json!({ "queue": "sales" })).await?;
-    ensure!(scene.seat("sales", "PJSIP/1003").await?.is_some_and(|seat| !seat.paused), "sales");
-    ensure!(scene.seat("parked", "PJSIP/1003").await?.is_some_and(|seat| seat.paused), "parked");
+    ensure!(scene.seat("sales", "PJSIP/1007").await?.is_some_and(|seat| !seat.paused), "sales");
+    ensure!(scene.seat("parked", "PJSIP/1007").await?.is_some_and(|seat| seat.paused), "parked");
     scene.done("POST", "/v1/agents/three/unpause", json!({})).await?;
     scene.done("POST", "/v1/agents/three/logout", json!({ "queues": ["parked"] })).await?;
-    ensure!(scene.seat("parked", "PJSIP/1003").await?.is_none(), "still in parked");
+    ensure!(scene.seat("parked", "PJSIP/1007").await?.is_none(), "still in parked");
     let place = scene.events.place();
     scene.done("POST", "/v1/agents/three/logout", json!({})).await?;
-    ensure!(scene.seat("sales", "PJSIP/1003").await?.is_none(), "still in sales");
+    ensure!(scene.seat("sales", "PJSIP/1007").await?.is_none(), "still in sales");
     let is_out = |seen: &Seen| {
         seen.kind == "agent.status"
             && seen.data["agent"] == "three"
@@ -187,7 +187,7 @@ async fn refusals(scene: &Scene) -> Result<()> {
     ensure!(command["problem"]["code"] == "member-not-dynamic", "{command}");
     ensure!(text(&command["problem"], "message").contains("queues.conf"), "{command}");
     let injected =
-        json!({ "interface": "PJSIP/1003\r\n\r\nAction: Command\r\nCommand: core stop now" });
+        json!({ "interface": "PJSIP/1007\r\n\r\nAction: Command\r\nCommand: core stop now" });
     let path = "/v1/queues/sales/members";
     let answer = scene.client.command("POST", path, Some(&injected)).await?;
     let is_refused =
@@ -204,11 +204,11 @@ async fn refusals(scene: &Scene) -> Result<()> {
 
 /// The same `Idempotency-Key` is the same command.
 async fn repetitions(scene: &Scene) -> Result<()> {
-    let body = json!({ "interface": "PJSIP/1003", "name": "Agent Three" });
+    let body = json!({ "interface": "PJSIP/1007", "name": "Agent Three" });
     let headers = [("Prefer", "wait=20"), ("Idempotency-Key", "once")];
     let path = "/v1/queues/sales/members";
     let first = scene.client.request("POST", path, &headers, Some(&body)).await?;
-    scene.done("DELETE", "/v1/queues/sales/members?interface=PJSIP%2F1003", Value::Null).await?;
+    scene.done("DELETE", "/v1/queues/sales/members?interface=PJSIP%2F1007", Value::Null).await?;
     let second = scene.client.request("POST", path, &headers, Some(&body)).await?;
     ensure!(second.body["repeated"] == true, "{}", second.body);
     ensure!(
@@ -217,7 +217,7 @@ async fn repetitions(scene: &Scene) -> Result<()> {
         first.body,
         second.body
     );
-    ensure!(scene.seat("sales", "PJSIP/1003").await?.is_none(), "it was done again");
+    ensure!(scene.seat("sales", "PJSIP/1007").await?.is_none(), "it was done again");
     Ok(())
 }
 
