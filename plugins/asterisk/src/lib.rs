@@ -41,7 +41,7 @@ use crate::{
 
 /// The name and version of our snapshots.
 const FORMAT: &str = "asterisk";
-const VERSION: u32 = 3;
+const VERSION: u32 = 1;
 
 /// No frame of the PBX is longer.
 const MAX_FRAME: usize = 64 * 1024;

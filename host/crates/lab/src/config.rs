@@ -456,7 +456,12 @@ member => PJSIP/1001,0,Agent One,PJSIP/1001
 {}[load](q)
 ",
         yes_no(config.persistentmembers),
-        held::QUEUES
+        // Where nobody holds callers, nobody sits for them: their members would be people of no test.
+        if config.managers.iter().any(|manager| manager.text.contains("agi")) {
+            held::QUEUES
+        } else {
+            ""
+        }
     );
     for agent in load_agent_names(config) {
         text += &format!("member => PJSIP/{agent}\n");
