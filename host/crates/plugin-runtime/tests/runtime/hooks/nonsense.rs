@@ -99,7 +99,7 @@ fn patches_and_stores_have_their_bounds() {
     let stores: Vec<Value> = (0..65).map(|at| json!({ "key": format!("k{at}") })).collect();
     let variable = |name: &str, value: &str| json!({ "patch": { "variables": [[name, value]] } });
     check_decisions(&[
-        (json!({ "patch": { "variables": many } }), "10000 channel variables; at most 32"),
+        (json!({ "patch": { "variables": many } }), "10000 channel variables; at most 31"),
         (json!({ "patch": { "facts": many } }), "10000 facts; at most 64"),
         (variable("A B", "x"), "the channel variable `A B`"),
         (variable("JACKFIELD_GOTO", "x"), "the host's own"),
