@@ -297,9 +297,7 @@ pub(crate) fn guarded<T>(
 }
 
 fn classify(error: &wasmtime::Error, memory_denied: bool, deadline: Duration) -> Failure {
-    let text = format!("{error:?}");
-    // The host's own stack, when RUST_BACKTRACE asks for it, is not what happened in the guest.
-    let text = text.split("\nStack backtrace:").next().unwrap_or_default().trim_end();
+    let text = &told(error);
     let kind = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         let text = format!("not done after {} ms\n{text}", deadline.as_millis());
         return Failure::new(FailureKind::Deadline, &text);
@@ -312,6 +310,17 @@ fn classify(error: &wasmtime::Error, memory_denied: bool, deadline: Duration) ->
         FailureKind::Trap
     };
     Failure::new(kind, text)
+}
+
+/// What happened in the guest, and what caused it. The error's own text would add the host's stack when RUST_BACKTRACE
+/// asks for it: no business of the admin's, and finding its names takes longer than callers should wait.
+fn told(error: &wasmtime::Error) -> String {
+    let mut text = error.to_string();
+    for (at, cause) in error.chain().skip(1).enumerate() {
+        text += if at == 0 { "\n\nCaused by:\n    " } else { "\n    " };
+        text += &cause.to_string();
+    }
+    text
 }
 
 fn guest_error(error: crate::bindings::types::Error) -> Failure {

@@ -339,6 +339,5 @@ pub(super) fn brief(message: &str) -> &str {
         Some((place, cause)) if place.starts_with("error while executing") => cause,
         _ => message,
     };
-    let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    line.strip_prefix("0: ").unwrap_or(line)
+    said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }

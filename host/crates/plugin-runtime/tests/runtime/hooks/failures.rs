@@ -1,6 +1,9 @@
 //! Four words for four failures, and what comes after each.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use plugin_runtime::{
     Connector, Kind, StartError,
@@ -9,6 +12,7 @@ use plugin_runtime::{
         ObserverAction, ObserverInput, Patch, Router, Target, Treatment, Verdict, Waiting,
     },
 };
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 use super::{
@@ -64,6 +68,35 @@ fn after_a_trap_the_next_call_gets_a_new_instance() {
     assert_eq!(ask(TRAPS_THE_SECOND_TIME), Ok(vip()));
     let usage = router.usage();
     assert_eq!((usage.calls, usage.traps, usage.restarts), (2, 1, 1));
+}
+
+/// The caller waits until the trap is told. With `RUST_BACKTRACE`, which an admin may well have set, errors carry the
+/// host's own stack, and to find the names in it takes hundreds of milliseconds in a binary as large as the host.
+#[test]
+fn a_trap_is_told_in_a_moment_where_backtraces_are_wanted() {
+    const CHILD: &str = "JACKFIELD_TEST_TRAPS_HERE";
+    if std::env::var_os(CHILD).is_none() {
+        // The variable counts for a whole process, and only from its beginning.
+        let name = "hooks::failures::a_trap_is_told_in_a_moment_where_backtraces_are_wanted";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .envs([("RUST_BACKTRACE", "1"), (CHILD, "1")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}{child:?}");
+        return;
+    }
+    let mut router = Router::start(&router(&[to_vip()]), config()).unwrap();
+    // Its own time: the machine that runs tests may be busy.
+    let computed = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+    let began = computed();
+    let failure = router.route(answer(TRAPS), &Call::default(), &[]).unwrap_err();
+    let took = computed() - began;
+    let HookFailure::Trapped(text) = failure else { panic!("{failure}") };
+    assert!(text.contains("wasm backtrace") && text.contains("unreachable"), "{text}");
+    assert!(!text.contains("Stack backtrace"), "{text}");
+    assert!(took < Duration::from_millis(20), "{took:?}");
 }
 
 #[test]
