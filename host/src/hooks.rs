@@ -24,6 +24,7 @@ pub mod meter;
 pub mod observers;
 mod pace;
 pub mod plan;
+mod private;
 pub mod store;
 mod treatment;
 mod words;

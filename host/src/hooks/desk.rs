@@ -37,7 +37,13 @@ use plugin_runtime::hooks::{
 
 use self::sending::{Sending, Setting};
 use super::{
-    chain::Chain, instructions::Instruction, lease::Lease, pace::Pace, treatment::Treating, words,
+    chain::Chain,
+    instructions::Instruction,
+    lease::Lease,
+    pace::Pace,
+    private::Private,
+    treatment::{self, Treating},
+    words,
 };
 
 /// A caller may come back so often at once, and then so often; more is a circle.
@@ -130,7 +136,7 @@ pub(super) enum Action {
 }
 
 /// A caller under treatment, as it is kept for a host that begins anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kept {
     pub treatment: String,
     pub state: Vec<u8>,
@@ -138,6 +144,7 @@ pub(super) struct Kept {
     pub facts: Attributes,
     /// What hooks set on the call.
     pub patch: Patch,
+    pub private: Private,
     pub attempt: u32,
     /// What the caller had come back from.
     pub returned_from: String,
@@ -146,6 +153,13 @@ pub(super) struct Kept {
     /// Since the call was first offered, at `at`.
     pub age: Duration,
     pub at: Timestamp,
+}
+
+impl Kept {
+    /// Nobody is treated for so long: the caller is gone.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        Duration::from_nanos(now.0.saturating_sub(self.at.0)) > treatment::LONGEST
+    }
 }
 
 /// What a desk wants done, in order.
@@ -187,6 +201,7 @@ pub(super) struct Desk {
     untold: Untold,
     /// What hooks set altogether.
     patched: Patch,
+    private: Private,
     stage: Stage,
     /// Goes on beside the stage; hand-overs wait for it.
     set: Option<Setting>,
@@ -242,6 +257,7 @@ impl Desk {
             returned_from: String::new(),
             untold: Untold::default(),
             patched: Patch::default(),
+            private: Private::default(),
             stage: Stage::Away,
             set: None,
             losses: 0,
@@ -256,7 +272,11 @@ impl Desk {
             Some(kept) if kept.returned_from == desk.call.returned_from && !desk.is_emergency() => {
                 desk.resume(kept, now);
             }
-            _ => desk.decide(now),
+            kept => {
+                desk.kept = kept.is_some();
+                desk.forget_treatment();
+                desk.decide(now);
+            }
         }
         desk.settle(now);
         desk

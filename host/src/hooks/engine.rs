@@ -95,7 +95,9 @@ async fn work(parts: EngineParts) -> io::Result<()> {
     let (mut workers, mut said) = Workers::start(first.site.threads)?;
     workers.warm(&first)?;
     let memory = Memory::start(store.clone())?;
-    let kept = tokio::task::spawn_blocking(move || memory::kept(&store)).await.unwrap_or_default();
+    let wall = clock.now().wall;
+    let kept =
+        tokio::task::spawn_blocking(move || memory::kept(&store, wall)).await.unwrap_or_default();
     let (words, waiting_words) = mpsc::channel(MOST_WORDS);
     let telling = tokio::spawn(tell(waiting_words, switch));
     let (answers, mut answered) = mpsc::channel(MOST_ANSWERS);
@@ -108,10 +110,7 @@ async fn work(parts: EngineParts) -> io::Result<()> {
         next: FIRST_INSTRUCTION,
         sweep_at: FORGOTTEN,
         kept_until: clock.now().monotonic + KEPT_FOR,
-        kept: kept
-            .into_iter()
-            .filter_map(|(leg, bytes)| Some((leg, kept::decode(&bytes)?)))
-            .collect(),
+        kept,
         library: Library::new(fetcher, memory.clone()),
         workers,
         memory,
@@ -122,7 +121,7 @@ async fn work(parts: EngineParts) -> io::Result<()> {
     };
     let mut plans_open = true;
     loop {
-        let due = engine.due.first().map(|(at, _)| clock.instant(*at));
+        let due = engine.poll_timeout().map(|at| clock.instant(at));
         tokio::select! {
             input = outlet.inputs.recv() => {
                 let Some(input) = input else { break };
@@ -245,6 +244,7 @@ impl Engine {
             return self.turn_away(&offered);
         }
         let kept = self.kept.remove(&leg);
+        let was_kept = kept.is_some();
         let (rules, caller) = (self.rules.clone(), offered.clone());
         let opened = catch_unwind(AssertUnwindSafe(|| Desk::open(caller, rules, kept, now)));
         match opened {
@@ -261,7 +261,12 @@ impl Engine {
                 self.desks.insert(leg, seat);
                 self.carry_out(leg);
             }
-            Err(_) => self.turn_away(&offered),
+            Err(_) => {
+                if was_kept {
+                    self.memory.forget(leg);
+                }
+                self.turn_away(&offered);
+            }
         }
     }
 
@@ -298,8 +303,19 @@ impl Engine {
         self.plan = plan;
     }
 
+    fn poll_timeout(&self) -> Option<Duration> {
+        let desk = self.due.first().map(|(at, _)| *at);
+        let kept = (!self.kept.is_empty()).then_some(self.kept_until);
+        desk.into_iter().chain(kept).min()
+    }
+
     fn wake(&mut self) {
         let now = self.clock.now();
+        if self.kept_until <= now.monotonic {
+            for leg in std::mem::take(&mut self.kept).into_keys() {
+                self.memory.forget(leg);
+            }
+        }
         while let Some(&(at, leg)) = self.due.first()
             && at <= now.monotonic
         {
@@ -320,11 +336,6 @@ impl Engine {
     fn sweep(&mut self, now: Duration) {
         self.sweep_at = now + FORGOTTEN;
         self.instructions.retain(|_, (.., until)| *until + FORGOTTEN > now);
-        if self.kept_until <= now {
-            for leg in std::mem::take(&mut self.kept).into_keys() {
-                self.memory.forget(leg);
-            }
-        }
     }
 
     fn event(&mut self, leg: LegId, event: Event) {
@@ -341,6 +352,7 @@ impl Engine {
     fn broken(&mut self, leg: LegId) {
         tracing::error!(%leg, "a desk failed; the caller goes on when the lease ends");
         self.close(leg);
+        self.memory.forget(leg);
     }
 
     fn close(&mut self, leg: LegId) {
@@ -574,3 +586,6 @@ fn rules(plan: &HookPlan) -> Rules {
         lease: plan.site.lease,
     }
 }
+
+#[cfg(test)]
+mod tests;

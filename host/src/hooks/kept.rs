@@ -1,6 +1,6 @@
 //! A caller under treatment as bytes: JSON, so that the next version of the host can read it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use calls::Timestamp;
@@ -9,7 +9,7 @@ use plugin_runtime::hooks::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::desk::Kept;
+use super::{desk::Kept, private::Private};
 
 #[derive(Serialize, Deserialize)]
 struct OnDisk {
@@ -22,6 +22,10 @@ struct OnDisk {
     language: Option<String>,
     variables: Attributes,
     call_facts: Attributes,
+    #[serde(default)]
+    keys_given: bool,
+    #[serde(default)]
+    private: BTreeSet<String>,
     attempt: u32,
     returned_from: String,
     waited_ms: u64,
@@ -40,8 +44,19 @@ enum Place {
 }
 
 pub(super) fn encode(kept: Kept) -> Vec<u8> {
-    let Kept { treatment, state, then, facts, patch, attempt, returned_from, waited, age, at } =
-        kept;
+    let Kept {
+        treatment,
+        state,
+        then,
+        facts,
+        patch,
+        private,
+        attempt,
+        returned_from,
+        waited,
+        age,
+        at,
+    } = kept;
     let on_disk = OnDisk {
         treatment,
         state: BASE64.encode(state),
@@ -51,6 +66,8 @@ pub(super) fn encode(kept: Kept) -> Vec<u8> {
         language: patch.language,
         variables: patch.variables,
         call_facts: patch.facts,
+        keys_given: private.keys_given,
+        private: private.names,
         attempt,
         returned_from,
         waited_ms: millis(waited),
@@ -74,6 +91,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Kept> {
             variables: it.variables,
             facts: it.call_facts,
         },
+        private: Private { keys_given: it.keys_given, names: it.private },
         attempt: it.attempt,
         returned_from: it.returned_from,
         waited: Duration::from_millis(it.waited_ms),
@@ -159,6 +177,7 @@ mod tests {
                     variables: pairs("V"),
                     facts: pairs("g"),
                 },
+                private: Private { keys_given: true, names: ["variable.V".to_owned()].into() },
                 attempt: 3,
                 returned_from: "queue".into(),
                 waited: Duration::from_millis(1500),

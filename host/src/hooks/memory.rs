@@ -2,13 +2,17 @@
 //!
 //! In order: a hook that asks for what it has just stored gets it.
 
-use std::{io, sync::mpsc as blocking, thread};
+use std::{collections::HashMap, io, sync::mpsc as blocking, thread};
 
-use calls::LegId;
+use calls::{LegId, Timestamp};
 use plugin_runtime::hooks::Store;
 use tokio::sync::oneshot;
 
-use super::store::{HookStore, StoreWrite};
+use super::{
+    desk::Kept,
+    kept,
+    store::{HookStore, StoreWrite},
+};
 
 /// What may wait for the disk.
 const WAITING: usize = 4096;
@@ -60,21 +64,25 @@ impl Memory {
     }
 }
 
-/// What a host before this one kept of callers.
-pub(super) fn kept(store: &HookStore) -> Vec<(LegId, Vec<u8>)> {
+/// What a host before this one kept of callers. What is of no use any more is forgotten: it cannot be read, or nobody is
+/// treated for so long.
+pub(super) fn kept(store: &HookStore, now: Timestamp) -> HashMap<LegId, Kept> {
     let read = || {
-        let mut kept = Vec::new();
+        let mut kept = HashMap::new();
         for name in store.states()? {
-            let Ok(leg) = name.parse() else { continue };
-            if let Some((_, state)) = store.state(&name)? {
-                kept.push((leg, state));
+            let state = store.state(&name)?.and_then(|(_, bytes)| kept::decode(&bytes));
+            match (name.parse(), state) {
+                (Ok(leg), Some(state)) if !state.is_over(now) => {
+                    kept.insert(leg, state);
+                }
+                _ => store.drop_state(&name)?,
             }
         }
         Ok::<_, super::store::HookStoreError>(kept)
     };
     read().unwrap_or_else(|error| {
         tracing::error!(%error, "what is known of callers under treatment cannot be read; they begin anew");
-        Vec::new()
+        HashMap::new()
     })
 }
 
@@ -96,5 +104,38 @@ fn run(store: &HookStore, errand: Errand) {
     };
     if let Err(error) = done {
         tracing::error!(%error, "what a hook wants kept is lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hooks::treatment::LONGEST;
+
+    #[test]
+    fn what_nobody_can_go_on_with_is_forgotten_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = HookStore::open(&folder.path().join("hooks.db")).unwrap();
+        let now = Timestamp(1_795_312_800_000_000_000);
+        let ago = |time: Duration| Timestamp(now.0 - u64::try_from(time.as_nanos()).unwrap());
+        let of = |at| kept::encode(Kept { at, ..Kept::default() });
+        let second = Duration::from_secs(1);
+        let rows = [
+            ("leg-1", of(ago(LONGEST - second))),
+            ("leg-2", of(ago(LONGEST + second))),
+            // The clock was set back.
+            ("leg-3", of(Timestamp(now.0 + 1))),
+            ("leg-4", b"{}".to_vec()),
+            ("of another layout", of(now)),
+        ];
+        for (name, bytes) in rows {
+            store.keep_state(name, "standard", &bytes, &[]).unwrap();
+        }
+        let mut legs: Vec<_> = kept(&store, now).into_keys().map(|leg| leg.to_string()).collect();
+        legs.sort();
+        assert_eq!(legs, ["leg-1", "leg-3"]);
+        assert_eq!(store.states().unwrap(), legs);
     }
 }

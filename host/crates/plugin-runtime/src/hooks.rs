@@ -54,6 +54,8 @@ pub const MIN_WAKE: std::time::Duration = std::time::Duration::from_millis(100);
 pub const MAX_OPEN_LOOKUPS: usize = 64;
 /// Most pairs of any list of facts or headers.
 pub const MAX_LIST: usize = 64;
+/// Most channel variables of any list, and of one call: those of the Asterisk connector's instructions.
+pub const MAX_VARIABLES: usize = 31;
 /// Longest key of a stored value, in bytes.
 pub const MAX_KEY: usize = 256;
 /// Longest stored value, in bytes.

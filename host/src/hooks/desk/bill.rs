@@ -37,6 +37,8 @@ pub struct Bill {
     open: Vec<(u64, &'static str)>,
     kept: Option<Kept>,
     lines: Vec<String>,
+    /// What the record has of each word: its name, sentence and facts.
+    pub record: Vec<String>,
 }
 
 /// Routers `hours` and `vip`, treatments `standard` and `music`; nobody decides: queue `main`. No lease.
@@ -80,6 +82,7 @@ impl Bill {
             open: Vec::new(),
             kept: None,
             lines: Vec::new(),
+            record: Vec::new(),
         }
     }
 
@@ -122,6 +125,11 @@ impl Bill {
     /// The last thing that was done.
     pub fn last(&self) -> &str {
         self.lines.iter().rfind(|line| line.starts_with('>')).map_or("", String::as_str)
+    }
+
+    /// As if it had been another one that the host before had, and this one has not.
+    pub fn rename_kept_treatment(&mut self, name: &str) {
+        self.kept.as_mut().expect("kept").treatment = name.to_owned();
     }
 
     /// The host begins anew: only what was kept is left.
@@ -349,6 +357,9 @@ impl Bill {
                     "" => String::new(),
                     reason => format!(": {reason}"),
                 };
+                let facts = word.facts.iter().map(|(name, value)| format!(" {name}={value}"));
+                let facts: String = facts.collect();
+                self.record.push(format!("{who}{reason}{facts}"));
                 format!("{who} {}{verdict}{reason}", word.outcome)
             }
         }

@@ -27,8 +27,12 @@ impl Desk {
 
     /// Goes on with a treatment that a host before this one began.
     pub(super) fn resume(&mut self, kept: Kept, now: Now) {
-        let Kept { treatment, state, then, facts, patch, attempt, waited, age, at, .. } = kept;
+        let Kept {
+            treatment, state, then, facts, patch, private, attempt, waited, age, at, ..
+        } = kept;
+        self.kept = true;
         let Some(hook) = self.rules.treatments.get(&treatment).cloned() else {
+            self.forget_treatment();
             return self.decide(now);
         };
         let gone = Duration::from_nanos(now.wall.0.saturating_sub(at.0));
@@ -37,7 +41,7 @@ impl Desk {
         self.apply(&patch);
         // The PBX was told of it before.
         self.patched = patch;
-        self.kept = true;
+        self.private = private;
         self.untold = Untold::default();
         let waited = waited + gone;
         let treat = Treat { treatment, then, facts };
@@ -63,6 +67,11 @@ impl Desk {
             Ok(plan)
         });
         match checked {
+            // Its own words, or ours with some of them.
+            Err((outcome @ (HookOutcome::Refused | HookOutcome::Nonsense), why)) => {
+                let why = self.private.sentence(why);
+                self.treatment_failed(outcome, why, since, now);
+            }
             Err((outcome, why)) => self.treatment_failed(outcome, why, since, now),
             Ok(plan) => self.follow(plan, since, now),
         }
@@ -78,10 +87,11 @@ impl Desk {
         let is_news = treating.says_anew(&plan.reason);
         let Plan { patch, stores, reason, .. } = plan;
         if is_news {
-            let reason = words::reason(&reason);
+            let reason = self.private.sentence(words::reason(&reason));
             self.treatment_word(HookOutcome::Decided, String::new(), reason, since, now);
         }
         self.apply(&patch);
+        self.private.treatment_set(&patch);
         self.keep_patch(patch);
         self.store(&instance, stores);
         self.keep_treatment(now);
@@ -131,6 +141,7 @@ impl Desk {
         let Some((cause, answers)) = treating.question() else { return };
         let job = self.out.number();
         treating.asks(job, &cause, now.monotonic, self.rules.decision);
+        self.private.told(&cause);
         let waiting = Waiting {
             call: Call { age, ..self.call.clone() },
             waited: treating.waited(now.monotonic),
@@ -195,7 +206,7 @@ impl Desk {
     ) {
         let Stage::Treating(treating) = &self.stage else { return };
         let mut facts = vec![("because".to_owned(), treating.because().to_owned())];
-        facts.extend(words::facts(&self.call, &[]));
+        facts.extend(self.private.facts(words::facts(&self.call, &[])));
         let word = HookWord {
             hook: Kind::WaitTreatment,
             instance: treating.hook.instance.clone(),
@@ -218,6 +229,7 @@ impl Desk {
             then: treating.then.clone(),
             facts: treating.facts.clone(),
             patch: self.patched.clone(),
+            private: self.private.clone(),
             attempt: self.call.attempt,
             returned_from: self.returned_from.clone(),
             waited: treating.waited(now.monotonic),

@@ -5,15 +5,14 @@ use calls::{
     event::{Hook as Kind, HookOutcome, HookWord},
 };
 use plugin_runtime::hooks::{
-    Answer, Attributes, Call, Decision, HookFailure, Lookup, Patch, Target, Treat, Verdict,
+    Answer, Attributes, Call, Decision, HookFailure, Lookup, MAX_LIST, MAX_VARIABLES, Patch,
+    Target, Treat, Verdict,
 };
 
-use super::{Action, Desk, Hook, Stage, sending::By};
+use super::{Action, Desk, Hook, Stage, put_all, sending::By};
 use crate::hooks::{chain::Chain, treatment, words};
 
-/// Channel variables, or facts, that hooks may put on one call.
-const MOST_PATCHED: usize = 64;
-/// Bytes of them.
+/// Bytes of the channel variables, or of the facts, that hooks put on one call.
 const MOST_PATCHED_BYTES: usize = 16 << 10;
 
 impl Desk {
@@ -89,6 +88,7 @@ impl Desk {
         // Before its patch: the facts are those it decided on.
         self.router_word(outcome, self.describe(&verdict), words::reason(&reason), now);
         self.apply(&patch);
+        self.private.router_set(&patch);
         self.keep_patch(patch);
         self.store(&instance, stores);
         match verdict {
@@ -179,23 +179,11 @@ impl Desk {
         }
     }
 
+    /// A PBX is told all variables of a call at once, so they are counted together, whoever set them.
     pub(super) fn check_patch(&self, patch: &Patch) -> Result<(), String> {
-        let too_many = |ours: &Attributes, theirs: &Attributes| {
-            let bytes = |list: &Attributes| {
-                list.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
-            };
-            ours.len() + theirs.len() > 2 * MOST_PATCHED
-                || theirs.len() > MOST_PATCHED
-                || bytes(ours) + bytes(theirs) > MOST_PATCHED_BYTES
-        };
-        if too_many(&self.patched.variables, &patch.variables)
-            || too_many(&self.patched.facts, &patch.facts)
-        {
-            return Err(format!(
-                "hooks put more than {MOST_PATCHED} variables or facts, or {MOST_PATCHED_BYTES} bytes, on the call"
-            ));
-        }
-        Ok(())
+        let Patch { variables, facts, .. } = &self.patched;
+        check_merged("variables", variables, &patch.variables, MAX_VARIABLES)?;
+        check_merged("facts", facts, &patch.facts, MAX_LIST)
     }
 
     pub(super) fn treatment_id<'t>(&'t self, treat: &'t Treat) -> &'t str {
@@ -216,7 +204,7 @@ impl Desk {
             outcome,
             verdict,
             reason,
-            facts: words::facts(&self.call, &chain.answers),
+            facts: self.private.facts(words::facts(&self.call, &chain.answers)),
             took_us: words::micros(now.monotonic.saturating_sub(chain.turn_began)),
         };
         self.out.actions.push_back(Action::Word(word));
@@ -237,4 +225,25 @@ impl Desk {
     pub(super) fn cancel_decision(&mut self, why: &str, now: Now) {
         self.router_word(HookOutcome::Cancelled, String::new(), why.to_owned(), now);
     }
+}
+
+fn check_merged(
+    what: &str,
+    ours: &Attributes,
+    theirs: &Attributes,
+    most: usize,
+) -> Result<(), String> {
+    if theirs.is_empty() {
+        return Ok(());
+    }
+    let mut all = ours.clone();
+    put_all(&mut all, theirs);
+    let bytes: usize = all.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if all.len() <= most && bytes <= MOST_PATCHED_BYTES {
+        return Ok(());
+    }
+    Err(format!(
+        "with this there are {} {what} of {bytes} bytes on the call; at most {most} of {MOST_PATCHED_BYTES} bytes",
+        all.len()
+    ))
 }

@@ -311,7 +311,7 @@ impl Desk {
             outcome,
             verdict: target.to_string(),
             reason,
-            facts: words::facts(&self.call, &[]),
+            facts: self.private.facts(words::facts(&self.call, &[])),
             took_us: 0,
         };
         self.out.actions.push_back(Action::Word(word));

@@ -1,13 +1,11 @@
 //! What a PBX may be told: names that mean nothing but themselves wherever they are put.
 
-use super::MAX_LIST;
+use super::{MAX_LIST, MAX_VARIABLES};
 
 /// Longest name of anything, in bytes.
 pub(super) const MAX_NAME: usize = 80;
-/// Longest name of a channel variable, in bytes; this and the next three are the Asterisk connector's too.
+/// Longest name of a channel variable, in bytes; this and the next two are the Asterisk connector's too.
 const MAX_VARIABLE_NAME: usize = 64;
-/// Channel variables in one list.
-const MAX_VARIABLES: usize = 31;
 /// Channel variables that steer the PBX or tell an outcome, or open contexts to a caller,
 const STEERING: [&str; 8] = [
     "QUEUESTATUS",

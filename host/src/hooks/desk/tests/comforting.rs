@@ -468,8 +468,68 @@ fn a_host_that_begins_anew_goes_on_with_the_treatment() {
         > 0 leg-music
         5000 restart
         6000 offered from=queue outcome=timed-out
+        > 6000 forget
         > 6000 ask hours, from queue timed-out",
     );
+}
+
+#[test]
+fn keys_are_in_no_record_wherever_a_treatment_puts_them() {
+    let mut bill = Bill::new(rules());
+    for line in [
+        "0 offered variable.LINE=3",
+        "0 hours passes +TIER=2",
+        "0 vip treats usually",
+        "1 done set",
+        "1 standard plans collect=4 keys= +fact.rule=7 because=rule-7",
+        "2 key 4",
+        "3 key 7",
+        "4 key 1",
+        "5 key 1",
+        "6 standard plans hand-over +PIN=4711 +fact.pin=DE-4711 +TIER=2 because=it-is-4711",
+    ] {
+        bill.input(line);
+    }
+    let record = bill.record.join("\n");
+    assert!(!record.contains("4711"), "{record}");
+    for told in [
+        "standard: rule-7 because=started dialled=500 caller=+4930123456",
+        "standard: it-is-**** because=collected 4 keys",
+        "fact.rule=7 fact.pin=DE-****",
+        // What it set is its own word now, whoever set it before; what the PBX told stays as it is.
+        "variable.LINE=3 variable.TIER=* variable.PIN=****",
+    ] {
+        assert!(record.contains(told), "{told} in\n{record}");
+    }
+    // The hooks and the PBX are told all of it.
+    assert!(bill.done().join("\n").contains("PIN 4711, rule 7, pin DE-4711"), "{:?}", bill.done());
+    // A refusal is a sentence, too. And a host that begins anew knows what it must not tell.
+    for line in
+        ["10 hours treats usually", "11 standard plans wake=9000", "12 restart", "13 offered"]
+    {
+        bill.input(line);
+    }
+    bill.record.clear();
+    bill.input("14 standard refuses");
+    let record = bill.record.join("\n");
+    assert!(record.contains("variable.PIN=****") && record.contains("fact.rule=7"), "{record}");
+}
+
+#[test]
+fn what_was_kept_of_a_caller_goes_when_nobody_goes_on_with_it() {
+    for (back, treatment) in
+        [("offered from=queue outcome=timed-out", "standard"), ("offered", "gone")]
+    {
+        let mut bill = Bill::new(rules());
+        for line in ["0 offered", "0 hours treats usually", "1 standard plans wake=9000"] {
+            bill.input(line);
+        }
+        bill.rename_kept_treatment(treatment);
+        bill.input("2 restart");
+        bill.input(&format!("3 {back}"));
+        let done = bill.done().join("\n");
+        assert!(done.contains("> 3 forget\n> 3 ask hours"), "{done}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::hooks::desk::bill::{check, check_with, rules};
+use crate::hooks::desk::bill::{Bill, check, check_with, rules};
 
 #[test]
 fn the_first_router_that_decides_wins() {
@@ -313,16 +313,49 @@ fn a_treatment_that_does_not_exist_is_nonsense() {
     );
 }
 
+/// `count` patches from that number on.
+fn patches(kind: &str, from: u32, count: u32) -> String {
+    let patches: Vec<_> = (from..from + count).map(|at| format!("+{kind}V{at}=x")).collect();
+    patches.join(" ")
+}
+
 #[test]
 fn hooks_cannot_put_the_world_on_a_call() {
-    let many: Vec<_> = (0..65).map(|index| format!("+V{index}=x")).collect();
+    // The same name again is no more than it was.
+    let (first, fits) = (patches("", 0, 20), patches("", 10, 21));
+    let mut bill = Bill::new(rules());
+    for line in ["0 offered", &format!("1 hours passes {first}")] {
+        bill.input(line);
+    }
+    bill.input(&format!("2 vip sends queue:support {fits}"));
+    let told = bill.last();
+    assert_eq!(told.matches("variable.V").count(), 31, "{told}");
+    for (kind, most) in [("", 31), ("fact.", 64)] {
+        let mut bill = Bill::new(rules());
+        bill.input("0 offered");
+        bill.input(&format!("1 hours passes {}", patches(kind, 0, 20)));
+        bill.input(&format!("2 vip sends queue:support {}", patches(kind, 20, most - 19)));
+        let done = bill.done().join("\n");
+        let sentence = format!(
+            "there are {} {}",
+            most + 1,
+            if kind.is_empty() { "variables" } else { "facts" }
+        );
+        assert!(
+            done.contains("> 2 vip nonsense: with this ") && done.contains(&sentence),
+            "{done}"
+        );
+        assert!(done.contains("> 2 host fallback queue:main: vip: nonsense"), "{done}");
+        assert_eq!(done.matches("variable.V20=").count(), 0, "{done}");
+    }
+    // Few, and long.
+    let long = format!("+A={} +B={}", "x".repeat(9000), "x".repeat(9000));
     check(&format!(
         "0 offered
         > 0 ask hours
-        1 hours passes {}
-        > 1 hours nonsense: hooks put more than 64 variables or facts, or 16384 bytes, on the call
+        1 hours passes {long}
+        > 1 hours nonsense: with this there are 2 variables of 18002 bytes on the call; at most 31 of 16384 bytes
         > 1 host fallback queue:main: hours: nonsense
-        > 1 leg-to-queue queue=main",
-        many.join(" ")
+        > 1 leg-to-queue queue=main"
     ));
 }

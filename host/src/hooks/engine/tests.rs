@@ -1,0 +1,57 @@
+//! What callers can rely on beyond their own desk.
+
+use std::time::Instant;
+
+use super::*;
+use crate::hooks::inbox;
+
+/// A host that begins anew, with what one before it kept of this leg.
+async fn after_a_restart(leg: &str, store: &HookStore, clock: Clock, stop: watch::Receiver<bool>) {
+    let kept = Kept { treatment: "standard".to_owned(), at: clock.now().wall, ..Kept::default() };
+    store.keep_state(leg, "standard", &kept::encode(kept), &[]).unwrap();
+    // A desk, or the end of the host, would make the engine look; nobody calls and nothing ends.
+    let (_inbox, outlet) = inbox();
+    let (_plans, plan) = watch::channel(Arc::new(HookPlan::empty()));
+    let parts = EngineParts {
+        outlet,
+        plan,
+        store: store.clone(),
+        fetcher: Fetcher::default(),
+        clock,
+        switch: FactsHandle::nowhere(),
+        stop,
+    };
+    run(parts).await;
+}
+
+/// The disk is written to by a thread.
+async fn is_forgotten(store: &HookStore) -> bool {
+    let store = store.clone();
+    let look = move || {
+        let began = Instant::now();
+        while !store.states().unwrap().is_empty() {
+            if began.elapsed() > Duration::from_secs(10) {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        true
+    };
+    tokio::task::spawn_blocking(look).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_does_not_come_back_is_forgotten_although_nobody_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = HookStore::open(&folder.path().join("hooks.db")).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let clock = Clock::start();
+    let it = store.clone();
+    let engine = tokio::spawn(async move { after_a_restart("leg-7", &it, clock, stopped).await });
+    tokio::time::sleep(KEPT_FOR - Duration::from_secs(1)).await;
+    assert_eq!(store.states().unwrap(), ["leg-7"], "they may still come back");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(is_forgotten(&store).await);
+    stop.send_replace(true);
+    engine.await.unwrap();
+}
