@@ -52,10 +52,15 @@ fn replace(file: &Path, from: &str, to: &str) {
     fs::write(file, before.replace(from, to)).unwrap();
 }
 
-/// What a template promises: it builds, a host takes it, its unit tests pass without a warning.
+/// What a template promises: it builds, a host takes it, its scenarios and its unit tests pass, without a warning.
 fn template(kind: &str, name: &str) {
     let (_folder, root) = begun(kind, name);
     works(&mut command(&root, &["build"]));
+    let tried: Value =
+        serde_json::from_str(&works(&mut command(&root, &["test", "--json"]))).unwrap();
+    let files = fs::read_dir(root.join("scenarios")).unwrap().count();
+    assert!(files > 0 && tried["passed"] == true, "{tried:#}");
+    assert_eq!(tried["scenarios"].as_array().unwrap().len(), files, "{tried:#}");
     let report: Value =
         serde_json::from_str(&works(&mut command(&root, &["check", "--json"]))).unwrap();
     assert_eq!(report["ok"], true);
@@ -83,24 +88,26 @@ fn template(kind: &str, name: &str) {
     works(&mut tests);
 }
 
+// Their names are words that the language, the SDK or its macros have too.
+
 #[test]
 fn a_connector_in_rust_builds_as_it_is() {
-    template("connector", "tried-connector");
+    template("connector", "plugin");
 }
 
 #[test]
 fn a_router_in_rust_builds_as_it_is() {
-    template("router", "tried-router");
+    template("router", "router");
 }
 
 #[test]
 fn a_wait_treatment_in_rust_builds_as_it_is() {
-    template("wait-treatment", "tried-treatment");
+    template("wait-treatment", "self");
 }
 
 #[test]
 fn an_observer_in_rust_builds_as_it_is() {
-    template("observer", "tried-observer");
+    template("observer", "option");
 }
 
 /// What an example promises: over a new project, it builds, a host takes it, its unit tests pass.

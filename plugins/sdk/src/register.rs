@@ -23,7 +23,7 @@ macro_rules! register_connector {
             $crate::__slot!($connector);
             // Natively these would be symbols of one name in every plugin.
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::connector::export!(Plugin with_types_in $crate::bindings::connector);
+            $crate::bindings::connector::export!(JackfieldPlugin with_types_in $crate::bindings::connector);
             $($crate::__manifest!(<$connector as $crate::Connector>::validate, $manifest);)?
         };
     };
@@ -47,7 +47,7 @@ macro_rules! register_router {
         const _: () = {
             $crate::__slot!($router);
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::router::export!(Plugin with_types_in $crate::bindings::router);
+            $crate::bindings::router::export!(JackfieldPlugin with_types_in $crate::bindings::router);
             $($crate::__manifest!(<$router as $crate::hooks::Router>::validate, $manifest);)?
         };
     };
@@ -72,7 +72,7 @@ macro_rules! register_treatment {
         const _: () = {
             $crate::__slot!($treatment);
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::wait_treatment::export!(Plugin with_types_in $crate::bindings::wait_treatment);
+            $crate::bindings::wait_treatment::export!(JackfieldPlugin with_types_in $crate::bindings::wait_treatment);
             $($crate::__manifest!(<$treatment as $crate::hooks::WaitTreatment>::validate, $manifest);)?
         };
     };
@@ -96,28 +96,31 @@ macro_rules! register_observer {
         const _: () = {
             $crate::__slot!($observer);
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::observer::export!(Plugin with_types_in $crate::bindings::observer);
+            $crate::bindings::observer::export!(JackfieldPlugin with_types_in $crate::bindings::observer);
             $($crate::__manifest!(<$observer as $crate::hooks::Observer>::validate, $manifest);)?
         };
     };
 }
 
-/// A `Plugin` that keeps one instance of a type.
+/// A `JackfieldPlugin` that keeps one instance of a type. Names in macros hide those of the author: `Plugin` is theirs.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __slot {
     ($type:ty) => {
-        struct Plugin;
+        struct JackfieldPlugin;
 
         ::std::thread_local! {
-            static INSTANCE: ::std::cell::RefCell<Option<$type>> = const { ::std::cell::RefCell::new(None) };
+            static JACKFIELD_INSTANCE: ::std::cell::RefCell<::std::option::Option<$type>> =
+                const { ::std::cell::RefCell::new(::std::option::Option::None) };
         }
 
-        impl $crate::Slot for Plugin {
+        impl $crate::Slot for JackfieldPlugin {
             type Plugin = $type;
 
-            fn with<R>(work: impl FnOnce(&mut Option<$type>) -> R) -> R {
-                INSTANCE.with_borrow_mut(work)
+            fn with<JackfieldAnswer>(
+                work: impl ::std::ops::FnOnce(&mut ::std::option::Option<$type>) -> JackfieldAnswer,
+            ) -> JackfieldAnswer {
+                JACKFIELD_INSTANCE.with_borrow_mut(work)
             }
         }
     };
@@ -142,18 +145,18 @@ macro_rules! __manifest {
 #[macro_export]
 macro_rules! __settings {
     ($validate:expr) => {
-        struct Settings;
+        struct JackfieldSettings;
 
         impl $crate::bindings::settings::exports::jackfield::settings::settings::Guest
-            for Settings
+            for JackfieldSettings
         {
-            fn validate(settings: String) -> Vec<$crate::Problem> {
+            fn validate(settings: ::std::string::String) -> ::std::vec::Vec<$crate::Problem> {
                 $crate::say_last_words();
                 $validate(&settings)
             }
         }
 
         #[cfg(target_arch = "wasm32")]
-        $crate::bindings::settings::export!(Settings with_types_in $crate::bindings::settings);
+        $crate::bindings::settings::export!(JackfieldSettings with_types_in $crate::bindings::settings);
     };
 }

@@ -5,6 +5,8 @@
 //! are replaced (see [`Words`]). What is made rather than kept comes from
 //! [`Language::generated`](crate::languages::Language::generated).
 
+mod names;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -22,9 +24,9 @@ use crate::{
 pub struct Words {
     /// `{{id}}`: `vip-desk`.
     pub id: String,
-    /// `{{snake}}`: `vip_desk`.
-    pub snake: String,
-    /// `{{type}}`: `VipDesk`.
+    /// `{{package}}`: what cargo calls it, `vip-desk`.
+    pub package: String,
+    /// `{{type}}`: `VipDesk`, a name that nothing else in the sources has.
     pub type_name: String,
     /// `{{name}}`: `Vip desk`.
     pub name: String,
@@ -75,7 +77,7 @@ pub enum NewError {
 
 /// Begins a project in `root`, which must not exist or be empty.
 pub fn begin(name: &str, kind: Kind, lang: Lang, root: &Path) -> Result<Begun, NewError> {
-    let words = Words::of(name, kind)?;
+    let words = Words::of(name, kind, lang)?;
     let files = files(&words, kind, lang)?;
     if fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) || root.is_file() {
         return Err(NewError::Exists(root.to_owned()));
@@ -139,7 +141,7 @@ fn real_name(inner: &str) -> String {
 }
 
 impl Words {
-    fn of(id: &str, kind: Kind) -> Result<Self, NewError> {
+    fn of(id: &str, kind: Kind, lang: Lang) -> Result<Self, NewError> {
         let fits = id.len() <= 64
             && id.starts_with(|c: char| c.is_ascii_lowercase())
             && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
@@ -148,14 +150,13 @@ impl Words {
         if !fits {
             return Err(NewError::Name(id.chars().take(80).filter(|c| !c.is_control()).collect()));
         }
-        let capital = |word: &str| {
-            let (first, rest) = word.split_at(word.len().min(1));
-            first.to_ascii_uppercase() + rest
-        };
+        let sources = of(lang, kind.code())
+            .filter(|(inner, _)| inner.ends_with(".rs"))
+            .filter_map(|(_, content)| std::str::from_utf8(content).ok());
         Ok(Self {
             id: id.to_owned(),
-            snake: id.replace('-', "_"),
-            type_name: id.split('-').map(capital).collect(),
+            package: names::package(id),
+            type_name: names::type_name(id, sources),
             name: capital(&id.replace('-', " ")),
             kind: kind.code().to_owned(),
         })
@@ -164,7 +165,7 @@ impl Words {
     fn fill(&self, text: &str) -> String {
         [
             ("{{id}}", &self.id),
-            ("{{snake}}", &self.snake),
+            ("{{package}}", &self.package),
             ("{{type}}", &self.type_name),
             ("{{name}}", &self.name),
             ("{{kind}}", &self.kind),
@@ -174,16 +175,22 @@ impl Words {
     }
 }
 
+/// With a capital letter in front.
+fn capital(word: &str) -> String {
+    let (first, rest) = word.split_at(word.len().min(1));
+    first.to_ascii_uppercase() + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_become_what_each_place_needs() {
-        let words = Words::of("vip-desk-2", Kind::WaitTreatment).unwrap();
+        let words = Words::of("vip-desk-2", Kind::WaitTreatment, Lang::Rust).unwrap();
         assert_eq!(
-            words.fill("{{id}} {{snake}} {{type}} {{name}} {{kind}} {{other}}"),
-            "vip-desk-2 vip_desk_2 VipDesk2 Vip desk 2 wait-treatment {{other}}"
+            words.fill("{{id}} {{package}} {{type}} {{name}} {{kind}} {{other}}"),
+            "vip-desk-2 vip-desk-2 VipDesk2 Vip desk 2 wait-treatment {{other}}"
         );
         assert_eq!(real_name("dot-cargo/Cargo.toml.tpl"), ".cargo/Cargo.toml");
     }
@@ -191,7 +198,7 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_an_id_is_refused_with_one_that_can() {
         for name in ["", "Vip", "9lives", "a_b", "a/b", "-a", "a-", "a--b", "ä", "a\u{1b}[2J"] {
-            let error = Words::of(name, Kind::Router).unwrap_err().to_string();
+            let error = Words::of(name, Kind::Router, Lang::Rust).unwrap_err().to_string();
             assert!(error.contains("e.g. `vip-desk`") && !error.contains('\u{1b}'), "{error}");
         }
     }

@@ -12,6 +12,8 @@ use crate::{languages::language, project::Project};
 /// More files than any project has that somebody wrote.
 const MAX_FILES: usize = 10_000;
 const MAX_DEPTH: usize = 16;
+/// What tools write while they build.
+const LOCKS: [&str; 2] = ["Cargo.lock", "package-lock.json"];
 
 /// The files of a project as they were at the last look.
 #[derive(Debug)]
@@ -47,6 +49,17 @@ impl Watch {
         changed
     }
 
+    /// After a build: what tools have written by themselves meanwhile is no save.
+    pub fn built(&mut self) {
+        let mut now = BTreeMap::new();
+        for root in &self.roots {
+            self.look(root, 0, &mut now);
+        }
+        self.seen.extend(now.into_iter().filter(|(path, _)| {
+            LOCKS.iter().any(|lock| path.file_name().is_some_and(|name| name == *lock))
+        }));
+    }
+
     fn look(&self, path: &Path, depth: usize, files: &mut BTreeMap<PathBuf, (SystemTime, u64)>) {
         let Ok(about) = fs::symlink_metadata(path) else { return };
         if about.is_file() && files.len() < MAX_FILES {
@@ -66,5 +79,42 @@ impl Watch {
                 self.look(&entry.path(), depth + 1, files);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        project::{Kind, Lang},
+        template,
+    };
+
+    #[test]
+    fn a_save_is_seen_once_and_what_tools_and_editors_write_never() {
+        let folder = tempfile::tempdir().unwrap();
+        template::begin("watched", Kind::Router, Lang::Rust, folder.path()).unwrap();
+        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+        let mut watch = Watch::new(&Project::load(folder.path()).unwrap());
+        assert_eq!(watch.changed(), [] as [PathBuf; 0]);
+
+        // The author saves while cargo writes its lock.
+        write("Cargo.lock", "# longer than before, or shorter");
+        write("src/more.rs", "// more");
+        watch.built();
+        assert_eq!(watch.changed(), [folder.path().join("src/more.rs")]);
+        assert_eq!(watch.changed(), [] as [PathBuf; 0]);
+
+        fs::create_dir_all(folder.path().join("target/debug")).unwrap();
+        for file in ["target/debug/x", "src/.#lib.rs", "src/lib.rs~", "src/.lib.rs.swp"] {
+            write(file, "x");
+        }
+        assert_eq!(watch.changed(), [] as [PathBuf; 0]);
+
+        // By hand it is a save like any other.
+        write("Cargo.lock", "# updated");
+        fs::remove_file(folder.path().join("src/more.rs")).unwrap();
+        let changed = ["Cargo.lock", "src/more.rs"].map(|file| folder.path().join(file));
+        assert_eq!(watch.changed(), changed);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use axum::http::Method;
 use clap::Args;
-use kit::{component, project::Project, watch::Watch};
+use kit::{component, project::{Kind, Project}, watch::Watch};
 use serde_json::{Value, json};
 
 use super::{OnStderr, ProjectArgs};
@@ -40,21 +40,27 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Trouble> {
     let client = Client::new(&args.host)?;
     let mut watch = Watch::new(&project);
     let id = project.manifest.id.clone();
-    let first = put(&client, project, args).await;
+    // From the beginning: a Ctrl-C during a build is one too.
+    let mut stop = tokio::spawn(tokio::signal::ctrl_c());
+    let first = tokio::select! {
+        _ = &mut stop => {
+            ended(&id);
+            return Ok(());
+        }
+        first = put(&client, project, args) => first,
+    };
     if args.once {
         return first.map(drop);
     }
-    // What does not build now may build after the next save.
-    let mut instances = first.unwrap_or_else(|trouble| {
-        complain(&trouble.text);
-        Vec::new()
-    });
+    let mut live = None;
+    take(first, &mut live);
+    watch.built();
     let mut told = BTreeSet::new();
     say("\nwatching; save a file and it is built and installed again. Ctrl-C ends this.");
     let mut looks = 0_u32;
     loop {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut stop => break,
             () = tokio::time::sleep(LOOK) => {}
         }
         let changed = watch.changed();
@@ -69,26 +75,51 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Trouble> {
                 let project = read_project(args)?;
                 put(&client, project, args).await
             };
-            match put.await {
-                Ok(now) => instances = now,
-                Err(trouble) => complain(&trouble.text),
+            tokio::select! {
+                _ = &mut stop => break,
+                put = put => take(put, &mut live),
             }
+            watch.built();
         }
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(LOGS_EVERY) {
-            for instance in &instances {
+            for instance in live.iter().flat_map(|live| &live.instances) {
                 logs(&client, instance, &mut told).await;
             }
         }
     }
+    ended(&id);
+    Ok(())
+}
+
+/// What does not build now may build after the next save; until then the host has the version before.
+fn take(put: Result<Live, Trouble>, live: &mut Option<Live>) {
+    match put {
+        Ok(now) => *live = Some(now),
+        Err(trouble) => {
+            complain(&trouble.text);
+            if let Some(Live { name, .. }) = live {
+                complain(&format!("{name} goes on; the next save is tried again"));
+            }
+        }
+    }
+}
+
+fn ended(id: &str) {
     say(&format!(
         "\nthe host goes on with the last version; `jackfield plugin rollback {id}` brings back the one before it"
     ));
-    Ok(())
 }
 
 fn read_project(args: &RunArgs) -> Result<Project, Trouble> {
     args.project.project().map_err(|error| Trouble::usage(error.to_string()))
+}
+
+/// The version that the host has.
+struct Live {
+    /// `vip-desk 0.1.0-dev.1763805600000`.
+    name: String,
+    instances: Vec<Instance>,
 }
 
 /// An instance of the plugin on the host.
@@ -98,9 +129,10 @@ struct Instance {
     group: &'static str,
 }
 
-/// Builds, installs and uses it; answers the instances that have it.
-async fn put(client: &Client, project: Project, args: &RunArgs) -> Result<Vec<Instance>, Trouble> {
+/// Builds, installs and uses it.
+async fn put(client: &Client, project: Project, args: &RunArgs) -> Result<Live, Trouble> {
     let options = args.project.tools.options();
+    let kind = project.kind;
     let (wasm, version, took) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let built = kit::build::build(&project, &options, &OnStderr)?;
         // A host keeps versions apart by their names, and this one lasts until the next save.
@@ -127,15 +159,21 @@ async fn put(client: &Client, project: Project, args: &RunArgs) -> Result<Vec<In
     }
     let instances = instances(client, &id).await?;
     if instances.is_empty() {
+        let place = match kind {
+            Kind::Connector => "[connectors.NAME]",
+            Kind::Router => "[hooks.instances.NAME], its NAME to `order` in [hooks.router]",
+            Kind::WaitTreatment => "[hooks.instances.NAME], its NAME to `default` in [hooks.treatment]",
+            Kind::Observer => "[hooks.instances.NAME], its NAME to `run` in [hooks.observers]",
+        };
         say(&format!(
-            "no instance uses `{id}` yet; fix: give it a section in the config, [connectors.NAME] or \
-             [hooks.instances.NAME], with `plugin = \"{id}\"`, and `jackfield reload`"
+            "nothing in the host's config uses `{id}` yet; fix: add `plugin = \"{id}\"` in {place}, then \
+             `jackfield reload`"
         ));
     }
     for instance in &instances {
         wanted_grants(client, instance).await?;
     }
-    Ok(instances)
+    Ok(Live { name: format!("{id} {version}"), instances })
 }
 
 /// Who on the host uses the plugin.

@@ -1,5 +1,5 @@
 [package]
-name = "{{id}}"
+name = "{{package}}"
 version = "0.1.0"
 edition = "2024"
 # The SDK's; Debian 13's compiler is enough.

@@ -33,8 +33,8 @@ impl Router for {{type}} {
             return Ok(Decision::pass().because("not on the list"));
         }
         // The reason stays with the call: `jackfield explain` shows it.
-        Ok(Decision::send(Target::queue(&self.queue))
-            .with_priority(self.priority)
+        let queue = Target::queue(&self.queue).with_priority(self.priority);
+        Ok(Decision::send(queue)
             .with_variable("VIP", "yes")
             .because("on the VIP list"))
     }
@@ -95,8 +95,7 @@ mod tests {
             caller_e164: "+4930123456".into(),
             ..Call::default()
         });
-        let expected = Decision::send(Target::queue("vip"))
-            .with_priority(10)
+        let expected = Decision::send(Target::queue("vip").with_priority(10))
             .with_variable("VIP", "yes")
             .because("on the VIP list");
         assert_eq!(decision, expected);
