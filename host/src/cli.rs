@@ -206,6 +206,11 @@ pub struct DemoArgs {
     pub record: Option<PathBuf>,
 }
 
+/// The command line as it is defined, for whoever checks what people are told to type.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -40,6 +40,8 @@ use crate::config::SecretText;
 
 /// Versions of one plugin that are kept.
 pub const MAX_VERSIONS: usize = 100;
+/// Of these, versions that `jackfield plugin run` made at each save: `0.1.0-dev.<time>`. Older ones go by themselves.
+pub const MAX_DRAFTS: usize = 20;
 /// Connectors that REST can have set something of.
 pub const MAX_OVERLAYS: usize = 1000;
 /// Of one connector, as JSON text.
@@ -584,6 +586,9 @@ impl Change<'_> {
                 .map_err(|source| self.failed(source))?;
             return Ok((Version { signed_by: version.signed_by, ..kept }, false));
         }
+        if is_draft(&version) {
+            self.drop_drafts(&version.plugin)?;
+        }
         let versions = registry::count(self.transaction, &version.plugin)
             .map_err(|source| self.failed(source))?;
         if versions >= MAX_VERSIONS {
@@ -603,6 +608,21 @@ impl Change<'_> {
         });
         self.audit(actor, "plugin.install", &format!("plugin {}", version.plugin), &detail)?;
         Ok((version, true))
+    }
+
+    /// Makes room for one more draft. The one in use and the one before it stay.
+    fn drop_drafts(&mut self, plugin: &str) -> Result<(), StoreError> {
+        let read = |source| StoreError::Database { path: self.store.database.clone(), source };
+        let chosen = registry::selection(self.transaction, plugin).map_err(read)?;
+        let kept = registry::versions(self.transaction).map_err(read)?;
+        // The newest come first.
+        let drafts = kept.into_iter().filter(|it| it.plugin == plugin && is_draft(it));
+        for old in drafts.skip(MAX_DRAFTS - 1) {
+            if ![&chosen.used, &chosen.before].contains(&&Some(old.sha256.clone())) {
+                self.remove_version(&old.sha256)?;
+            }
+        }
+        Ok(())
     }
 
     fn set_document(
@@ -628,6 +648,10 @@ impl Change<'_> {
     fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.store.database.clone(), source }
     }
+}
+
+fn is_draft(version: &Version) -> bool {
+    version.version.contains("-dev.")
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), StoreError> {

@@ -322,6 +322,24 @@ fn versions_are_found_by_number_and_hash_and_removed_for_good() {
 }
 
 #[test]
+fn old_drafts_go_by_themselves_and_nothing_else_does() {
+    let world = World::new();
+    world.install(&component("1.0.0")).unwrap();
+    let first = world.install(&component("1.1.0-dev.0")).unwrap().version;
+    world.change(|change| change.select("tiny", Some(&first.sha256)));
+    for time in 1..=MAX_DRAFTS + 3 {
+        world.install(&component(&format!("1.1.0-dev.{time}"))).unwrap();
+    }
+    let kept = world.store().versions().unwrap();
+    let kept: Vec<&str> = kept.iter().map(|it| it.version.as_str()).collect();
+    assert_eq!(kept.len(), MAX_DRAFTS + 2, "{kept:?}");
+    assert_eq!(kept[0], format!("1.1.0-dev.{}", MAX_DRAFTS + 3));
+    // The released one, and the one in use.
+    assert_eq!(kept[MAX_DRAFTS..], ["1.1.0-dev.0", "1.0.0"]);
+    assert_eq!(world.files("components").len(), kept.len());
+}
+
+#[test]
 fn a_change_that_fails_leaves_everything_as_it_was() {
     let mut world = World::new();
     world.change(|change| {

@@ -5,10 +5,7 @@ use crate::embedded::SDK;
 /// A type's name: `vip-desk` is `VipDesk`, and `router` is `RouterPlugin`, as the SDK has a `Router`.
 ///
 /// `template` are the sources it is put into.
-pub(super) fn type_name(
-    id: &str,
-    template: impl IntoIterator<Item = &'static str>,
-) -> String {
+pub(super) fn type_name(id: &str, template: impl IntoIterator<Item = &'static str>) -> String {
     let mut name: String = id.split('-').map(super::capital).collect();
     let template: Vec<&'static str> = template.into_iter().collect();
     let is_taken = |name: &str| {

@@ -8,8 +8,12 @@ use std::{
 
 use axum::http::Method;
 use clap::Args;
-use kit::{component, project::{Kind, Project}, watch::Watch};
-use serde_json::{Value, json};
+use kit::{
+    component,
+    project::{Kind, Project},
+    watch::Watch,
+};
+use serde_json::Value;
 
 use super::{OnStderr, ProjectArgs};
 use crate::cli::{
@@ -40,14 +44,17 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Trouble> {
     let client = Client::new(&args.host)?;
     let mut watch = Watch::new(&project);
     let id = project.manifest.id.clone();
+    // A host that is not there, or does not know us, is told before anything is built.
+    let before = instances(&client, &id).await?.into_iter().find_map(|it| it.running);
     // From the beginning: a Ctrl-C during a build is one too.
     let mut stop = tokio::spawn(tokio::signal::ctrl_c());
     let first = tokio::select! {
-        _ = &mut stop => {
-            ended(&id);
-            return Ok(());
-        }
-        first = put(&client, project, args) => first,
+        _ = &mut stop => None,
+        first = put(&client, project, args) => Some(first),
+    };
+    let Some(first) = first else {
+        ended(&id, None, before.as_deref());
+        return Ok(());
     };
     if args.once {
         return first.map(drop);
@@ -88,7 +95,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Trouble> {
             }
         }
     }
-    ended(&id);
+    ended(&id, live.as_ref(), before.as_deref());
     Ok(())
 }
 
@@ -105,10 +112,18 @@ fn take(put: Result<Live, Trouble>, live: &mut Option<Live>) {
     }
 }
 
-fn ended(id: &str) {
-    say(&format!(
-        "\nthe host goes on with the last version; `jackfield plugin rollback {id}` brings back the one before it"
-    ));
+fn ended(id: &str, live: Option<&Live>, before: Option<&str>) {
+    let now = match live {
+        Some(live) => format!("the host goes on with {}", live.name),
+        None => "nothing was installed".to_owned(),
+    };
+    let back = match before {
+        Some(version) => format!(
+            "; `jackfield plugin use {id} {version}` brings back the version that ran before"
+        ),
+        None => String::new(),
+    };
+    say(&format!("\n{now}{back}"));
 }
 
 fn read_project(args: &RunArgs) -> Result<Project, Trouble> {
@@ -127,9 +142,11 @@ struct Instance {
     id: String,
     /// `connectors` or `hooks`.
     group: &'static str,
+    /// The version it runs.
+    running: Option<String>,
 }
 
-/// Builds, installs and uses it.
+/// Builds and installs it: those who use the plugin take it up by themselves.
 async fn put(client: &Client, project: Project, args: &RunArgs) -> Result<Live, Trouble> {
     let options = args.project.tools.options();
     let kind = project.kind;
@@ -152,17 +169,14 @@ async fn put(client: &Client, project: Project, args: &RunArgs) -> Result<Live, 
     let body = Sent::Component { wasm, signature: None };
     let installed = client.ask(Method::POST, "/v1/plugins", body).await?;
     say(&report::lines(&installed));
-    let path = format!("/v1/plugins/{}/use", segment(&id));
-    let used = client.ask(Method::POST, &path, Sent::Json(json!({ "version": version }))).await?;
-    if used != installed && !list(&used["changes"]).is_empty() {
-        say(&report::lines(&used));
-    }
     let instances = instances(client, &id).await?;
     if instances.is_empty() {
         let place = match kind {
             Kind::Connector => "[connectors.NAME]",
             Kind::Router => "[hooks.instances.NAME], its NAME to `order` in [hooks.router]",
-            Kind::WaitTreatment => "[hooks.instances.NAME], its NAME to `default` in [hooks.treatment]",
+            Kind::WaitTreatment => {
+                "[hooks.instances.NAME], its NAME to `default` in [hooks.treatment]"
+            }
             Kind::Observer => "[hooks.instances.NAME], its NAME to `run` in [hooks.observers]",
         };
         say(&format!(
@@ -172,6 +186,13 @@ async fn put(client: &Client, project: Project, args: &RunArgs) -> Result<Live, 
     }
     for instance in &instances {
         wanted_grants(client, instance).await?;
+        if instance.running.as_ref() != Some(&version) {
+            let Instance { id, running, .. } = instance;
+            complain(&match running {
+                Some(before) => format!("{id} does not run it, and goes on with {before}"),
+                None => format!("{id} does not run"),
+            });
+        }
     }
     Ok(Live { name: format!("{id} {version}"), instances })
 }
@@ -179,17 +200,12 @@ async fn put(client: &Client, project: Project, args: &RunArgs) -> Result<Live, 
 /// Who on the host uses the plugin.
 async fn instances(client: &Client, plugin: &str) -> Result<Vec<Instance>, Trouble> {
     let mut found = Vec::new();
-    for group in ["connectors", "hooks"] {
-        // A host of before the hooks has no such page.
-        let Ok(all) = client.get(&format!("/v1/{group}?limit=1000")).await else { continue };
-        for item in list(&all["items"]) {
-            let uses = [
-                &item["lifecycle"]["plugin"],
-                &item["lifecycle"]["running"]["plugin"],
-                &item["plugin"],
-            ];
-            if uses.into_iter().any(|it| text(it) == plugin) {
-                found.push(Instance { id: text(&item["id"]), group });
+    for (group, path) in [("connectors", "/v1/connectors?limit=1000"), ("hooks", "/v1/hooks")] {
+        for item in list(&client.get(path).await?["items"]) {
+            let of = if group == "connectors" { &item["lifecycle"] } else { item };
+            if [&of["plugin"], &of["running"]["plugin"]].into_iter().any(|it| text(it) == plugin) {
+                let running = of["running"]["version"].as_str().map(str::to_owned);
+                found.push(Instance { id: text(&item["id"]), group, running });
             }
         }
     }
@@ -198,7 +214,7 @@ async fn instances(client: &Client, plugin: &str) -> Result<Vec<Instance>, Troub
 
 /// What the new version asks for and was not granted: it does not run before.
 async fn wanted_grants(client: &Client, instance: &Instance) -> Result<(), Trouble> {
-    let Instance { id, group } = instance;
+    let Instance { id, group, .. } = instance;
     let (missing, fix) = if *group == "connectors" {
         let path = format!("/v1/connectors/{}/permissions", segment(id));
         let answer = client.get(&path).await?;

@@ -1,0 +1,252 @@
+//! `jackfield plugin run` against a live host: what is saved is live, what does not build changes nothing.
+#![cfg(unix)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// The first build compiles what plugins share, on whatever machine this is.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+const CONFIG: &str = r#"
+[api]
+listen = "127.0.0.1:0"
+
+[hooks.instances.desk]
+plugin = "vip-desk"
+settings = { vip = ["+4930123456"], queue = "vip" }
+
+[hooks.router]
+order = ["desk"]
+"#;
+
+#[test]
+fn what_is_saved_is_live_and_what_does_not_build_changes_nothing() {
+    let desk = Desk::new();
+    let mut run = desk.run();
+    let first = run.version();
+    run.says("watching; save a file");
+    assert_eq!(desk.running(), first);
+
+    desk.replace(
+        "serde_json::from_str(&config.settings)",
+        "jackfield_sdk::log::info(\"the second edition\");\n        serde_json::from_str(&config.settings)",
+    );
+    run.says("src/lib.rs was saved");
+    let second = run.version();
+    run.says("the second edition");
+    assert_eq!(desk.running(), second);
+    assert_ne!(first, second);
+
+    desk.replace("fn usual_priority() -> i32", "fn usual_priority() -> String");
+    run.says("mismatched types");
+    run.says(&format!("{second} goes on"));
+    assert_eq!(desk.running(), second);
+    desk.replace("fn usual_priority() -> String", "fn usual_priority() -> i32");
+    let third = run.version();
+    run.says("hook desk: ");
+    assert_eq!(desk.running(), third);
+
+    // A new version that the admin's settings do not fit.
+    let schema = desk.project().join("settings.schema.json");
+    let before = fs::read_to_string(&schema).unwrap();
+    let mut asks: Value = serde_json::from_str(&before).unwrap();
+    asks["properties"]["room"] = serde_json::json!({ "type": "string" });
+    asks["required"].as_array_mut().unwrap().push("room".into());
+    fs::write(&schema, asks.to_string()).unwrap();
+    run.says("settings.room");
+    run.says(&format!("desk does not run it, and goes on with {third}"));
+    assert_eq!(desk.running(), third);
+
+    // Ctrl-C while it builds.
+    fs::write(&schema, before).unwrap();
+    run.says("settings.schema.json was saved");
+    run.interrupt();
+    run.says("the host goes on with vip-desk 0.1.0-dev.");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+
+    // And while it does nothing.
+    let before = desk.running();
+    let mut run = desk.run();
+    let last = run.version();
+    run.says("watching; save a file");
+    run.interrupt();
+    let told = run.says(&format!("the host goes on with vip-desk {last}"));
+    assert!(told.contains(&format!("jackfield plugin use vip-desk {before}")), "{told}");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    let back = desk.ask(&["plugin", "use", "vip-desk", &before]);
+    assert!(back.status.success(), "{back:?}");
+    assert_eq!(desk.running(), before);
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_before_anything_is_built() {
+    let mut desk = Desk::new();
+    let project = desk.project();
+    let run = ["plugin", "run", project.to_str().unwrap()];
+    let told = |output: Output| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(!desk.project().join("build").exists());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let mut stranger = desk.command(&run);
+    let said = told(stranger.env("JACKFIELD_TOKEN", "jf_0_1").output().unwrap());
+    assert!(said.contains("jackfield token create"), "{said}");
+    let mut nowhere = desk.command(&run);
+    let said = told(nowhere.env("JACKFIELD_URL", "http://127.0.0.1:1").output().unwrap());
+    assert!(said.contains("nobody listens") && said.contains("jackfield serve"), "{said}");
+    let reader = desk.token("reader", "read");
+    desk.token = reader;
+    fs::remove_file(desk.project().join("plugin.toml")).unwrap();
+    let output = desk.ask(&run);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+/// An author's desk: a project, a host that serves, and an admin's token for it.
+struct Desk {
+    folder: tempfile::TempDir,
+    url: String,
+    token: String,
+    _host: Talking,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("jackfield.toml"), CONFIG).unwrap();
+        let mut serve = jackfield(folder.path(), &["--color", "never", "serve"]);
+        let mut host = Talking::start(serve.env("JACKFIELD_LOG", "info"));
+        let ready = host.says("ready api=");
+        let (_, rest) = ready.split_once("ready api=").unwrap();
+        let url = format!("http://{}", rest.split_whitespace().next().unwrap());
+        let mut desk = Self { folder, url, token: String::new(), _host: host };
+        desk.token = desk.token("author", "admin");
+        let begun = desk.ask(&["plugin", "new", "--kind", "router", "vip-desk"]);
+        assert!(begun.status.success(), "{begun:?}");
+        desk
+    }
+
+    fn token(&self, name: &str, scope: &str) -> String {
+        let made = self.ask(&["token", "create", name, "--scope", scope]);
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    }
+
+    fn project(&self) -> PathBuf {
+        self.folder.path().join("vip-desk")
+    }
+
+    /// As typed in the project's folder, in a terminal of its own.
+    fn run(&self) -> Talking {
+        let mut run = self.command(&["plugin", "run"]);
+        Talking::start(run.current_dir(self.project()).process_group(0))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = jackfield(self.folder.path(), arguments);
+        command.env("JACKFIELD_URL", &self.url).env("JACKFIELD_TOKEN", &self.token);
+        command
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The version that the host calls.
+    fn running(&self) -> String {
+        let shown = self.ask(&["hooks", "show", "desk", "--json"]);
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        shown["running"]["version"].as_str().unwrap_or_else(|| panic!("{shown:#}")).to_owned()
+    }
+
+    /// Edits the source and saves it.
+    fn replace(&self, from: &str, to: &str) {
+        let file = self.project().join("src/lib.rs");
+        let before = fs::read_to_string(&file).unwrap();
+        assert!(before.contains(from), "no `{from}`");
+        fs::write(&file, before.replace(from, to)).unwrap();
+    }
+}
+
+fn jackfield(folder: &Path, arguments: &[&str]) -> Command {
+    let bin = Path::new(env!("CARGO_BIN_EXE_jackfield"));
+    // Built once for all tests and runs: only the plugin itself is compiled anew.
+    let cache = bin.ancestors().nth(2).expect("target/debug/jackfield").join("test-cache");
+    let mut command = Command::new(bin);
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", &cache)
+        .env("JACKFIELD_CACHE_DIR", cache)
+        .env_remove("JACKFIELD_CONFIG")
+        .env_remove("JACKFIELD_PLUGINS_DIR")
+        .stdin(Stdio::null());
+    command
+}
+
+/// A process that says what it does, on standard output and error.
+struct Talking {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    said: String,
+}
+
+impl Talking {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (send, lines) = mpsc::channel();
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for stream in streams {
+            let send = send.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = send.send(line);
+                }
+            });
+        }
+        Self { child, lines, said: String::new() }
+    }
+
+    /// The next line with this in it.
+    fn says(&mut self, part: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("it never said `{part}`:\n{}", self.said);
+            };
+            self.said += &format!("{line}\n");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// The next version that it built.
+    fn version(&mut self) -> String {
+        let line = self.says("built in");
+        let version = line.split([' ', ':']).nth(1).unwrap_or_default().to_owned();
+        assert!(version.starts_with("0.1.0-dev."), "{line}");
+        version
+    }
+
+    /// Ctrl-C, as a terminal gives it to a process and its children.
+    fn interrupt(&self) {
+        let group = format!("-{}", self.child.id());
+        assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    }
+}
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
