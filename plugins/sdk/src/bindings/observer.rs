@@ -91,7 +91,7 @@ pub mod exports {
                     /// A request, or a stored value; the answer comes as an input.
                     Lookup(Lookup),
                     Store(Store),
-                    /// Monotonic time of the next `wake`; replaces the one before. 0 is never.
+                    /// Monotonic time of the next `wake`, nanoseconds; replaces the one before. 0 is never.
                     WakeAt(u64),
                     Other(Other),
                 }
@@ -113,136 +113,170 @@ pub mod exports {
                     arg1: usize,
                     arg2: *mut u8,
                     arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
                         _rt::run_ctors_once();
-                        let result2 = {
+                        let result9 = {
                             let len0 = arg1;
                             let bytes0 = _rt::Vec::from_raw_parts(arg0.cast(), len0, len0);
                             let len1 = arg3;
                             let bytes1 = _rt::Vec::from_raw_parts(arg2.cast(), len1, len1);
+                            let base8 = arg4;
+                            let len8 = arg5;
+                            let mut result8 = _rt::Vec::with_capacity(len8);
+                            for i in 0..len8 {
+                                let base = base8.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                let e8 = {
+                                    let l2 = *base.add(0).cast::<*mut u8>();
+                                    let l3 = *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len4 = l3;
+                                    let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                                    let l5 = *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l6 = *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len7 = l6;
+                                    let bytes7 = _rt::Vec::from_raw_parts(l5.cast(), len7, len7);
+
+                                    (_rt::string_lift(bytes4), _rt::string_lift(bytes7))
+                                };
+                                result8.push(e8);
+                            }
+                            _rt::cabi_dealloc(
+                                base8,
+                                len8 * (4 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            );
                             T_::init(super::super::super::super::__with_name2::Config {
                                 id: _rt::string_lift(bytes0),
                                 settings: _rt::string_lift(bytes1),
+                                facts: result8,
                             })
                         };
-                        let ptr3 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result2 {
+                        let ptr10 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result9 {
                             Ok(e) => {
-                                *ptr3.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr10.add(0).cast::<u8>() = (0i32) as u8;
                                 let super::super::super::super::__with_name2::Wishes {
-                                    time_zones: time_zones4,
-                                    facts: facts4,
+                                    time_zones: time_zones11,
+                                    facts: facts11,
                                 } = e;
-                                let vec6 = time_zones4;
-                                let len6 = vec6.len();
-                                let layout6 = _rt::alloc::Layout::from_size_align(
-                                    vec6.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                let vec13 = time_zones11;
+                                let len13 = vec13.len();
+                                let layout13 = _rt::alloc::Layout::from_size_align(
+                                    vec13.len() * (2 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
-                                if let Some(cleanup) = _cleanup6 {
+                                let (result13, _cleanup13) =
+                                    wit_bindgen::rt::Cleanup::new(layout13);
+                                if let Some(cleanup) = _cleanup13 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec6.into_iter().enumerate() {
+                                for (i, e) in vec13.into_iter().enumerate() {
                                     let base =
-                                        result6.add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                        result13.add(i * (2 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let vec5 = (e.into_bytes()).into_boxed_slice();
-                                        let ptr5 = vec5.as_ptr().cast::<u8>();
-                                        let len5 = vec5.len();
-                                        ::core::mem::forget(vec5);
+                                        let vec12 = (e.into_bytes()).into_boxed_slice();
+                                        let ptr12 = vec12.as_ptr().cast::<u8>();
+                                        let len12 = vec12.len();
+                                        ::core::mem::forget(vec12);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len5;
-                                        *base.add(0).cast::<*mut u8>() = ptr5.cast_mut();
+                                            .cast::<usize>() = len12;
+                                        *base.add(0).cast::<*mut u8>() = ptr12.cast_mut();
                                     }
                                 }
-                                *ptr3
+                                *ptr10
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len6;
-                                *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    result6;
-                                let vec10 = facts4;
-                                let len10 = vec10.len();
-                                let layout10 = _rt::alloc::Layout::from_size_align(
-                                    vec10.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<usize>() = len13;
+                                *ptr10.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
+                                    result13;
+                                let vec17 = facts11;
+                                let len17 = vec17.len();
+                                let layout17 = _rt::alloc::Layout::from_size_align(
+                                    vec17.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result10, _cleanup10) =
-                                    wit_bindgen::rt::Cleanup::new(layout10);
-                                if let Some(cleanup) = _cleanup10 {
+                                let (result17, _cleanup17) =
+                                    wit_bindgen::rt::Cleanup::new(layout17);
+                                if let Some(cleanup) = _cleanup17 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec10.into_iter().enumerate() {
+                                for (i, e) in vec17.into_iter().enumerate() {
                                     let base =
-                                        result10.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        result17.add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let (t7_0, t7_1) = e;
-                                        let vec8 = (t7_0.into_bytes()).into_boxed_slice();
-                                        let ptr8 = vec8.as_ptr().cast::<u8>();
-                                        let len8 = vec8.len();
-                                        ::core::mem::forget(vec8);
+                                        let (t14_0, t14_1) = e;
+                                        let vec15 = (t14_0.into_bytes()).into_boxed_slice();
+                                        let ptr15 = vec15.as_ptr().cast::<u8>();
+                                        let len15 = vec15.len();
+                                        ::core::mem::forget(vec15);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len8;
-                                        *base.add(0).cast::<*mut u8>() = ptr8.cast_mut();
-                                        let vec9 = (t7_1.into_bytes()).into_boxed_slice();
-                                        let ptr9 = vec9.as_ptr().cast::<u8>();
-                                        let len9 = vec9.len();
-                                        ::core::mem::forget(vec9);
+                                            .cast::<usize>() = len15;
+                                        *base.add(0).cast::<*mut u8>() = ptr15.cast_mut();
+                                        let vec16 = (t14_1.into_bytes()).into_boxed_slice();
+                                        let ptr16 = vec16.as_ptr().cast::<u8>();
+                                        let len16 = vec16.len();
+                                        ::core::mem::forget(vec16);
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len9;
+                                            .cast::<usize>() = len16;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr9.cast_mut();
+                                            .cast::<*mut u8>() = ptr16.cast_mut();
                                     }
                                 }
-                                *ptr3
+                                *ptr10
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len10;
-                                *ptr3
+                                    .cast::<usize>() = len17;
+                                *ptr10
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result10;
+                                    .cast::<*mut u8>() = result17;
                             }
                             Err(e) => {
-                                *ptr3.add(0).cast::<u8>() = (1i32) as u8;
+                                *ptr10.add(0).cast::<u8>() = (1i32) as u8;
                                 let super::super::super::super::__with_name2::Error {
-                                    code: code11,
-                                    message: message11,
-                                    retryable: retryable11,
+                                    code: code18,
+                                    message: message18,
+                                    retryable: retryable18,
                                 } = e;
-                                let vec12 = (code11.into_bytes()).into_boxed_slice();
-                                let ptr12 = vec12.as_ptr().cast::<u8>();
-                                let len12 = vec12.len();
-                                ::core::mem::forget(vec12);
-                                *ptr3
+                                let vec19 = (code18.into_bytes()).into_boxed_slice();
+                                let ptr19 = vec19.as_ptr().cast::<u8>();
+                                let len19 = vec19.len();
+                                ::core::mem::forget(vec19);
+                                *ptr10
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len12;
-                                *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    ptr12.cast_mut();
-                                let vec13 = (message11.into_bytes()).into_boxed_slice();
-                                let ptr13 = vec13.as_ptr().cast::<u8>();
-                                let len13 = vec13.len();
-                                ::core::mem::forget(vec13);
-                                *ptr3
+                                    .cast::<usize>() = len19;
+                                *ptr10.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
+                                    ptr19.cast_mut();
+                                let vec20 = (message18.into_bytes()).into_boxed_slice();
+                                let ptr20 = vec20.as_ptr().cast::<u8>();
+                                let len20 = vec20.len();
+                                ::core::mem::forget(vec20);
+                                *ptr10
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len13;
-                                *ptr3
+                                    .cast::<usize>() = len20;
+                                *ptr10
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr13.cast_mut();
-                                *ptr3.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
-                                    (match retryable11 {
+                                    .cast::<*mut u8>() = ptr20.cast_mut();
+                                *ptr10.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
+                                    (match retryable18 {
                                         true => 1,
                                         false => 0,
                                     }) as u8;
                             }
                         };
-                        ptr3
+                        ptr10
                     }
                 }
                 #[doc(hidden)]
@@ -338,18 +372,18 @@ pub mod exports {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
                         _rt::run_ctors_once();
-                        let result49 = {
-                            let base48 = arg2;
-                            let len48 = arg3;
-                            let mut result48 = _rt::Vec::with_capacity(len48);
-                            for i in 0..len48 {
+                        let result54 = {
+                            let base53 = arg2;
+                            let len53 = arg3;
+                            let mut result53 = _rt::Vec::with_capacity(len53);
+                            for i in 0..len53 {
                                 let base =
-                                    base48.add(i * (16 + 8 * ::core::mem::size_of::<*const u8>()));
-                                let e48 = {
+                                    base53.add(i * (16 + 12 * ::core::mem::size_of::<*const u8>()));
+                                let e53 = {
                                     let l0 = i32::from(*base.add(0).cast::<u8>());
-                                    let v47 = match l0 {
+                                    let v52 = match l0 {
                                         0 => {
-                                            let e47 = {
+                                            let e52 = {
                                                 let l1 = *base.add(8).cast::<i64>();
                                                 let l2 = *base.add(16).cast::<*mut u8>();
                                                 let l3 = *base
@@ -409,10 +443,10 @@ pub mod exports {
                                                     json: _rt::string_lift(bytes11),
                                                 }
                                             };
-                                            Input::Event(e47)
+                                            Input::Event(e52)
                                         }
                                         1 => {
-                                            let e47 = {
+                                            let e52 = {
                                                 let l12 = *base.add(8).cast::<*mut u8>();
                                                 let l13 = *base
                                                     .add(
@@ -515,21 +549,14 @@ pub mod exports {
                                                     )
                                                     .cast::<usize>();
                                                 let len27 = l26;
-                                                let l28 = *base
-                                                    .add(
-                                                        8 + 7 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<*mut u8>();
-                                                let l29 = *base
-                                                    .add(
-                                                        8 + 8 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>();
-                                                let len30 = l29;
-                                                let bytes30 = _rt::Vec::from_raw_parts(
-                                                    l28.cast(),
-                                                    len30,
-                                                    len30,
+                                                let l28 = i32::from(
+                                                    *base
+                                                        .add(
+                                                            8 + 7
+                                                                * ::core::mem::size_of::<*const u8>(
+                                                                ),
+                                                        )
+                                                        .cast::<u8>(),
                                                 );
 
                                                 super::super::super::super::__with_name2::Answer {
@@ -543,70 +570,103 @@ pub mod exports {
                                                             len27,
                                                         ),
                                                     ),
-                                                    error: _rt::string_lift(bytes30),
+                                                    error: match l28 {
+                                                        0 => None,
+                                                        1 => {
+                                                            let e = {
+                                                                let l29 = *base.add(8+8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                let l30 = *base.add(8+9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                let len31 = l30;
+                                                                let bytes31 =
+                                                                    _rt::Vec::from_raw_parts(
+                                                                        l29.cast(),
+                                                                        len31,
+                                                                        len31,
+                                                                    );
+                                                                let l32 = *base.add(8+10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                let l33 = *base.add(8+11*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                let len34 = l33;
+                                                                let bytes34 =
+                                                                    _rt::Vec::from_raw_parts(
+                                                                        l32.cast(),
+                                                                        len34,
+                                                                        len34,
+                                                                    );
+                                                                let l35 = i32::from(*base.add(8+12*::core::mem::size_of::<*const u8>()).cast::<u8>());
+
+                                                                super::super::super::super::__with_name2::Error{
+                            code: _rt::string_lift(bytes31),
+                            message: _rt::string_lift(bytes34),
+                            retryable: _rt::bool_lift(l35 as u8),
+                          }
+                                                            };
+                                                            Some(e)
+                                                        }
+                                                        _ => _rt::invalid_enum_discriminant(),
+                                                    },
                                                 }
                                             };
-                                            Input::Answer(e47)
+                                            Input::Answer(e52)
                                         }
                                         2 => Input::Wake,
                                         3 => {
-                                            let e47 = {
-                                                let l31 = *base.add(8).cast::<i64>();
+                                            let e52 = {
+                                                let l36 = *base.add(8).cast::<i64>();
 
-                                                l31 as u64
+                                                l36 as u64
                                             };
-                                            Input::Lost(e47)
+                                            Input::Lost(e52)
                                         }
                                         n => {
                                             debug_assert_eq!(n, 4, "invalid enum discriminant");
-                                            let e47 = {
-                                                let l32 = *base.add(8).cast::<*mut u8>();
-                                                let l33 = *base
+                                            let e52 = {
+                                                let l37 = *base.add(8).cast::<*mut u8>();
+                                                let l38 = *base
                                                     .add(
                                                         8 + 1 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let len34 = l33;
-                                                let bytes34 = _rt::Vec::from_raw_parts(
-                                                    l32.cast(),
-                                                    len34,
-                                                    len34,
+                                                let len39 = l38;
+                                                let bytes39 = _rt::Vec::from_raw_parts(
+                                                    l37.cast(),
+                                                    len39,
+                                                    len39,
                                                 );
-                                                let l35 = *base
+                                                let l40 = *base
                                                     .add(
                                                         8 + 2 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l36 = *base
+                                                let l41 = *base
                                                     .add(
                                                         8 + 3 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base43 = l35;
-                                                let len43 = l36;
-                                                let mut result43 = _rt::Vec::with_capacity(len43);
-                                                for i in 0..len43 {
-                                                    let base = base43.add(
+                                                let base48 = l40;
+                                                let len48 = l41;
+                                                let mut result48 = _rt::Vec::with_capacity(len48);
+                                                for i in 0..len48 {
+                                                    let base = base48.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
-                                                    let e43 =
+                                                    let e48 =
                                                         {
-                                                            let l37 =
+                                                            let l42 =
                                                                 *base.add(0).cast::<*mut u8>();
-                                                            let l38 = *base
+                                                            let l43 = *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                            let len39 = l38;
-                                                            let bytes39 = _rt::Vec::from_raw_parts(
-                                                                l37.cast(),
-                                                                len39,
-                                                                len39,
+                                                            let len44 = l43;
+                                                            let bytes44 = _rt::Vec::from_raw_parts(
+                                                                l42.cast(),
+                                                                len44,
+                                                                len44,
                                                             );
-                                                            let l40 = *base
+                                                            let l45 = *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
                                                                         *const u8,
@@ -614,7 +674,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                            let l41 = *base
+                                                            let l46 = *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
                                                                         *const u8,
@@ -622,61 +682,61 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                            let len42 = l41;
-                                                            let bytes42 = _rt::Vec::from_raw_parts(
-                                                                l40.cast(),
-                                                                len42,
-                                                                len42,
+                                                            let len47 = l46;
+                                                            let bytes47 = _rt::Vec::from_raw_parts(
+                                                                l45.cast(),
+                                                                len47,
+                                                                len47,
                                                             );
 
                                                             (
-                                                                _rt::string_lift(bytes39),
-                                                                _rt::string_lift(bytes42),
+                                                                _rt::string_lift(bytes44),
+                                                                _rt::string_lift(bytes47),
                                                             )
                                                         };
-                                                    result43.push(e43);
+                                                    result48.push(e48);
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base43,
-                                                    len43
+                                                    base48,
+                                                    len48
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                let l44 = *base
+                                                let l49 = *base
                                                     .add(
                                                         8 + 4 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l45 = *base
+                                                let l50 = *base
                                                     .add(
                                                         8 + 5 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let len46 = l45;
+                                                let len51 = l50;
 
                                                 super::super::super::super::__with_name2::Other {
-                                                    kind: _rt::string_lift(bytes34),
-                                                    facts: result43,
+                                                    kind: _rt::string_lift(bytes39),
+                                                    facts: result48,
                                                     data: <_ as From<_rt::Vec<_>>>::from(
                                                         _rt::Vec::from_raw_parts(
-                                                            l44.cast(),
-                                                            len46,
-                                                            len46,
+                                                            l49.cast(),
+                                                            len51,
+                                                            len51,
                                                         ),
                                                     ),
                                                 }
                                             };
-                                            Input::Other(e47)
+                                            Input::Other(e52)
                                         }
                                     };
 
-                                    v47
+                                    v52
                                 };
-                                result48.push(e48);
+                                result53.push(e53);
                             }
                             _rt::cabi_dealloc(
-                                base48,
-                                len48 * (16 + 8 * ::core::mem::size_of::<*const u8>()),
+                                base53,
+                                len53 * (16 + 12 * ::core::mem::size_of::<*const u8>()),
                                 8,
                             );
                             T_::step(
@@ -684,28 +744,28 @@ pub mod exports {
                                     monotonic_ns: arg0 as u64,
                                     wall_ns: arg1 as u64,
                                 },
-                                result48,
+                                result53,
                             )
                         };
-                        let ptr50 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result49 {
+                        let ptr55 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result54 {
                             Ok(e) => {
-                                *ptr50.add(0).cast::<u8>() = (0i32) as u8;
-                                let vec89 = e;
-                                let len89 = vec89.len();
-                                let layout89 = _rt::alloc::Layout::from_size_align(
-                                    vec89.len() * (8 + 14 * ::core::mem::size_of::<*const u8>()),
+                                *ptr55.add(0).cast::<u8>() = (0i32) as u8;
+                                let vec102 = e;
+                                let len102 = vec102.len();
+                                let layout102 = _rt::alloc::Layout::from_size_align(
+                                    vec102.len() * (8 + 16 * ::core::mem::size_of::<*const u8>()),
                                     8,
                                 )
                                 .unwrap();
-                                let (result89, _cleanup89) =
-                                    wit_bindgen::rt::Cleanup::new(layout89);
-                                if let Some(cleanup) = _cleanup89 {
+                                let (result102, _cleanup102) =
+                                    wit_bindgen::rt::Cleanup::new(layout102);
+                                if let Some(cleanup) = _cleanup102 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec89.into_iter().enumerate() {
-                                    let base = result89
-                                        .add(i * (8 + 14 * ::core::mem::size_of::<*const u8>()));
+                                for (i, e) in vec102.into_iter().enumerate() {
+                                    let base = result102
+                                        .add(i * (8 + 16 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         match e {
                                             Action::Ack(e) => {
@@ -714,20 +774,20 @@ pub mod exports {
                                             }
                                             Action::Lookup(e) => {
                                                 *base.add(0).cast::<u8>() = (1i32) as u8;
-                                                let super::super::super::super::__with_name2::Lookup{ id:id51, question:question51, } = e;
-                                                let vec52 = (id51.into_bytes()).into_boxed_slice();
-                                                let ptr52 = vec52.as_ptr().cast::<u8>();
-                                                let len52 = vec52.len();
-                                                ::core::mem::forget(vec52);
+                                                let super::super::super::super::__with_name2::Lookup{ id:id56, question:question56, facts:facts56, } = e;
+                                                let vec57 = (id56.into_bytes()).into_boxed_slice();
+                                                let ptr57 = vec57.as_ptr().cast::<u8>();
+                                                let len57 = vec57.len();
+                                                ::core::mem::forget(vec57);
                                                 *base
                                                     .add(
                                                         8 + 1 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<usize>() = len52;
-                                                *base.add(8).cast::<*mut u8>() = ptr52.cast_mut();
-                                                use super::super::super::super::__with_name2::Question as V78;
-                                                match question51 {
-                                                    V78::Http(e) => {
+                                                    .cast::<usize>() = len57;
+                                                *base.add(8).cast::<*mut u8>() = ptr57.cast_mut();
+                                                use super::super::super::super::__with_name2::Question as V83;
+                                                match question56 {
+                                                    V83::Http(e) => {
                                                         *base
                                                             .add(
                                                                 8 + 2 * ::core::mem::size_of::<
@@ -736,12 +796,12 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<u8>() = (0i32) as u8;
-                                                        let super::super::super::super::__with_name2::HttpRequest{ method:method53, url:url53, headers:headers53, secret_headers:secret_headers53, body:body53, timeout_ms:timeout_ms53, } = e;
-                                                        let vec54 = (method53.into_bytes())
+                                                        let super::super::super::super::__with_name2::HttpRequest{ method:method58, url:url58, headers:headers58, secret_headers:secret_headers58, body:body58, timeout_ms:timeout_ms58, } = e;
+                                                        let vec59 = (method58.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr54 = vec54.as_ptr().cast::<u8>();
-                                                        let len54 = vec54.len();
-                                                        ::core::mem::forget(vec54);
+                                                        let ptr59 = vec59.as_ptr().cast::<u8>();
+                                                        let len59 = vec59.len();
+                                                        ::core::mem::forget(vec59);
                                                         *base
                                                             .add(
                                                                 8 + 4 * ::core::mem::size_of::<
@@ -749,7 +809,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len54;
+                                                            .cast::<usize>() = len59;
                                                         *base
                                                             .add(
                                                                 8 + 3 * ::core::mem::size_of::<
@@ -757,12 +817,12 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr54.cast_mut();
-                                                        let vec55 =
-                                                            (url53.into_bytes()).into_boxed_slice();
-                                                        let ptr55 = vec55.as_ptr().cast::<u8>();
-                                                        let len55 = vec55.len();
-                                                        ::core::mem::forget(vec55);
+                                                            .cast::<*mut u8>() = ptr59.cast_mut();
+                                                        let vec60 =
+                                                            (url58.into_bytes()).into_boxed_slice();
+                                                        let ptr60 = vec60.as_ptr().cast::<u8>();
+                                                        let len60 = vec60.len();
+                                                        ::core::mem::forget(vec60);
                                                         *base
                                                             .add(
                                                                 8 + 6 * ::core::mem::size_of::<
@@ -770,7 +830,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len55;
+                                                            .cast::<usize>() = len60;
                                                         *base
                                                             .add(
                                                                 8 + 5 * ::core::mem::size_of::<
@@ -778,12 +838,12 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr55.cast_mut();
-                                                        let vec59 = headers53;
-                                                        let len59 = vec59.len();
-                                                        let layout59 =
+                                                            .cast::<*mut u8>() = ptr60.cast_mut();
+                                                        let vec64 = headers58;
+                                                        let len64 = vec64.len();
+                                                        let layout64 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec59.len()
+                                                                vec64.len()
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -791,41 +851,41 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result59, _cleanup59) =
-                                                            wit_bindgen::rt::Cleanup::new(layout59);
-                                                        if let Some(cleanup) = _cleanup59 {
+                                                        let (result64, _cleanup64) =
+                                                            wit_bindgen::rt::Cleanup::new(layout64);
+                                                        if let Some(cleanup) = _cleanup64 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec59.into_iter().enumerate()
+                                                        for (i, e) in vec64.into_iter().enumerate()
                                                         {
-                                                            let base = result59.add(
+                                                            let base = result64.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let (t56_0, t56_1) = e;
-                                                                let vec57 = (t56_0.into_bytes())
+                                                                let (t61_0, t61_1) = e;
+                                                                let vec62 = (t61_0.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr57 =
-                                                                    vec57.as_ptr().cast::<u8>();
-                                                                let len57 = vec57.len();
-                                                                ::core::mem::forget(vec57);
+                                                                let ptr62 =
+                                                                    vec62.as_ptr().cast::<u8>();
+                                                                let len62 = vec62.len();
+                                                                ::core::mem::forget(vec62);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len57;
+                                                                    .cast::<usize>() = len62;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr57.cast_mut();
-                                                                let vec58 = (t56_1.into_bytes())
+                                                                    ptr62.cast_mut();
+                                                                let vec63 = (t61_1.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr58 =
-                                                                    vec58.as_ptr().cast::<u8>();
-                                                                let len58 = vec58.len();
-                                                                ::core::mem::forget(vec58);
+                                                                let ptr63 =
+                                                                    vec63.as_ptr().cast::<u8>();
+                                                                let len63 = vec63.len();
+                                                                ::core::mem::forget(vec63);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -833,7 +893,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len58;
+                                                                    .cast::<usize>() = len63;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -842,7 +902,7 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr58.cast_mut();
+                                                                    ptr63.cast_mut();
                                                             }
                                                         }
                                                         *base
@@ -852,7 +912,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len59;
+                                                            .cast::<usize>() = len64;
                                                         *base
                                                             .add(
                                                                 8 + 7 * ::core::mem::size_of::<
@@ -860,12 +920,12 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = result59;
-                                                        let vec68 = secret_headers53;
-                                                        let len68 = vec68.len();
-                                                        let layout68 =
+                                                            .cast::<*mut u8>() = result64;
+                                                        let vec73 = secret_headers58;
+                                                        let len73 = vec73.len();
+                                                        let layout73 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec68.len()
+                                                                vec73.len()
                                                                     * (12
                                                                         * ::core::mem::size_of::<
                                                                             *const u8,
@@ -874,14 +934,14 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result68, _cleanup68) =
-                                                            wit_bindgen::rt::Cleanup::new(layout68);
-                                                        if let Some(cleanup) = _cleanup68 {
+                                                        let (result73, _cleanup73) =
+                                                            wit_bindgen::rt::Cleanup::new(layout73);
+                                                        if let Some(cleanup) = _cleanup73 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec68.into_iter().enumerate()
+                                                        for (i, e) in vec73.into_iter().enumerate()
                                                         {
-                                                            let base = result68.add(
+                                                            let base = result73.add(
                                                                 i * (12
                                                                     * ::core::mem::size_of::<
                                                                         *const u8,
@@ -889,27 +949,27 @@ pub mod exports {
                                                                     )),
                                                             );
                                                             {
-                                                                let super::super::super::super::__with_name2::SecretHeader{ name:name60, before:before60, secret:secret60, } = e;
-                                                                let vec61 = (name60.into_bytes())
+                                                                let super::super::super::super::__with_name2::SecretHeader{ name:name65, before:before65, secret:secret65, } = e;
+                                                                let vec66 = (name65.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr61 =
-                                                                    vec61.as_ptr().cast::<u8>();
-                                                                let len61 = vec61.len();
-                                                                ::core::mem::forget(vec61);
+                                                                let ptr66 =
+                                                                    vec66.as_ptr().cast::<u8>();
+                                                                let len66 = vec66.len();
+                                                                ::core::mem::forget(vec66);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len61;
+                                                                    .cast::<usize>() = len66;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr61.cast_mut();
-                                                                let vec62 = (before60.into_bytes())
+                                                                    ptr66.cast_mut();
+                                                                let vec67 = (before65.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr62 =
-                                                                    vec62.as_ptr().cast::<u8>();
-                                                                let len62 = vec62.len();
-                                                                ::core::mem::forget(vec62);
+                                                                let ptr67 =
+                                                                    vec67.as_ptr().cast::<u8>();
+                                                                let len67 = vec67.len();
+                                                                ::core::mem::forget(vec67);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -917,7 +977,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len62;
+                                                                    .cast::<usize>() = len67;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -926,14 +986,14 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr62.cast_mut();
-                                                                let super::super::super::super::__with_name2::SecretPart{ name:name63, form:form63, prefix:prefix63, suffix:suffix63, } = secret60;
-                                                                let vec64 = (name63.into_bytes())
+                                                                    ptr67.cast_mut();
+                                                                let super::super::super::super::__with_name2::SecretPart{ name:name68, form:form68, prefix:prefix68, suffix:suffix68, } = secret65;
+                                                                let vec69 = (name68.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr64 =
-                                                                    vec64.as_ptr().cast::<u8>();
-                                                                let len64 = vec64.len();
-                                                                ::core::mem::forget(vec64);
+                                                                let ptr69 =
+                                                                    vec69.as_ptr().cast::<u8>();
+                                                                let len69 = vec69.len();
+                                                                ::core::mem::forget(vec69);
                                                                 *base
                                                                     .add(
                                                                         5 * ::core::mem::size_of::<
@@ -941,7 +1001,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len64;
+                                                                    .cast::<usize>() = len69;
                                                                 *base
                                                                     .add(
                                                                         4 * ::core::mem::size_of::<
@@ -950,13 +1010,13 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr64.cast_mut();
-                                                                let vec65 = (form63.into_bytes())
+                                                                    ptr69.cast_mut();
+                                                                let vec70 = (form68.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr65 =
-                                                                    vec65.as_ptr().cast::<u8>();
-                                                                let len65 = vec65.len();
-                                                                ::core::mem::forget(vec65);
+                                                                let ptr70 =
+                                                                    vec70.as_ptr().cast::<u8>();
+                                                                let len70 = vec70.len();
+                                                                ::core::mem::forget(vec70);
                                                                 *base
                                                                     .add(
                                                                         7 * ::core::mem::size_of::<
@@ -964,7 +1024,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len65;
+                                                                    .cast::<usize>() = len70;
                                                                 *base
                                                                     .add(
                                                                         6 * ::core::mem::size_of::<
@@ -973,16 +1033,16 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr65.cast_mut();
-                                                                let vec66 =
+                                                                    ptr70.cast_mut();
+                                                                let vec71 =
                                                                     <_ as Into<_rt::Vec<_>>>::into(
-                                                                        prefix63,
+                                                                        prefix68,
                                                                     )
                                                                     .into_boxed_slice();
-                                                                let ptr66 =
-                                                                    vec66.as_ptr().cast::<u8>();
-                                                                let len66 = vec66.len();
-                                                                ::core::mem::forget(vec66);
+                                                                let ptr71 =
+                                                                    vec71.as_ptr().cast::<u8>();
+                                                                let len71 = vec71.len();
+                                                                ::core::mem::forget(vec71);
                                                                 *base
                                                                     .add(
                                                                         9 * ::core::mem::size_of::<
@@ -990,7 +1050,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len66;
+                                                                    .cast::<usize>() = len71;
                                                                 *base
                                                                     .add(
                                                                         8 * ::core::mem::size_of::<
@@ -999,16 +1059,16 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr66.cast_mut();
-                                                                let vec67 =
+                                                                    ptr71.cast_mut();
+                                                                let vec72 =
                                                                     <_ as Into<_rt::Vec<_>>>::into(
-                                                                        suffix63,
+                                                                        suffix68,
                                                                     )
                                                                     .into_boxed_slice();
-                                                                let ptr67 =
-                                                                    vec67.as_ptr().cast::<u8>();
-                                                                let len67 = vec67.len();
-                                                                ::core::mem::forget(vec67);
+                                                                let ptr72 =
+                                                                    vec72.as_ptr().cast::<u8>();
+                                                                let len72 = vec72.len();
+                                                                ::core::mem::forget(vec72);
                                                                 *base
                                                                     .add(
                                                                         11 * ::core::mem::size_of::<
@@ -1016,7 +1076,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len67;
+                                                                    .cast::<usize>() = len72;
                                                                 *base
                                                                     .add(
                                                                         10 * ::core::mem::size_of::<
@@ -1025,7 +1085,7 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr67.cast_mut();
+                                                                    ptr72.cast_mut();
                                                             }
                                                         }
                                                         *base
@@ -1036,7 +1096,7 @@ pub mod exports {
                                                                     >(
                                                                     ),
                                                             )
-                                                            .cast::<usize>() = len68;
+                                                            .cast::<usize>() = len73;
                                                         *base
                                                             .add(
                                                                 8 + 9 * ::core::mem::size_of::<
@@ -1044,13 +1104,13 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = result68;
-                                                        let vec69 =
-                                                            <_ as Into<_rt::Vec<_>>>::into(body53)
+                                                            .cast::<*mut u8>() = result73;
+                                                        let vec74 =
+                                                            <_ as Into<_rt::Vec<_>>>::into(body58)
                                                                 .into_boxed_slice();
-                                                        let ptr69 = vec69.as_ptr().cast::<u8>();
-                                                        let len69 = vec69.len();
-                                                        ::core::mem::forget(vec69);
+                                                        let ptr74 = vec74.as_ptr().cast::<u8>();
+                                                        let len74 = vec74.len();
+                                                        ::core::mem::forget(vec74);
                                                         *base
                                                             .add(
                                                                 8 + 12
@@ -1059,7 +1119,7 @@ pub mod exports {
                                                                     >(
                                                                     ),
                                                             )
-                                                            .cast::<usize>() = len69;
+                                                            .cast::<usize>() = len74;
                                                         *base
                                                             .add(
                                                                 8 + 11
@@ -1068,7 +1128,7 @@ pub mod exports {
                                                                     >(
                                                                     ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr69.cast_mut();
+                                                            .cast::<*mut u8>() = ptr74.cast_mut();
                                                         *base
                                                             .add(
                                                                 8 + 13
@@ -1078,9 +1138,9 @@ pub mod exports {
                                                                     ),
                                                             )
                                                             .cast::<i32>() =
-                                                            _rt::as_i32(timeout_ms53);
+                                                            _rt::as_i32(timeout_ms58);
                                                     }
-                                                    V78::Stored(e) => {
+                                                    V83::Stored(e) => {
                                                         *base
                                                             .add(
                                                                 8 + 2 * ::core::mem::size_of::<
@@ -1089,11 +1149,11 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<u8>() = (1i32) as u8;
-                                                        let vec70 =
+                                                        let vec75 =
                                                             (e.into_bytes()).into_boxed_slice();
-                                                        let ptr70 = vec70.as_ptr().cast::<u8>();
-                                                        let len70 = vec70.len();
-                                                        ::core::mem::forget(vec70);
+                                                        let ptr75 = vec75.as_ptr().cast::<u8>();
+                                                        let len75 = vec75.len();
+                                                        ::core::mem::forget(vec75);
                                                         *base
                                                             .add(
                                                                 8 + 4 * ::core::mem::size_of::<
@@ -1101,7 +1161,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len70;
+                                                            .cast::<usize>() = len75;
                                                         *base
                                                             .add(
                                                                 8 + 3 * ::core::mem::size_of::<
@@ -1109,9 +1169,9 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr70.cast_mut();
+                                                            .cast::<*mut u8>() = ptr75.cast_mut();
                                                     }
-                                                    V78::Other(e) => {
+                                                    V83::Other(e) => {
                                                         *base
                                                             .add(
                                                                 8 + 2 * ::core::mem::size_of::<
@@ -1120,12 +1180,12 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<u8>() = (2i32) as u8;
-                                                        let super::super::super::super::__with_name2::Other{ kind:kind71, facts:facts71, data:data71, } = e;
-                                                        let vec72 = (kind71.into_bytes())
+                                                        let super::super::super::super::__with_name2::Other{ kind:kind76, facts:facts76, data:data76, } = e;
+                                                        let vec77 = (kind76.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr72 = vec72.as_ptr().cast::<u8>();
-                                                        let len72 = vec72.len();
-                                                        ::core::mem::forget(vec72);
+                                                        let ptr77 = vec77.as_ptr().cast::<u8>();
+                                                        let len77 = vec77.len();
+                                                        ::core::mem::forget(vec77);
                                                         *base
                                                             .add(
                                                                 8 + 4 * ::core::mem::size_of::<
@@ -1133,7 +1193,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len72;
+                                                            .cast::<usize>() = len77;
                                                         *base
                                                             .add(
                                                                 8 + 3 * ::core::mem::size_of::<
@@ -1141,12 +1201,12 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr72.cast_mut();
-                                                        let vec76 = facts71;
-                                                        let len76 = vec76.len();
-                                                        let layout76 =
+                                                            .cast::<*mut u8>() = ptr77.cast_mut();
+                                                        let vec81 = facts76;
+                                                        let len81 = vec81.len();
+                                                        let layout81 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec76.len()
+                                                                vec81.len()
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -1154,41 +1214,41 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result76, _cleanup76) =
-                                                            wit_bindgen::rt::Cleanup::new(layout76);
-                                                        if let Some(cleanup) = _cleanup76 {
+                                                        let (result81, _cleanup81) =
+                                                            wit_bindgen::rt::Cleanup::new(layout81);
+                                                        if let Some(cleanup) = _cleanup81 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec76.into_iter().enumerate()
+                                                        for (i, e) in vec81.into_iter().enumerate()
                                                         {
-                                                            let base = result76.add(
+                                                            let base = result81.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let (t73_0, t73_1) = e;
-                                                                let vec74 = (t73_0.into_bytes())
+                                                                let (t78_0, t78_1) = e;
+                                                                let vec79 = (t78_0.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr74 =
-                                                                    vec74.as_ptr().cast::<u8>();
-                                                                let len74 = vec74.len();
-                                                                ::core::mem::forget(vec74);
+                                                                let ptr79 =
+                                                                    vec79.as_ptr().cast::<u8>();
+                                                                let len79 = vec79.len();
+                                                                ::core::mem::forget(vec79);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len74;
+                                                                    .cast::<usize>() = len79;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr74.cast_mut();
-                                                                let vec75 = (t73_1.into_bytes())
+                                                                    ptr79.cast_mut();
+                                                                let vec80 = (t78_1.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr75 =
-                                                                    vec75.as_ptr().cast::<u8>();
-                                                                let len75 = vec75.len();
-                                                                ::core::mem::forget(vec75);
+                                                                let ptr80 =
+                                                                    vec80.as_ptr().cast::<u8>();
+                                                                let len80 = vec80.len();
+                                                                ::core::mem::forget(vec80);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -1196,7 +1256,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len75;
+                                                                    .cast::<usize>() = len80;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -1205,7 +1265,7 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr75.cast_mut();
+                                                                    ptr80.cast_mut();
                                                             }
                                                         }
                                                         *base
@@ -1215,7 +1275,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len76;
+                                                            .cast::<usize>() = len81;
                                                         *base
                                                             .add(
                                                                 8 + 5 * ::core::mem::size_of::<
@@ -1223,13 +1283,13 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = result76;
-                                                        let vec77 =
-                                                            <_ as Into<_rt::Vec<_>>>::into(data71)
+                                                            .cast::<*mut u8>() = result81;
+                                                        let vec82 =
+                                                            <_ as Into<_rt::Vec<_>>>::into(data76)
                                                                 .into_boxed_slice();
-                                                        let ptr77 = vec77.as_ptr().cast::<u8>();
-                                                        let len77 = vec77.len();
-                                                        ::core::mem::forget(vec77);
+                                                        let ptr82 = vec82.as_ptr().cast::<u8>();
+                                                        let len82 = vec82.len();
+                                                        ::core::mem::forget(vec82);
                                                         *base
                                                             .add(
                                                                 8 + 8 * ::core::mem::size_of::<
@@ -1237,7 +1297,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len77;
+                                                            .cast::<usize>() = len82;
                                                         *base
                                                             .add(
                                                                 8 + 7 * ::core::mem::size_of::<
@@ -1245,87 +1305,10 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr77.cast_mut();
+                                                            .cast::<*mut u8>() = ptr82.cast_mut();
                                                     }
                                                 }
-                                            }
-                                            Action::Store(e) => {
-                                                *base.add(0).cast::<u8>() = (2i32) as u8;
-                                                let super::super::super::super::__with_name2::Store{ key:key79, value:value79, } = e;
-                                                let vec80 = (key79.into_bytes()).into_boxed_slice();
-                                                let ptr80 = vec80.as_ptr().cast::<u8>();
-                                                let len80 = vec80.len();
-                                                ::core::mem::forget(vec80);
-                                                *base
-                                                    .add(
-                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>() = len80;
-                                                *base.add(8).cast::<*mut u8>() = ptr80.cast_mut();
-                                                match value79 {
-                                                    Some(e) => {
-                                                        *base
-                                                            .add(
-                                                                8 + 2 * ::core::mem::size_of::<
-                                                                    *const u8,
-                                                                >(
-                                                                ),
-                                                            )
-                                                            .cast::<u8>() = (1i32) as u8;
-                                                        let vec81 =
-                                                            <_ as Into<_rt::Vec<_>>>::into(e)
-                                                                .into_boxed_slice();
-                                                        let ptr81 = vec81.as_ptr().cast::<u8>();
-                                                        let len81 = vec81.len();
-                                                        ::core::mem::forget(vec81);
-                                                        *base
-                                                            .add(
-                                                                8 + 4 * ::core::mem::size_of::<
-                                                                    *const u8,
-                                                                >(
-                                                                ),
-                                                            )
-                                                            .cast::<usize>() = len81;
-                                                        *base
-                                                            .add(
-                                                                8 + 3 * ::core::mem::size_of::<
-                                                                    *const u8,
-                                                                >(
-                                                                ),
-                                                            )
-                                                            .cast::<*mut u8>() = ptr81.cast_mut();
-                                                    }
-                                                    None => {
-                                                        *base
-                                                            .add(
-                                                                8 + 2 * ::core::mem::size_of::<
-                                                                    *const u8,
-                                                                >(
-                                                                ),
-                                                            )
-                                                            .cast::<u8>() = (0i32) as u8;
-                                                    }
-                                                };
-                                            }
-                                            Action::WakeAt(e) => {
-                                                *base.add(0).cast::<u8>() = (3i32) as u8;
-                                                *base.add(8).cast::<i64>() = _rt::as_i64(e);
-                                            }
-                                            Action::Other(e) => {
-                                                *base.add(0).cast::<u8>() = (4i32) as u8;
-                                                let super::super::super::super::__with_name2::Other{ kind:kind82, facts:facts82, data:data82, } = e;
-                                                let vec83 =
-                                                    (kind82.into_bytes()).into_boxed_slice();
-                                                let ptr83 = vec83.as_ptr().cast::<u8>();
-                                                let len83 = vec83.len();
-                                                ::core::mem::forget(vec83);
-                                                *base
-                                                    .add(
-                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>() = len83;
-                                                *base.add(8).cast::<*mut u8>() = ptr83.cast_mut();
-                                                let vec87 = facts82;
+                                                let vec87 = facts56;
                                                 let len87 = vec87.len();
                                                 let layout87 = _rt::alloc::Layout::from_size_align(
                                                     vec87.len()
@@ -1364,73 +1347,241 @@ pub mod exports {
                                                 }
                                                 *base
                                                     .add(
-                                                        8 + 3 * ::core::mem::size_of::<*const u8>(),
+                                                        8 + 15
+                                                            * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>() = len87;
                                                 *base
                                                     .add(
-                                                        8 + 2 * ::core::mem::size_of::<*const u8>(),
+                                                        8 + 14
+                                                            * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>() = result87;
-                                                let vec88 = <_ as Into<_rt::Vec<_>>>::into(data82)
-                                                    .into_boxed_slice();
-                                                let ptr88 = vec88.as_ptr().cast::<u8>();
-                                                let len88 = vec88.len();
-                                                ::core::mem::forget(vec88);
+                                            }
+                                            Action::Store(e) => {
+                                                *base.add(0).cast::<u8>() = (2i32) as u8;
+                                                let super::super::super::super::__with_name2::Store{ key:key88, value:value88, facts:facts88, } = e;
+                                                let vec89 = (key88.into_bytes()).into_boxed_slice();
+                                                let ptr89 = vec89.as_ptr().cast::<u8>();
+                                                let len89 = vec89.len();
+                                                ::core::mem::forget(vec89);
+                                                *base
+                                                    .add(
+                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len89;
+                                                *base.add(8).cast::<*mut u8>() = ptr89.cast_mut();
+                                                match value88 {
+                                                    Some(e) => {
+                                                        *base
+                                                            .add(
+                                                                8 + 2 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<u8>() = (1i32) as u8;
+                                                        let vec90 =
+                                                            <_ as Into<_rt::Vec<_>>>::into(e)
+                                                                .into_boxed_slice();
+                                                        let ptr90 = vec90.as_ptr().cast::<u8>();
+                                                        let len90 = vec90.len();
+                                                        ::core::mem::forget(vec90);
+                                                        *base
+                                                            .add(
+                                                                8 + 4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<usize>() = len90;
+                                                        *base
+                                                            .add(
+                                                                8 + 3 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<*mut u8>() = ptr90.cast_mut();
+                                                    }
+                                                    None => {
+                                                        *base
+                                                            .add(
+                                                                8 + 2 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<u8>() = (0i32) as u8;
+                                                    }
+                                                };
+                                                let vec94 = facts88;
+                                                let len94 = vec94.len();
+                                                let layout94 = _rt::alloc::Layout::from_size_align(
+                                                    vec94.len()
+                                                        * (4 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                )
+                                                .unwrap();
+                                                let (result94, _cleanup94) =
+                                                    wit_bindgen::rt::Cleanup::new(layout94);
+                                                if let Some(cleanup) = _cleanup94 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec94.into_iter().enumerate() {
+                                                    let base = result94.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let (t91_0, t91_1) = e;
+                                                        let vec92 =
+                                                            (t91_0.into_bytes()).into_boxed_slice();
+                                                        let ptr92 = vec92.as_ptr().cast::<u8>();
+                                                        let len92 = vec92.len();
+                                                        ::core::mem::forget(vec92);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len92;
+                                                        *base.add(0).cast::<*mut u8>() =
+                                                            ptr92.cast_mut();
+                                                        let vec93 =
+                                                            (t91_1.into_bytes()).into_boxed_slice();
+                                                        let ptr93 = vec93.as_ptr().cast::<u8>();
+                                                        let len93 = vec93.len();
+                                                        ::core::mem::forget(vec93);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len93;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr93.cast_mut();
+                                                    }
+                                                }
+                                                *base
+                                                    .add(
+                                                        8 + 6 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len94;
                                                 *base
                                                     .add(
                                                         8 + 5 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<usize>() = len88;
+                                                    .cast::<*mut u8>() = result94;
+                                            }
+                                            Action::WakeAt(e) => {
+                                                *base.add(0).cast::<u8>() = (3i32) as u8;
+                                                *base.add(8).cast::<i64>() = _rt::as_i64(e);
+                                            }
+                                            Action::Other(e) => {
+                                                *base.add(0).cast::<u8>() = (4i32) as u8;
+                                                let super::super::super::super::__with_name2::Other{ kind:kind95, facts:facts95, data:data95, } = e;
+                                                let vec96 =
+                                                    (kind95.into_bytes()).into_boxed_slice();
+                                                let ptr96 = vec96.as_ptr().cast::<u8>();
+                                                let len96 = vec96.len();
+                                                ::core::mem::forget(vec96);
+                                                *base
+                                                    .add(
+                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len96;
+                                                *base.add(8).cast::<*mut u8>() = ptr96.cast_mut();
+                                                let vec100 = facts95;
+                                                let len100 = vec100.len();
+                                                let layout100 = _rt::alloc::Layout::from_size_align(vec100.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result100, _cleanup100) =
+                                                    wit_bindgen::rt::Cleanup::new(layout100);
+                                                if let Some(cleanup) = _cleanup100 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec100.into_iter().enumerate() {
+                                                    let base = result100.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let (t97_0, t97_1) = e;
+                                                        let vec98 =
+                                                            (t97_0.into_bytes()).into_boxed_slice();
+                                                        let ptr98 = vec98.as_ptr().cast::<u8>();
+                                                        let len98 = vec98.len();
+                                                        ::core::mem::forget(vec98);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len98;
+                                                        *base.add(0).cast::<*mut u8>() =
+                                                            ptr98.cast_mut();
+                                                        let vec99 =
+                                                            (t97_1.into_bytes()).into_boxed_slice();
+                                                        let ptr99 = vec99.as_ptr().cast::<u8>();
+                                                        let len99 = vec99.len();
+                                                        ::core::mem::forget(vec99);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len99;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr99.cast_mut();
+                                                    }
+                                                }
+                                                *base
+                                                    .add(
+                                                        8 + 3 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len100;
+                                                *base
+                                                    .add(
+                                                        8 + 2 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<*mut u8>() = result100;
+                                                let vec101 = <_ as Into<_rt::Vec<_>>>::into(data95)
+                                                    .into_boxed_slice();
+                                                let ptr101 = vec101.as_ptr().cast::<u8>();
+                                                let len101 = vec101.len();
+                                                ::core::mem::forget(vec101);
+                                                *base
+                                                    .add(
+                                                        8 + 5 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len101;
                                                 *base
                                                     .add(
                                                         8 + 4 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<*mut u8>() = ptr88.cast_mut();
+                                                    .cast::<*mut u8>() = ptr101.cast_mut();
                                             }
                                         }
                                     }
                                 }
-                                *ptr50
+                                *ptr55
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len89;
-                                *ptr50.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    result89;
+                                    .cast::<usize>() = len102;
+                                *ptr55.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
+                                    result102;
                             }
                             Err(e) => {
-                                *ptr50.add(0).cast::<u8>() = (1i32) as u8;
+                                *ptr55.add(0).cast::<u8>() = (1i32) as u8;
                                 let super::super::super::super::__with_name2::Error {
-                                    code: code90,
-                                    message: message90,
-                                    retryable: retryable90,
+                                    code: code103,
+                                    message: message103,
+                                    retryable: retryable103,
                                 } = e;
-                                let vec91 = (code90.into_bytes()).into_boxed_slice();
-                                let ptr91 = vec91.as_ptr().cast::<u8>();
-                                let len91 = vec91.len();
-                                ::core::mem::forget(vec91);
-                                *ptr50
+                                let vec104 = (code103.into_bytes()).into_boxed_slice();
+                                let ptr104 = vec104.as_ptr().cast::<u8>();
+                                let len104 = vec104.len();
+                                ::core::mem::forget(vec104);
+                                *ptr55
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len91;
-                                *ptr50.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    ptr91.cast_mut();
-                                let vec92 = (message90.into_bytes()).into_boxed_slice();
-                                let ptr92 = vec92.as_ptr().cast::<u8>();
-                                let len92 = vec92.len();
-                                ::core::mem::forget(vec92);
-                                *ptr50
+                                    .cast::<usize>() = len104;
+                                *ptr55.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
+                                    ptr104.cast_mut();
+                                let vec105 = (message103.into_bytes()).into_boxed_slice();
+                                let ptr105 = vec105.as_ptr().cast::<u8>();
+                                let len105 = vec105.len();
+                                ::core::mem::forget(vec105);
+                                *ptr55
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len92;
-                                *ptr50
+                                    .cast::<usize>() = len105;
+                                *ptr55
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr92.cast_mut();
-                                *ptr50.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
-                                    (match retryable90 {
+                                    .cast::<*mut u8>() = ptr105.cast_mut();
+                                *ptr55.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
+                                    (match retryable103 {
                                         true => 1,
                                         false => 0,
                                     }) as u8;
                             }
                         };
-                        ptr50
+                        ptr55
                     }
                 }
                 #[doc(hidden)]
@@ -1446,11 +1597,11 @@ pub mod exports {
                                 let l2 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base70 = l1;
-                                let len70 = l2;
-                                for i in 0..len70 {
-                                    let base = base70
-                                        .add(i * (8 + 14 * ::core::mem::size_of::<*const u8>()));
+                                let base84 = l1;
+                                let len84 = l2;
+                                for i in 0..len84 {
+                                    let base = base84
+                                        .add(i * (8 + 16 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let l3 = i32::from(*base.add(0).cast::<u8>());
                                         match l3 {
@@ -1860,86 +2011,36 @@ pub mod exports {
                                                         _rt::cabi_dealloc(base51, len51 * 1, 1);
                                                     }
                                                 }
-                                            }
-                                            2 => {
-                                                let l52 = *base.add(8).cast::<*mut u8>();
-                                                let l53 = *base
+                                                let l52 = *base
                                                     .add(
-                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>();
-                                                _rt::cabi_dealloc(l52, l53, 1);
-                                                let l54 = i32::from(
-                                                    *base
-                                                        .add(
-                                                            8 + 2
-                                                                * ::core::mem::size_of::<*const u8>(
-                                                                ),
-                                                        )
-                                                        .cast::<u8>(),
-                                                );
-                                                match l54 {
-                                                    0 => (),
-                                                    _ => {
-                                                        let l55 = *base
-                                                            .add(
-                                                                8 + 3 * ::core::mem::size_of::<
-                                                                    *const u8,
-                                                                >(
-                                                                ),
-                                                            )
-                                                            .cast::<*mut u8>();
-                                                        let l56 = *base
-                                                            .add(
-                                                                8 + 4 * ::core::mem::size_of::<
-                                                                    *const u8,
-                                                                >(
-                                                                ),
-                                                            )
-                                                            .cast::<usize>();
-                                                        let base57 = l55;
-                                                        let len57 = l56;
-                                                        _rt::cabi_dealloc(base57, len57 * 1, 1);
-                                                    }
-                                                }
-                                            }
-                                            3 => (),
-                                            _ => {
-                                                let l58 = *base.add(8).cast::<*mut u8>();
-                                                let l59 = *base
-                                                    .add(
-                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>();
-                                                _rt::cabi_dealloc(l58, l59, 1);
-                                                let l60 = *base
-                                                    .add(
-                                                        8 + 2 * ::core::mem::size_of::<*const u8>(),
+                                                        8 + 14
+                                                            * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l61 = *base
+                                                let l53 = *base
                                                     .add(
-                                                        8 + 3 * ::core::mem::size_of::<*const u8>(),
+                                                        8 + 15
+                                                            * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base66 = l60;
-                                                let len66 = l61;
-                                                for i in 0..len66 {
-                                                    let base = base66.add(
+                                                let base58 = l52;
+                                                let len58 = l53;
+                                                for i in 0..len58 {
+                                                    let base = base58.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l62 = *base.add(0).cast::<*mut u8>();
-                                                        let l63 =
+                                                        let l54 = *base.add(0).cast::<*mut u8>();
+                                                        let l55 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l62, l63, 1);
-                                                        let l64 =
+                                                        _rt::cabi_dealloc(l54, l55, 1);
+                                                        let l56 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -1948,7 +2049,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l65 =
+                                                        let l57 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -1957,53 +2058,213 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l64, l65, 1);
+                                                        _rt::cabi_dealloc(l56, l57, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base66,
-                                                    len66
+                                                    base58,
+                                                    len58
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                let l67 = *base
+                                            }
+                                            2 => {
+                                                let l59 = *base.add(8).cast::<*mut u8>();
+                                                let l60 = *base
+                                                    .add(
+                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l59, l60, 1);
+                                                let l61 = i32::from(
+                                                    *base
+                                                        .add(
+                                                            8 + 2
+                                                                * ::core::mem::size_of::<*const u8>(
+                                                                ),
+                                                        )
+                                                        .cast::<u8>(),
+                                                );
+                                                match l61 {
+                                                    0 => (),
+                                                    _ => {
+                                                        let l62 = *base
+                                                            .add(
+                                                                8 + 3 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<*mut u8>();
+                                                        let l63 = *base
+                                                            .add(
+                                                                8 + 4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<usize>();
+                                                        let base64 = l62;
+                                                        let len64 = l63;
+                                                        _rt::cabi_dealloc(base64, len64 * 1, 1);
+                                                    }
+                                                }
+                                                let l65 = *base
+                                                    .add(
+                                                        8 + 5 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<*mut u8>();
+                                                let l66 = *base
+                                                    .add(
+                                                        8 + 6 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>();
+                                                let base71 = l65;
+                                                let len71 = l66;
+                                                for i in 0..len71 {
+                                                    let base = base71.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let l67 = *base.add(0).cast::<*mut u8>();
+                                                        let l68 =
+                                                            *base
+                                                                .add(::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ))
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l67, l68, 1);
+                                                        let l69 =
+                                                            *base
+                                                                .add(
+                                                                    2 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                        let l70 =
+                                                            *base
+                                                                .add(
+                                                                    3 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l69, l70, 1);
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base71,
+                                                    len71
+                                                        * (4 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                            }
+                                            3 => (),
+                                            _ => {
+                                                let l72 = *base.add(8).cast::<*mut u8>();
+                                                let l73 = *base
+                                                    .add(
+                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l72, l73, 1);
+                                                let l74 = *base
+                                                    .add(
+                                                        8 + 2 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<*mut u8>();
+                                                let l75 = *base
+                                                    .add(
+                                                        8 + 3 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>();
+                                                let base80 = l74;
+                                                let len80 = l75;
+                                                for i in 0..len80 {
+                                                    let base = base80.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let l76 = *base.add(0).cast::<*mut u8>();
+                                                        let l77 =
+                                                            *base
+                                                                .add(::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ))
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l76, l77, 1);
+                                                        let l78 =
+                                                            *base
+                                                                .add(
+                                                                    2 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                        let l79 =
+                                                            *base
+                                                                .add(
+                                                                    3 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l78, l79, 1);
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base80,
+                                                    len80
+                                                        * (4 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                                let l81 = *base
                                                     .add(
                                                         8 + 4 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l68 = *base
+                                                let l82 = *base
                                                     .add(
                                                         8 + 5 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base69 = l67;
-                                                let len69 = l68;
-                                                _rt::cabi_dealloc(base69, len69 * 1, 1);
+                                                let base83 = l81;
+                                                let len83 = l82;
+                                                _rt::cabi_dealloc(base83, len83 * 1, 1);
                                             }
                                         }
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base70,
-                                    len70 * (8 + 14 * ::core::mem::size_of::<*const u8>()),
+                                    base84,
+                                    len84 * (8 + 16 * ::core::mem::size_of::<*const u8>()),
                                     8,
                                 );
                             }
                             _ => {
-                                let l71 = *arg0
+                                let l85 = *arg0
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l72 = *arg0
+                                let l86 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l71, l72, 1);
-                                let l73 = *arg0
+                                _rt::cabi_dealloc(l85, l86, 1);
+                                let l87 = *arg0
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l74 = *arg0
+                                let l88 = *arg0
                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l73, l74, 1);
+                                _rt::cabi_dealloc(l87, l88, 1);
                             }
                         }
                     }
@@ -2022,26 +2283,26 @@ pub mod exports {
                 #[doc(hidden)]
                 #[macro_export]
                 macro_rules! __export_jackfield_observer_observer_0_1_0_cabi{
-        ($ty:ident with_types_in $($path_to_types:tt)*) => (const _: () = {
+      ($ty:ident with_types_in $($path_to_types:tt)*) => (const _: () = {
 
-          #[unsafe(export_name = "jackfield:observer/observer@0.1.0#init")]
-          unsafe extern "C" fn export_init(arg0: *mut u8,arg1: usize,arg2: *mut u8,arg3: usize,) -> *mut u8 {
-            unsafe { $($path_to_types)*::_export_init_cabi::<$ty>(arg0, arg1, arg2, arg3) }
-          }
-          #[unsafe(export_name = "cabi_post_jackfield:observer/observer@0.1.0#init")]
-          unsafe extern "C" fn _post_return_init(arg0: *mut u8,) {
-            unsafe { $($path_to_types)*::__post_return_init::<$ty>(arg0) }
-          }
-          #[unsafe(export_name = "jackfield:observer/observer@0.1.0#step")]
-          unsafe extern "C" fn export_step(arg0: i64,arg1: i64,arg2: *mut u8,arg3: usize,) -> *mut u8 {
-            unsafe { $($path_to_types)*::_export_step_cabi::<$ty>(arg0, arg1, arg2, arg3) }
-          }
-          #[unsafe(export_name = "cabi_post_jackfield:observer/observer@0.1.0#step")]
-          unsafe extern "C" fn _post_return_step(arg0: *mut u8,) {
-            unsafe { $($path_to_types)*::__post_return_step::<$ty>(arg0) }
-          }
-        };);
-      }
+        #[unsafe(export_name = "jackfield:observer/observer@0.1.0#init")]
+        unsafe extern "C" fn export_init(arg0: *mut u8,arg1: usize,arg2: *mut u8,arg3: usize,arg4: *mut u8,arg5: usize,) -> *mut u8 {
+          unsafe { $($path_to_types)*::_export_init_cabi::<$ty>(arg0, arg1, arg2, arg3, arg4, arg5) }
+        }
+        #[unsafe(export_name = "cabi_post_jackfield:observer/observer@0.1.0#init")]
+        unsafe extern "C" fn _post_return_init(arg0: *mut u8,) {
+          unsafe { $($path_to_types)*::__post_return_init::<$ty>(arg0) }
+        }
+        #[unsafe(export_name = "jackfield:observer/observer@0.1.0#step")]
+        unsafe extern "C" fn export_step(arg0: i64,arg1: i64,arg2: *mut u8,arg3: usize,) -> *mut u8 {
+          unsafe { $($path_to_types)*::_export_step_cabi::<$ty>(arg0, arg1, arg2, arg3) }
+        }
+        #[unsafe(export_name = "cabi_post_jackfield:observer/observer@0.1.0#step")]
+        unsafe extern "C" fn _post_return_step(arg0: *mut u8,) {
+          unsafe { $($path_to_types)*::__post_return_step::<$ty>(arg0) }
+        }
+      };);
+    }
                 #[doc(hidden)]
                 pub use __export_jackfield_observer_observer_0_1_0_cabi;
 
@@ -2073,7 +2334,6 @@ mod _rt {
             unsafe { String::from_utf8_unchecked(bytes) }
         }
     }
-    pub use alloc_crate::alloc;
     pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
         if size == 0 {
             return;
@@ -2081,6 +2341,25 @@ mod _rt {
         unsafe {
             let layout = alloc::Layout::from_size_align_unchecked(size, align);
             alloc::dealloc(ptr, layout);
+        }
+    }
+    pub use alloc_crate::alloc;
+    pub unsafe fn bool_lift(val: u8) -> bool {
+        if cfg!(debug_assertions) {
+            match val {
+                0 => false,
+                1 => true,
+                _ => panic!("invalid bool discriminant"),
+            }
+        } else {
+            val != 0
+        }
+    }
+    pub unsafe fn invalid_enum_discriminant<T>() -> T {
+        if cfg!(debug_assertions) {
+            panic!("invalid enum discriminant")
+        } else {
+            unsafe { core::hint::unreachable_unchecked() }
         }
     }
 
@@ -2213,50 +2492,50 @@ macro_rules! __export_observer_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk@0.1.0:observer:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3630] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xaf\x1b\x01A\x02\x01\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3695] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf0\x1b\x01A\x02\x01\
 A\x12\x01B\x02\x01@\x02\x05level}\x07messages\x01\0\x04\0\x03log\x01\0\x03\0\x17\
 jackfield:log/log@0.1.0\x05\0\x01B<\x01s\x04\0\x06leg-id\x03\0\0\x01o\x02ss\x01p\
 \x02\x04\0\x0aattributes\x03\0\x03\x01r\x03\x06numbers\x04names\x0cpresentations\
 \x04\0\x05party\x03\0\x05\x01r\x03\x04q850{\x03sip{\x04texts\x04\0\x05cause\x03\0\
-\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0astarted-at\x09\
-\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\x07\
-related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\x07\
-dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-state\
-\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01p\x01\
-\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03leg\x01\
-\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\x05e\
-ntrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-offere\
-d\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01r\x03\
-\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kinds\x0a\
-transferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\0\x20\
-\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cwrap-up\
--secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0fsta\
-te-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
-\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x09last-call\x09\x04\0\
-\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
-r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x0bwaited-secsy\x04\0\x06ca\
-ller\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-\
-left\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
-offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msy\
+\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0dstarted-at-\
+ns\x09\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\
+\x07related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\
+\x07dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-s\
+tate\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01\
+p\x01\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03\
+leg\x01\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\
+\x05entrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-o\
+ffered\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01\
+r\x03\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kind\
+s\x0atransferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\
+\0\x20\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cw\
+rap-up-secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0f\
+state-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
+\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x0clast-call-ns\x09\x04\
+\0\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
+r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x09waited-msw\x04\0\x06call\
+er\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-le\
+ft\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
+offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msw\
 \x04\0\x0boffer-ended\x03\0.\x01r\x06\x05queues\x03leg\x01\x09interfaces\x0amemb\
-er-leg\x0d\x0bwaited-secsy\x09rang-secsy\x04\0\x07service\x03\00\x01r\x05\x05que\
-ues\x03leg\x01\x09interfaces\x08ended-bys\x0btalked-secsy\x04\0\x0dservice-ended\
-\x03\02\x01r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\
-\04\x01r\x04\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01\
-r\x03\x04kinds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pb\
-x\x01\x0c\0\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\
-\0\x09leg-peers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg\
--released\x01\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dq\
-ueue-removed\x01s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01\
-)\0\x0bcaller-left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservi\
-ce-started\x011\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-remov\
-ed\x01s\0\x06notice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfie\
-ld:telephony/facts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05pa\
-rty\x01B1\x02\x03\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x05party\x03\0\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\
-\x01r\x03\x04codes\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x02\
-\x02ids\x08settingss\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
+er-leg\x0d\x09waited-msw\x07rang-msw\x04\0\x07service\x03\00\x01r\x05\x05queues\x03\
+leg\x01\x09interfaces\x08ended-bys\x09talked-msw\x04\0\x0dservice-ended\x03\02\x01\
+r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\04\x01r\x04\
+\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01r\x03\x04ki\
+nds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pbx\x01\x0c\0\
+\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\0\x09leg-p\
+eers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg-released\x01\
+\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dqueue-removed\x01\
+s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01)\0\x0bcaller-\
+left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservice-started\x01\
+1\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-removed\x01s\0\x06n\
+otice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfield:telephony/f\
+acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B4\x02\x03\
+\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05party\x03\0\
+\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\x01r\x03\x04co\
+des\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x03\x02ids\x08set\
+tingss\x05facts\x01\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
 facts\x01\x04\0\x06wishes\x03\0\x0b\x01r\x0a\x04zones\x04year{\x05month}\x03day}\
 \x07weekday}\x04hour}\x06minute}\x06second}\x03dst\x7f\x12utc-offset-minutes|\x04\
 \0\x0acivil-time\x03\0\x0d\x01kz\x01p\x0e\x01r\x0f\x02ids\x09connectors\x05entry\
@@ -2268,32 +2547,33 @@ suffix\x13\x04\0\x0bsecret-part\x03\0\x14\x01r\x03\x04names\x06befores\x06secret
 aders\x01\x0esecret-headers\x18\x04body\x13\x0atimeout-msy\x04\0\x0chttp-request\
 \x03\0\x19\x01r\x03\x04kinds\x05facts\x01\x04data\x13\x04\0\x05other\x03\0\x1b\x01\
 q\x03\x04http\x01\x1a\0\x06stored\x01s\0\x05other\x01\x1c\0\x04\0\x08question\x03\
-\0\x1d\x01r\x02\x02ids\x08question\x1e\x04\0\x06lookup\x03\0\x1f\x01r\x05\x02ids\
-\x06status{\x07headers\x01\x04body\x13\x05errors\x04\0\x06answer\x03\0!\x01k\x13\
-\x01r\x02\x03keys\x05value#\x04\0\x05store\x03\0$\x01r\x04\x04names\x08priority\x0f\
-\x0ctimeout-secsy\x05facts\x01\x04\0\x0cqueue-target\x03\0&\x01r\x03\x06numbers\x0c\
-timeout-secsy\x05facts\x01\x04\0\x10extension-target\x03\0(\x01r\x03\x07contexts\
-\x09extensions\x08priorityy\x04\0\x0fdialplan-target\x03\0*\x01q\x06\x05queue\x01\
-'\0\x09extension\x01)\0\x08dialplan\x01+\0\x14continue-in-dialplan\0\0\x07hang-u\
-p\x01{\0\x05other\x01\x1c\0\x04\0\x06target\x03\0,\x01ks\x01r\x04\x08priority\x0f\
-\x08language.\x09variables\x01\x05facts\x01\x04\0\x05patch\x03\0/\x03\0\x1bjackf\
-ield:hooks/types@0.1.0\x05\x04\x02\x03\0\x02\x06answer\x02\x03\0\x02\x06config\x02\
-\x03\0\x02\x05error\x02\x03\0\x02\x06lookup\x02\x03\0\x02\x03now\x02\x03\0\x02\x05\
-other\x02\x03\0\x02\x05store\x02\x03\0\x02\x06wishes\x01B\x1e\x02\x03\x02\x01\x05\
-\x04\0\x06answer\x03\0\0\x02\x03\x02\x01\x06\x04\0\x06config\x03\0\x02\x02\x03\x02\
-\x01\x07\x04\0\x05error\x03\0\x04\x02\x03\x02\x01\x08\x04\0\x06lookup\x03\0\x06\x02\
-\x03\x02\x01\x09\x04\0\x03now\x03\0\x08\x02\x03\x02\x01\x0a\x04\0\x05other\x03\0\
-\x0a\x02\x03\x02\x01\x0b\x04\0\x05store\x03\0\x0c\x02\x03\x02\x01\x0c\x04\0\x06w\
-ishes\x03\0\x0e\x01r\x05\x03seqw\x04kinds\x05at-nsw\x04calls\x04jsons\x04\0\x05e\
-vent\x03\0\x10\x01q\x05\x05event\x01\x11\0\x06answer\x01\x01\0\x04wake\0\0\x04lo\
-st\x01w\0\x05other\x01\x0b\0\x04\0\x05input\x03\0\x12\x01q\x05\x03ack\x01w\0\x06\
-lookup\x01\x07\0\x05store\x01\x0d\0\x07wake-at\x01w\0\x05other\x01\x0b\0\x04\0\x06\
-action\x03\0\x14\x01j\x01\x0f\x01\x05\x01@\x01\x06config\x03\0\x16\x04\0\x04init\
-\x01\x17\x01p\x13\x01p\x15\x01j\x01\x19\x01\x05\x01@\x02\x03now\x09\x06inputs\x18\
-\0\x1a\x04\0\x04step\x01\x1b\x04\0!jackfield:observer/observer@0.1.0\x05\x0d\x04\
-\0\x1cjackfield:sdk/observer@0.1.0\x04\0\x0b\x0e\x01\0\x08observer\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
-t\x060.61.1";
+\0\x1d\x01r\x03\x02ids\x08question\x1e\x05facts\x01\x04\0\x06lookup\x03\0\x1f\x01\
+k\x07\x01r\x05\x02ids\x06status{\x07headers\x01\x04body\x13\x05error!\x04\0\x06a\
+nswer\x03\0\"\x01k\x13\x01r\x03\x03keys\x05value$\x05facts\x01\x04\0\x05store\x03\
+\0%\x01r\x04\x04names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cque\
+ue-target\x03\0'\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10exte\
+nsion-target\x03\0)\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\
+\x04\0\x0fdialplan-target\x03\0+\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up\
+-target\x03\0-\x01q\x06\x05queue\x01(\0\x09extension\x01*\0\x08dialplan\x01,\0\x14\
+continue-in-dialplan\0\0\x07hang-up\x01.\0\x05other\x01\x1c\0\x04\0\x06target\x03\
+\0/\x01ks\x01r\x04\x08priority\x0f\x08language1\x09variables\x01\x05facts\x01\x04\
+\0\x05patch\x03\02\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x02\x03\0\x02\x06\
+answer\x02\x03\0\x02\x06config\x02\x03\0\x02\x05error\x02\x03\0\x02\x06lookup\x02\
+\x03\0\x02\x03now\x02\x03\0\x02\x05other\x02\x03\0\x02\x05store\x02\x03\0\x02\x06\
+wishes\x01B\x1e\x02\x03\x02\x01\x05\x04\0\x06answer\x03\0\0\x02\x03\x02\x01\x06\x04\
+\0\x06config\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x05error\x03\0\x04\x02\x03\x02\x01\
+\x08\x04\0\x06lookup\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x03now\x03\0\x08\x02\x03\
+\x02\x01\x0a\x04\0\x05other\x03\0\x0a\x02\x03\x02\x01\x0b\x04\0\x05store\x03\0\x0c\
+\x02\x03\x02\x01\x0c\x04\0\x06wishes\x03\0\x0e\x01r\x05\x03seqw\x04kinds\x05at-n\
+sw\x04calls\x04jsons\x04\0\x05event\x03\0\x10\x01q\x05\x05event\x01\x11\0\x06ans\
+wer\x01\x01\0\x04wake\0\0\x04lost\x01w\0\x05other\x01\x0b\0\x04\0\x05input\x03\0\
+\x12\x01q\x05\x03ack\x01w\0\x06lookup\x01\x07\0\x05store\x01\x0d\0\x07wake-at\x01\
+w\0\x05other\x01\x0b\0\x04\0\x06action\x03\0\x14\x01j\x01\x0f\x01\x05\x01@\x01\x06\
+config\x03\0\x16\x04\0\x04init\x01\x17\x01p\x13\x01p\x15\x01j\x01\x19\x01\x05\x01\
+@\x02\x03now\x09\x06inputs\x18\0\x1a\x04\0\x04step\x01\x1b\x04\0!jackfield:obser\
+ver/observer@0.1.0\x05\x0d\x04\0\x1cjackfield:sdk/observer@0.1.0\x04\0\x0b\x0e\x01\
+\0\x08observer\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.258.3\x10wit-bindgen-rust\x060.61.1";
   };
   )
 }
@@ -2304,50 +2584,50 @@ pub use __export_observer_impl as export;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk@0.1.0:observer-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3212] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xed\x17\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3277] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xae\x18\x01A\x02\x01\
 A\x08\x01B\x02\x01@\x02\x05level}\x07messages\x01\0\x04\0\x03log\x01\0\x03\0\x17\
 jackfield:log/log@0.1.0\x05\0\x01B<\x01s\x04\0\x06leg-id\x03\0\0\x01o\x02ss\x01p\
 \x02\x04\0\x0aattributes\x03\0\x03\x01r\x03\x06numbers\x04names\x0cpresentations\
 \x04\0\x05party\x03\0\x05\x01r\x03\x04q850{\x03sip{\x04texts\x04\0\x05cause\x03\0\
-\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0astarted-at\x09\
-\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\x07\
-related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\x07\
-dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-state\
-\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01p\x01\
-\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03leg\x01\
-\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\x05e\
-ntrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-offere\
-d\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01r\x03\
-\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kinds\x0a\
-transferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\0\x20\
-\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cwrap-up\
--secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0fsta\
-te-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
-\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x09last-call\x09\x04\0\
-\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
-r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x0bwaited-secsy\x04\0\x06ca\
-ller\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-\
-left\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
-offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msy\
+\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0dstarted-at-\
+ns\x09\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\
+\x07related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\
+\x07dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-s\
+tate\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01\
+p\x01\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03\
+leg\x01\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\
+\x05entrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-o\
+ffered\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01\
+r\x03\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kind\
+s\x0atransferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\
+\0\x20\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cw\
+rap-up-secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0f\
+state-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
+\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x0clast-call-ns\x09\x04\
+\0\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
+r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x09waited-msw\x04\0\x06call\
+er\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-le\
+ft\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
+offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msw\
 \x04\0\x0boffer-ended\x03\0.\x01r\x06\x05queues\x03leg\x01\x09interfaces\x0amemb\
-er-leg\x0d\x0bwaited-secsy\x09rang-secsy\x04\0\x07service\x03\00\x01r\x05\x05que\
-ues\x03leg\x01\x09interfaces\x08ended-bys\x0btalked-secsy\x04\0\x0dservice-ended\
-\x03\02\x01r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\
-\04\x01r\x04\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01\
-r\x03\x04kinds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pb\
-x\x01\x0c\0\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\
-\0\x09leg-peers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg\
--released\x01\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dq\
-ueue-removed\x01s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01\
-)\0\x0bcaller-left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservi\
-ce-started\x011\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-remov\
-ed\x01s\0\x06notice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfie\
-ld:telephony/facts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05pa\
-rty\x01B1\x02\x03\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x05party\x03\0\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\
-\x01r\x03\x04codes\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x02\
-\x02ids\x08settingss\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
+er-leg\x0d\x09waited-msw\x07rang-msw\x04\0\x07service\x03\00\x01r\x05\x05queues\x03\
+leg\x01\x09interfaces\x08ended-bys\x09talked-msw\x04\0\x0dservice-ended\x03\02\x01\
+r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\04\x01r\x04\
+\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01r\x03\x04ki\
+nds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pbx\x01\x0c\0\
+\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\0\x09leg-p\
+eers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg-released\x01\
+\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dqueue-removed\x01\
+s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01)\0\x0bcaller-\
+left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservice-started\x01\
+1\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-removed\x01s\0\x06n\
+otice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfield:telephony/f\
+acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B4\x02\x03\
+\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05party\x03\0\
+\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\x01r\x03\x04co\
+des\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x03\x02ids\x08set\
+tingss\x05facts\x01\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
 facts\x01\x04\0\x06wishes\x03\0\x0b\x01r\x0a\x04zones\x04year{\x05month}\x03day}\
 \x07weekday}\x04hour}\x06minute}\x06second}\x03dst\x7f\x12utc-offset-minutes|\x04\
 \0\x0acivil-time\x03\0\x0d\x01kz\x01p\x0e\x01r\x0f\x02ids\x09connectors\x05entry\
@@ -2359,19 +2639,20 @@ suffix\x13\x04\0\x0bsecret-part\x03\0\x14\x01r\x03\x04names\x06befores\x06secret
 aders\x01\x0esecret-headers\x18\x04body\x13\x0atimeout-msy\x04\0\x0chttp-request\
 \x03\0\x19\x01r\x03\x04kinds\x05facts\x01\x04data\x13\x04\0\x05other\x03\0\x1b\x01\
 q\x03\x04http\x01\x1a\0\x06stored\x01s\0\x05other\x01\x1c\0\x04\0\x08question\x03\
-\0\x1d\x01r\x02\x02ids\x08question\x1e\x04\0\x06lookup\x03\0\x1f\x01r\x05\x02ids\
-\x06status{\x07headers\x01\x04body\x13\x05errors\x04\0\x06answer\x03\0!\x01k\x13\
-\x01r\x02\x03keys\x05value#\x04\0\x05store\x03\0$\x01r\x04\x04names\x08priority\x0f\
-\x0ctimeout-secsy\x05facts\x01\x04\0\x0cqueue-target\x03\0&\x01r\x03\x06numbers\x0c\
-timeout-secsy\x05facts\x01\x04\0\x10extension-target\x03\0(\x01r\x03\x07contexts\
-\x09extensions\x08priorityy\x04\0\x0fdialplan-target\x03\0*\x01q\x06\x05queue\x01\
-'\0\x09extension\x01)\0\x08dialplan\x01+\0\x14continue-in-dialplan\0\0\x07hang-u\
-p\x01{\0\x05other\x01\x1c\0\x04\0\x06target\x03\0,\x01ks\x01r\x04\x08priority\x0f\
-\x08language.\x09variables\x01\x05facts\x01\x04\0\x05patch\x03\0/\x03\0\x1bjackf\
-ield:hooks/types@0.1.0\x05\x04\x04\0<jackfield:sdk/observer-with-all-of-its-expo\
-rts-removed@0.1.0\x04\0\x0b.\x01\0(observer-with-all-of-its-exports-removed\x03\0\
-\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bi\
-ndgen-rust\x060.61.1";
+\0\x1d\x01r\x03\x02ids\x08question\x1e\x05facts\x01\x04\0\x06lookup\x03\0\x1f\x01\
+k\x07\x01r\x05\x02ids\x06status{\x07headers\x01\x04body\x13\x05error!\x04\0\x06a\
+nswer\x03\0\"\x01k\x13\x01r\x03\x03keys\x05value$\x05facts\x01\x04\0\x05store\x03\
+\0%\x01r\x04\x04names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cque\
+ue-target\x03\0'\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10exte\
+nsion-target\x03\0)\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\
+\x04\0\x0fdialplan-target\x03\0+\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up\
+-target\x03\0-\x01q\x06\x05queue\x01(\0\x09extension\x01*\0\x08dialplan\x01,\0\x14\
+continue-in-dialplan\0\0\x07hang-up\x01.\0\x05other\x01\x1c\0\x04\0\x06target\x03\
+\0/\x01ks\x01r\x04\x08priority\x0f\x08language1\x09variables\x01\x05facts\x01\x04\
+\0\x05patch\x03\02\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x04\0<jackfield:\
+sdk/observer-with-all-of-its-exports-removed@0.1.0\x04\0\x0b.\x01\0(observer-wit\
+h-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

@@ -74,12 +74,16 @@ pub mod jackfield {
                 pub id: _rt::String,
                 /// The settings as JSON text, valid by the manifest's schema.
                 pub settings: _rt::String,
+                /// Growing knowledge about the host: `host` is its version, e.g. `0.1.0`; `understands` names, with spaces
+                /// between, the kinds of `other` it acts on.
+                pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Config {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                     f.debug_struct("Config")
                         .field("id", &self.id)
                         .field("settings", &self.settings)
+                        .field("facts", &self.facts)
                         .finish()
                 }
             }
@@ -89,6 +93,8 @@ pub mod jackfield {
                 /// IANA names of the time zones whose civil time it reads, e.g. `Europe/Berlin`. At most 8.
                 /// The site's own zone comes always, first.
                 pub time_zones: _rt::Vec<_rt::String>,
+                /// Growing wishes. An observer's `events`: the kinds it wants, with spaces between, e.g.
+                /// `call.ended queue.*`; without it, all.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Wishes {
@@ -149,15 +155,16 @@ pub mod jackfield {
                 pub caller: Party,
                 /// The caller's number in E.164 with `+`; empty when it is no valid number.
                 pub caller_e164: _rt::String,
-                /// Empty for a new call; else what it comes back from: `queue`, `extension`, `treatment`.
+                /// Empty for a new call; else what it comes back from: `queue`, `extension`, `treatment`, or another word.
                 pub returned_from: _rt::String,
-                /// How that ended: `timed-out`, `full`, `join-empty`, `leave-empty`, `busy`, `no-answer`, `unreachable`, `failed`.
+                /// How that ended: `timed-out`, `full`, `join-empty`, `leave-empty`, `busy`, `no-answer`, `unreachable`,
+                /// `failed`, or another word.
                 pub outcome: _rt::String,
                 /// 1 for a new call; counts every time it is decided.
                 pub attempt: u32,
                 /// Milliseconds since the PBX first handed it over.
                 pub age_ms: u64,
-                /// Set by a hook before this one.
+                /// Set by a hook before this one; 0 is the lowest.
                 pub priority: ::core::option::Option<i32>,
                 /// Set by a hook before this one, or by the PBX, e.g. `de`; empty when unknown.
                 pub language: _rt::String,
@@ -290,12 +297,15 @@ pub mod jackfield {
                 /// Chosen by the hook, unique within one decision; the answer carries it.
                 pub id: _rt::String,
                 pub question: Question,
+                /// Growing wishes.
+                pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Lookup {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                     f.debug_struct("Lookup")
                         .field("id", &self.id)
                         .field("question", &self.question)
+                        .field("facts", &self.facts)
                         .finish()
                 }
             }
@@ -309,8 +319,8 @@ pub mod jackfield {
                 /// Names in lower case. Empty for a stored value.
                 pub headers: Attributes,
                 pub body: _rt::Vec<u8>,
-                /// Empty when it worked.
-                pub error: _rt::String,
+                /// None when it worked.
+                pub error: ::core::option::Option<Error>,
             }
             impl ::core::fmt::Debug for Answer {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -330,12 +340,15 @@ pub mod jackfield {
                 pub key: _rt::String,
                 /// At most 64 KiB.
                 pub value: ::core::option::Option<_rt::Vec<u8>>,
+                /// Growing wishes.
+                pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Store {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                     f.debug_struct("Store")
                         .field("key", &self.key)
                         .field("value", &self.value)
+                        .field("facts", &self.facts)
                         .finish()
                 }
             }
@@ -344,7 +357,7 @@ pub mod jackfield {
             pub struct QueueTarget {
                 /// The PBX's name of the queue.
                 pub name: _rt::String,
-                /// Higher is served earlier; none: the call's.
+                /// Higher is served earlier, 0 is the lowest; none: the call's.
                 pub priority: ::core::option::Option<i32>,
                 /// The call comes back to the routers after so many seconds; 0: the queue's own rules.
                 pub timeout_secs: u32,
@@ -382,7 +395,9 @@ pub mod jackfield {
             pub struct DialplanTarget {
                 pub context: _rt::String,
                 pub extension: _rt::String,
+                /// 1 to 10,000.
                 pub priority: u32,
+                pub facts: Attributes,
             }
             impl ::core::fmt::Debug for DialplanTarget {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -390,6 +405,22 @@ pub mod jackfield {
                         .field("context", &self.context)
                         .field("extension", &self.extension)
                         .field("priority", &self.priority)
+                        .field("facts", &self.facts)
+                        .finish()
+                }
+            }
+            /// The call ends.
+            #[derive(Clone, Eq, PartialEq)]
+            pub struct HangUpTarget {
+                /// Q.850 cause: 16 politely, 17 busy, 21 rejected.
+                pub q850: u16,
+                pub facts: Attributes,
+            }
+            impl ::core::fmt::Debug for HangUpTarget {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.debug_struct("HangUpTarget")
+                        .field("q850", &self.q850)
+                        .field("facts", &self.facts)
                         .finish()
                 }
             }
@@ -402,8 +433,8 @@ pub mod jackfield {
                 Dialplan(DialplanTarget),
                 /// On in the dialplan, behind the place where the call was handed over.
                 ContinueInDialplan,
-                /// The call ends, with this Q.850 cause: 16 politely, 17 busy, 21 rejected.
-                HangUp(u16),
+                /// The call ends.
+                HangUp(HangUpTarget),
                 Other(Other),
             }
             impl ::core::fmt::Debug for Target {
@@ -425,9 +456,10 @@ pub mod jackfield {
             /// What a hook changes on the call for those after it. Later ones win, key by key.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Patch {
+                /// 0 is the lowest.
                 pub priority: ::core::option::Option<i32>,
                 pub language: ::core::option::Option<_rt::String>,
-                /// Channel variables, also seen by the PBX.
+                /// Channel variables, also seen by the PBX. At most 31 for a call.
                 pub variables: Attributes,
                 /// Seen by hooks only.
                 pub facts: Attributes,
@@ -522,6 +554,8 @@ pub mod exports {
                     pub stores: _rt::Vec<Store>,
                     /// One sentence for whoever asks why; it stays with the call.
                     pub reason: _rt::String,
+                    /// Growing knowledge about the decision.
+                    pub facts: Attributes,
                 }
                 impl ::core::fmt::Debug for Decision {
                     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -530,6 +564,7 @@ pub mod exports {
                             .field("patch", &self.patch)
                             .field("stores", &self.stores)
                             .field("reason", &self.reason)
+                            .field("facts", &self.facts)
                             .finish()
                     }
                 }
@@ -540,136 +575,170 @@ pub mod exports {
                     arg1: usize,
                     arg2: *mut u8,
                     arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
                         _rt::run_ctors_once();
-                        let result2 = {
+                        let result9 = {
                             let len0 = arg1;
                             let bytes0 = _rt::Vec::from_raw_parts(arg0.cast(), len0, len0);
                             let len1 = arg3;
                             let bytes1 = _rt::Vec::from_raw_parts(arg2.cast(), len1, len1);
+                            let base8 = arg4;
+                            let len8 = arg5;
+                            let mut result8 = _rt::Vec::with_capacity(len8);
+                            for i in 0..len8 {
+                                let base = base8.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                let e8 = {
+                                    let l2 = *base.add(0).cast::<*mut u8>();
+                                    let l3 = *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len4 = l3;
+                                    let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                                    let l5 = *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l6 = *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len7 = l6;
+                                    let bytes7 = _rt::Vec::from_raw_parts(l5.cast(), len7, len7);
+
+                                    (_rt::string_lift(bytes4), _rt::string_lift(bytes7))
+                                };
+                                result8.push(e8);
+                            }
+                            _rt::cabi_dealloc(
+                                base8,
+                                len8 * (4 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            );
                             T_::init(super::super::super::super::jackfield::hooks::types::Config {
                                 id: _rt::string_lift(bytes0),
                                 settings: _rt::string_lift(bytes1),
+                                facts: result8,
                             })
                         };
-                        let ptr3 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result2 {
+                        let ptr10 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result9 {
                             Ok(e) => {
-                                *ptr3.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr10.add(0).cast::<u8>() = (0i32) as u8;
                                 let super::super::super::super::jackfield::hooks::types::Wishes {
-                                    time_zones: time_zones4,
-                                    facts: facts4,
+                                    time_zones: time_zones11,
+                                    facts: facts11,
                                 } = e;
-                                let vec6 = time_zones4;
-                                let len6 = vec6.len();
-                                let layout6 = _rt::alloc::Layout::from_size_align(
-                                    vec6.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                let vec13 = time_zones11;
+                                let len13 = vec13.len();
+                                let layout13 = _rt::alloc::Layout::from_size_align(
+                                    vec13.len() * (2 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
-                                if let Some(cleanup) = _cleanup6 {
+                                let (result13, _cleanup13) =
+                                    wit_bindgen::rt::Cleanup::new(layout13);
+                                if let Some(cleanup) = _cleanup13 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec6.into_iter().enumerate() {
+                                for (i, e) in vec13.into_iter().enumerate() {
                                     let base =
-                                        result6.add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                        result13.add(i * (2 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let vec5 = (e.into_bytes()).into_boxed_slice();
-                                        let ptr5 = vec5.as_ptr().cast::<u8>();
-                                        let len5 = vec5.len();
-                                        ::core::mem::forget(vec5);
+                                        let vec12 = (e.into_bytes()).into_boxed_slice();
+                                        let ptr12 = vec12.as_ptr().cast::<u8>();
+                                        let len12 = vec12.len();
+                                        ::core::mem::forget(vec12);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len5;
-                                        *base.add(0).cast::<*mut u8>() = ptr5.cast_mut();
+                                            .cast::<usize>() = len12;
+                                        *base.add(0).cast::<*mut u8>() = ptr12.cast_mut();
                                     }
                                 }
-                                *ptr3
+                                *ptr10
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len6;
-                                *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    result6;
-                                let vec10 = facts4;
-                                let len10 = vec10.len();
-                                let layout10 = _rt::alloc::Layout::from_size_align(
-                                    vec10.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<usize>() = len13;
+                                *ptr10.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
+                                    result13;
+                                let vec17 = facts11;
+                                let len17 = vec17.len();
+                                let layout17 = _rt::alloc::Layout::from_size_align(
+                                    vec17.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result10, _cleanup10) =
-                                    wit_bindgen::rt::Cleanup::new(layout10);
-                                if let Some(cleanup) = _cleanup10 {
+                                let (result17, _cleanup17) =
+                                    wit_bindgen::rt::Cleanup::new(layout17);
+                                if let Some(cleanup) = _cleanup17 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec10.into_iter().enumerate() {
+                                for (i, e) in vec17.into_iter().enumerate() {
                                     let base =
-                                        result10.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        result17.add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let (t7_0, t7_1) = e;
-                                        let vec8 = (t7_0.into_bytes()).into_boxed_slice();
-                                        let ptr8 = vec8.as_ptr().cast::<u8>();
-                                        let len8 = vec8.len();
-                                        ::core::mem::forget(vec8);
+                                        let (t14_0, t14_1) = e;
+                                        let vec15 = (t14_0.into_bytes()).into_boxed_slice();
+                                        let ptr15 = vec15.as_ptr().cast::<u8>();
+                                        let len15 = vec15.len();
+                                        ::core::mem::forget(vec15);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len8;
-                                        *base.add(0).cast::<*mut u8>() = ptr8.cast_mut();
-                                        let vec9 = (t7_1.into_bytes()).into_boxed_slice();
-                                        let ptr9 = vec9.as_ptr().cast::<u8>();
-                                        let len9 = vec9.len();
-                                        ::core::mem::forget(vec9);
+                                            .cast::<usize>() = len15;
+                                        *base.add(0).cast::<*mut u8>() = ptr15.cast_mut();
+                                        let vec16 = (t14_1.into_bytes()).into_boxed_slice();
+                                        let ptr16 = vec16.as_ptr().cast::<u8>();
+                                        let len16 = vec16.len();
+                                        ::core::mem::forget(vec16);
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len9;
+                                            .cast::<usize>() = len16;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr9.cast_mut();
+                                            .cast::<*mut u8>() = ptr16.cast_mut();
                                     }
                                 }
-                                *ptr3
+                                *ptr10
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len10;
-                                *ptr3
+                                    .cast::<usize>() = len17;
+                                *ptr10
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result10;
+                                    .cast::<*mut u8>() = result17;
                             }
                             Err(e) => {
-                                *ptr3.add(0).cast::<u8>() = (1i32) as u8;
+                                *ptr10.add(0).cast::<u8>() = (1i32) as u8;
                                 let super::super::super::super::jackfield::hooks::types::Error {
-                                    code: code11,
-                                    message: message11,
-                                    retryable: retryable11,
+                                    code: code18,
+                                    message: message18,
+                                    retryable: retryable18,
                                 } = e;
-                                let vec12 = (code11.into_bytes()).into_boxed_slice();
-                                let ptr12 = vec12.as_ptr().cast::<u8>();
-                                let len12 = vec12.len();
-                                ::core::mem::forget(vec12);
-                                *ptr3
+                                let vec19 = (code18.into_bytes()).into_boxed_slice();
+                                let ptr19 = vec19.as_ptr().cast::<u8>();
+                                let len19 = vec19.len();
+                                ::core::mem::forget(vec19);
+                                *ptr10
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len12;
-                                *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    ptr12.cast_mut();
-                                let vec13 = (message11.into_bytes()).into_boxed_slice();
-                                let ptr13 = vec13.as_ptr().cast::<u8>();
-                                let len13 = vec13.len();
-                                ::core::mem::forget(vec13);
-                                *ptr3
+                                    .cast::<usize>() = len19;
+                                *ptr10.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
+                                    ptr19.cast_mut();
+                                let vec20 = (message18.into_bytes()).into_boxed_slice();
+                                let ptr20 = vec20.as_ptr().cast::<u8>();
+                                let len20 = vec20.len();
+                                ::core::mem::forget(vec20);
+                                *ptr10
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len13;
-                                *ptr3
+                                    .cast::<usize>() = len20;
+                                *ptr10
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr13.cast_mut();
-                                *ptr3.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
-                                    (match retryable11 {
+                                    .cast::<*mut u8>() = ptr20.cast_mut();
+                                *ptr10.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
+                                    (match retryable18 {
                                         true => 1,
                                         false => 0,
                                     }) as u8;
                             }
                         };
-                        ptr3
+                        ptr10
                     }
                 }
                 #[doc(hidden)]
@@ -760,7 +829,7 @@ pub mod exports {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
                         _rt::run_ctors_once();
-                        let result94 = {
+                        let result99 = {
                             let l0 = *arg0.add(0).cast::<i64>();
                             let l1 = *arg0.add(8).cast::<i64>();
                             let l2 = *arg0.add(16).cast::<*mut u8>();
@@ -1030,13 +1099,13 @@ pub mod exports {
                             let l73 = *arg0
                                 .add(40 + 29 * ::core::mem::size_of::<*const u8>())
                                 .cast::<usize>();
-                            let base93 = l72;
-                            let len93 = l73;
-                            let mut result93 = _rt::Vec::with_capacity(len93);
-                            for i in 0..len93 {
+                            let base98 = l72;
+                            let len98 = l73;
+                            let mut result98 = _rt::Vec::with_capacity(len98);
+                            for i in 0..len98 {
                                 let base =
-                                    base93.add(i * (9 * ::core::mem::size_of::<*const u8>()));
-                                let e93 = {
+                                    base98.add(i * (13 * ::core::mem::size_of::<*const u8>()));
+                                let e98 = {
                                     let l74 = *base.add(0).cast::<*mut u8>();
                                     let l75 = *base
                                         .add(::core::mem::size_of::<*const u8>())
@@ -1095,15 +1164,11 @@ pub mod exports {
                                         .add(6 * ::core::mem::size_of::<*const u8>())
                                         .cast::<usize>();
                                     let len89 = l88;
-                                    let l90 = *base
-                                        .add(7 * ::core::mem::size_of::<*const u8>())
-                                        .cast::<*mut u8>();
-                                    let l91 = *base
-                                        .add(8 * ::core::mem::size_of::<*const u8>())
-                                        .cast::<usize>();
-                                    let len92 = l91;
-                                    let bytes92 =
-                                        _rt::Vec::from_raw_parts(l90.cast(), len92, len92);
+                                    let l90 = i32::from(
+                                        *base
+                                            .add(7 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>(),
+                                    );
 
                                     super::super::super::super::jackfield::hooks::types::Answer {
                                         id: _rt::string_lift(bytes76),
@@ -1112,14 +1177,72 @@ pub mod exports {
                                         body: <_ as From<_rt::Vec<_>>>::from(
                                             _rt::Vec::from_raw_parts(l87.cast(), len89, len89),
                                         ),
-                                        error: _rt::string_lift(bytes92),
+                                        error: match l90 {
+                                            0 => None,
+                                            1 => {
+                                                let e = {
+                                                    let l91 = *base
+                                                        .add(
+                                                            8 * ::core::mem::size_of::<*const u8>(),
+                                                        )
+                                                        .cast::<*mut u8>();
+                                                    let l92 = *base
+                                                        .add(
+                                                            9 * ::core::mem::size_of::<*const u8>(),
+                                                        )
+                                                        .cast::<usize>();
+                                                    let len93 = l92;
+                                                    let bytes93 = _rt::Vec::from_raw_parts(
+                                                        l91.cast(),
+                                                        len93,
+                                                        len93,
+                                                    );
+                                                    let l94 = *base
+                                                        .add(
+                                                            10 * ::core::mem::size_of::<*const u8>(
+                                                            ),
+                                                        )
+                                                        .cast::<*mut u8>();
+                                                    let l95 = *base
+                                                        .add(
+                                                            11 * ::core::mem::size_of::<*const u8>(
+                                                            ),
+                                                        )
+                                                        .cast::<usize>();
+                                                    let len96 = l95;
+                                                    let bytes96 = _rt::Vec::from_raw_parts(
+                                                        l94.cast(),
+                                                        len96,
+                                                        len96,
+                                                    );
+                                                    let l97 = i32::from(
+                                                        *base
+                                                            .add(
+                                                                12 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<u8>(),
+                                                    );
+
+                                                    super::super::super::super::jackfield::hooks::types::Error{
+                      code: _rt::string_lift(bytes93),
+                      message: _rt::string_lift(bytes96),
+                      retryable: _rt::bool_lift(l97 as u8),
+                    }
+                                                };
+                                                Some(e)
+                                            }
+                                            _ => _rt::invalid_enum_discriminant(),
+                                        },
                                     }
                                 };
-                                result93.push(e93);
+                                result98.push(e98);
                             }
                             _rt::cabi_dealloc(
-                                base93,
-                                len93 * (9 * ::core::mem::size_of::<*const u8>()),
+                                base98,
+                                len98 * (13 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             );
                             T_::route(
@@ -1164,81 +1287,83 @@ pub mod exports {
                                     times: result62,
                                     facts: result71,
                                 },
-                                result93,
+                                result98,
                             )
                         };
                         _rt::cabi_dealloc(arg0, 40 + 30 * ::core::mem::size_of::<*const u8>(), 8);
-                        let ptr95 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result94 {
+                        let ptr100 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result99 {
                             Ok(e) => {
-                                *ptr95.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr100.add(0).cast::<u8>() = (0i32) as u8;
                                 let Decision {
-                                    verdict: verdict96,
-                                    patch: patch96,
-                                    stores: stores96,
-                                    reason: reason96,
+                                    verdict: verdict101,
+                                    patch: patch101,
+                                    stores: stores101,
+                                    reason: reason101,
+                                    facts: facts101,
                                 } = e;
-                                match verdict96 {
+                                match verdict101 {
                                     Verdict::Pass => {
-                                        *ptr95
+                                        *ptr100
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                     Verdict::Need(e) => {
-                                        *ptr95
+                                        *ptr100
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        let vec125 = e;
-                                        let len125 = vec125.len();
-                                        let layout125 = _rt::alloc::Layout::from_size_align(
-                                            vec125.len()
-                                                * (14 * ::core::mem::size_of::<*const u8>()),
+                                        let vec134 = e;
+                                        let len134 = vec134.len();
+                                        let layout134 = _rt::alloc::Layout::from_size_align(
+                                            vec134.len()
+                                                * (16 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         )
                                         .unwrap();
-                                        let (result125, _cleanup125) =
-                                            wit_bindgen::rt::Cleanup::new(layout125);
-                                        if let Some(cleanup) = _cleanup125 {
+                                        let (result134, _cleanup134) =
+                                            wit_bindgen::rt::Cleanup::new(layout134);
+                                        if let Some(cleanup) = _cleanup134 {
                                             cleanup.forget();
                                         }
-                                        for (i, e) in vec125.into_iter().enumerate() {
-                                            let base = result125.add(
-                                                i * (14 * ::core::mem::size_of::<*const u8>()),
+                                        for (i, e) in vec134.into_iter().enumerate() {
+                                            let base = result134.add(
+                                                i * (16 * ::core::mem::size_of::<*const u8>()),
                                             );
                                             {
-                                                let super::super::super::super::jackfield::hooks::types::Lookup{ id:id97, question:question97, } = e;
-                                                let vec98 = (id97.into_bytes()).into_boxed_slice();
-                                                let ptr98 = vec98.as_ptr().cast::<u8>();
-                                                let len98 = vec98.len();
-                                                ::core::mem::forget(vec98);
+                                                let super::super::super::super::jackfield::hooks::types::Lookup{ id:id102, question:question102, facts:facts102, } = e;
+                                                let vec103 =
+                                                    (id102.into_bytes()).into_boxed_slice();
+                                                let ptr103 = vec103.as_ptr().cast::<u8>();
+                                                let len103 = vec103.len();
+                                                ::core::mem::forget(vec103);
                                                 *base
                                                     .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len98;
-                                                *base.add(0).cast::<*mut u8>() = ptr98.cast_mut();
-                                                use super::super::super::super::jackfield::hooks::types::Question as V124;
-                                                match question97 {
-                                                    V124::Http(e) => {
+                                                    .cast::<usize>() = len103;
+                                                *base.add(0).cast::<*mut u8>() = ptr103.cast_mut();
+                                                use super::super::super::super::jackfield::hooks::types::Question as V129;
+                                                match question102 {
+                                                    V129::Http(e) => {
                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
-                                                        let super::super::super::super::jackfield::hooks::types::HttpRequest{ method:method99, url:url99, headers:headers99, secret_headers:secret_headers99, body:body99, timeout_ms:timeout_ms99, } = e;
-                                                        let vec100 = (method99.into_bytes())
+                                                        let super::super::super::super::jackfield::hooks::types::HttpRequest{ method:method104, url:url104, headers:headers104, secret_headers:secret_headers104, body:body104, timeout_ms:timeout_ms104, } = e;
+                                                        let vec105 = (method104.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr100 = vec100.as_ptr().cast::<u8>();
-                                                        let len100 = vec100.len();
-                                                        ::core::mem::forget(vec100);
-                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len100;
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr100.cast_mut();
-                                                        let vec101 =
-                                                            (url99.into_bytes()).into_boxed_slice();
-                                                        let ptr101 = vec101.as_ptr().cast::<u8>();
-                                                        let len101 = vec101.len();
-                                                        ::core::mem::forget(vec101);
-                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len101;
-                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr101.cast_mut();
-                                                        let vec105 = headers99;
+                                                        let ptr105 = vec105.as_ptr().cast::<u8>();
                                                         let len105 = vec105.len();
-                                                        let layout105 =
+                                                        ::core::mem::forget(vec105);
+                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len105;
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr105.cast_mut();
+                                                        let vec106 = (url104.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr106 = vec106.as_ptr().cast::<u8>();
+                                                        let len106 = vec106.len();
+                                                        ::core::mem::forget(vec106);
+                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len106;
+                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr106.cast_mut();
+                                                        let vec110 = headers104;
+                                                        let len110 = vec110.len();
+                                                        let layout110 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec105.len()
+                                                                vec110.len()
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -1246,43 +1371,43 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result105, _cleanup105) =
+                                                        let (result110, _cleanup110) =
                                                             wit_bindgen::rt::Cleanup::new(
-                                                                layout105,
+                                                                layout110,
                                                             );
-                                                        if let Some(cleanup) = _cleanup105 {
+                                                        if let Some(cleanup) = _cleanup110 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec105.into_iter().enumerate()
+                                                        for (i, e) in vec110.into_iter().enumerate()
                                                         {
-                                                            let base = result105.add(
+                                                            let base = result110.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let (t102_0, t102_1) = e;
-                                                                let vec103 = (t102_0.into_bytes())
+                                                                let (t107_0, t107_1) = e;
+                                                                let vec108 = (t107_0.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr103 =
-                                                                    vec103.as_ptr().cast::<u8>();
-                                                                let len103 = vec103.len();
-                                                                ::core::mem::forget(vec103);
+                                                                let ptr108 =
+                                                                    vec108.as_ptr().cast::<u8>();
+                                                                let len108 = vec108.len();
+                                                                ::core::mem::forget(vec108);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len103;
+                                                                    .cast::<usize>() = len108;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr103.cast_mut();
-                                                                let vec104 = (t102_1.into_bytes())
+                                                                    ptr108.cast_mut();
+                                                                let vec109 = (t107_1.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr104 =
-                                                                    vec104.as_ptr().cast::<u8>();
-                                                                let len104 = vec104.len();
-                                                                ::core::mem::forget(vec104);
+                                                                let ptr109 =
+                                                                    vec109.as_ptr().cast::<u8>();
+                                                                let len109 = vec109.len();
+                                                                ::core::mem::forget(vec109);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -1290,7 +1415,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len104;
+                                                                    .cast::<usize>() = len109;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -1299,16 +1424,16 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr104.cast_mut();
+                                                                    ptr109.cast_mut();
                                                             }
                                                         }
-                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len105;
-                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result105;
-                                                        let vec114 = secret_headers99;
-                                                        let len114 = vec114.len();
-                                                        let layout114 =
+                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len110;
+                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result110;
+                                                        let vec119 = secret_headers104;
+                                                        let len119 = vec119.len();
+                                                        let layout119 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec114.len()
+                                                                vec119.len()
                                                                     * (12
                                                                         * ::core::mem::size_of::<
                                                                             *const u8,
@@ -1317,16 +1442,16 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result114, _cleanup114) =
+                                                        let (result119, _cleanup119) =
                                                             wit_bindgen::rt::Cleanup::new(
-                                                                layout114,
+                                                                layout119,
                                                             );
-                                                        if let Some(cleanup) = _cleanup114 {
+                                                        if let Some(cleanup) = _cleanup119 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec114.into_iter().enumerate()
+                                                        for (i, e) in vec119.into_iter().enumerate()
                                                         {
-                                                            let base = result114.add(
+                                                            let base = result119.add(
                                                                 i * (12
                                                                     * ::core::mem::size_of::<
                                                                         *const u8,
@@ -1334,28 +1459,28 @@ pub mod exports {
                                                                     )),
                                                             );
                                                             {
-                                                                let super::super::super::super::jackfield::hooks::types::SecretHeader{ name:name106, before:before106, secret:secret106, } = e;
-                                                                let vec107 = (name106.into_bytes())
+                                                                let super::super::super::super::jackfield::hooks::types::SecretHeader{ name:name111, before:before111, secret:secret111, } = e;
+                                                                let vec112 = (name111.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr107 =
-                                                                    vec107.as_ptr().cast::<u8>();
-                                                                let len107 = vec107.len();
-                                                                ::core::mem::forget(vec107);
+                                                                let ptr112 =
+                                                                    vec112.as_ptr().cast::<u8>();
+                                                                let len112 = vec112.len();
+                                                                ::core::mem::forget(vec112);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len107;
+                                                                    .cast::<usize>() = len112;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr107.cast_mut();
-                                                                let vec108 = (before106
+                                                                    ptr112.cast_mut();
+                                                                let vec113 = (before111
                                                                     .into_bytes())
                                                                 .into_boxed_slice();
-                                                                let ptr108 =
-                                                                    vec108.as_ptr().cast::<u8>();
-                                                                let len108 = vec108.len();
-                                                                ::core::mem::forget(vec108);
+                                                                let ptr113 =
+                                                                    vec113.as_ptr().cast::<u8>();
+                                                                let len113 = vec113.len();
+                                                                ::core::mem::forget(vec113);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -1363,7 +1488,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len108;
+                                                                    .cast::<usize>() = len113;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -1372,14 +1497,14 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr108.cast_mut();
-                                                                let super::super::super::super::jackfield::hooks::types::SecretPart{ name:name109, form:form109, prefix:prefix109, suffix:suffix109, } = secret106;
-                                                                let vec110 = (name109.into_bytes())
+                                                                    ptr113.cast_mut();
+                                                                let super::super::super::super::jackfield::hooks::types::SecretPart{ name:name114, form:form114, prefix:prefix114, suffix:suffix114, } = secret111;
+                                                                let vec115 = (name114.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr110 =
-                                                                    vec110.as_ptr().cast::<u8>();
-                                                                let len110 = vec110.len();
-                                                                ::core::mem::forget(vec110);
+                                                                let ptr115 =
+                                                                    vec115.as_ptr().cast::<u8>();
+                                                                let len115 = vec115.len();
+                                                                ::core::mem::forget(vec115);
                                                                 *base
                                                                     .add(
                                                                         5 * ::core::mem::size_of::<
@@ -1387,7 +1512,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len110;
+                                                                    .cast::<usize>() = len115;
                                                                 *base
                                                                     .add(
                                                                         4 * ::core::mem::size_of::<
@@ -1396,13 +1521,13 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr110.cast_mut();
-                                                                let vec111 = (form109.into_bytes())
+                                                                    ptr115.cast_mut();
+                                                                let vec116 = (form114.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr111 =
-                                                                    vec111.as_ptr().cast::<u8>();
-                                                                let len111 = vec111.len();
-                                                                ::core::mem::forget(vec111);
+                                                                let ptr116 =
+                                                                    vec116.as_ptr().cast::<u8>();
+                                                                let len116 = vec116.len();
+                                                                ::core::mem::forget(vec116);
                                                                 *base
                                                                     .add(
                                                                         7 * ::core::mem::size_of::<
@@ -1410,7 +1535,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len111;
+                                                                    .cast::<usize>() = len116;
                                                                 *base
                                                                     .add(
                                                                         6 * ::core::mem::size_of::<
@@ -1419,16 +1544,16 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr111.cast_mut();
-                                                                let vec112 =
+                                                                    ptr116.cast_mut();
+                                                                let vec117 =
                                                                     <_ as Into<_rt::Vec<_>>>::into(
-                                                                        prefix109,
+                                                                        prefix114,
                                                                     )
                                                                     .into_boxed_slice();
-                                                                let ptr112 =
-                                                                    vec112.as_ptr().cast::<u8>();
-                                                                let len112 = vec112.len();
-                                                                ::core::mem::forget(vec112);
+                                                                let ptr117 =
+                                                                    vec117.as_ptr().cast::<u8>();
+                                                                let len117 = vec117.len();
+                                                                ::core::mem::forget(vec117);
                                                                 *base
                                                                     .add(
                                                                         9 * ::core::mem::size_of::<
@@ -1436,7 +1561,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len112;
+                                                                    .cast::<usize>() = len117;
                                                                 *base
                                                                     .add(
                                                                         8 * ::core::mem::size_of::<
@@ -1445,16 +1570,16 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr112.cast_mut();
-                                                                let vec113 =
+                                                                    ptr117.cast_mut();
+                                                                let vec118 =
                                                                     <_ as Into<_rt::Vec<_>>>::into(
-                                                                        suffix109,
+                                                                        suffix114,
                                                                     )
                                                                     .into_boxed_slice();
-                                                                let ptr113 =
-                                                                    vec113.as_ptr().cast::<u8>();
-                                                                let len113 = vec113.len();
-                                                                ::core::mem::forget(vec113);
+                                                                let ptr118 =
+                                                                    vec118.as_ptr().cast::<u8>();
+                                                                let len118 = vec118.len();
+                                                                ::core::mem::forget(vec118);
                                                                 *base
                                                                     .add(
                                                                         11 * ::core::mem::size_of::<
@@ -1462,7 +1587,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len113;
+                                                                    .cast::<usize>() = len118;
                                                                 *base
                                                                     .add(
                                                                         10 * ::core::mem::size_of::<
@@ -1471,7 +1596,7 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr113.cast_mut();
+                                                                    ptr118.cast_mut();
                                                             }
                                                         }
                                                         *base
@@ -1481,14 +1606,14 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len114;
-                                                        *base.add(9*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result114;
-                                                        let vec115 =
-                                                            <_ as Into<_rt::Vec<_>>>::into(body99)
+                                                            .cast::<usize>() = len119;
+                                                        *base.add(9*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result119;
+                                                        let vec120 =
+                                                            <_ as Into<_rt::Vec<_>>>::into(body104)
                                                                 .into_boxed_slice();
-                                                        let ptr115 = vec115.as_ptr().cast::<u8>();
-                                                        let len115 = vec115.len();
-                                                        ::core::mem::forget(vec115);
+                                                        let ptr120 = vec120.as_ptr().cast::<u8>();
+                                                        let len120 = vec120.len();
+                                                        ::core::mem::forget(vec120);
                                                         *base
                                                             .add(
                                                                 12 * ::core::mem::size_of::<
@@ -1496,7 +1621,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len115;
+                                                            .cast::<usize>() = len120;
                                                         *base
                                                             .add(
                                                                 11 * ::core::mem::size_of::<
@@ -1504,7 +1629,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr115.cast_mut();
+                                                            .cast::<*mut u8>() = ptr120.cast_mut();
                                                         *base
                                                             .add(
                                                                 13 * ::core::mem::size_of::<
@@ -1513,33 +1638,33 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<i32>() =
-                                                            _rt::as_i32(timeout_ms99);
+                                                            _rt::as_i32(timeout_ms104);
                                                     }
-                                                    V124::Stored(e) => {
+                                                    V129::Stored(e) => {
                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
-                                                        let vec116 =
+                                                        let vec121 =
                                                             (e.into_bytes()).into_boxed_slice();
-                                                        let ptr116 = vec116.as_ptr().cast::<u8>();
-                                                        let len116 = vec116.len();
-                                                        ::core::mem::forget(vec116);
-                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len116;
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr116.cast_mut();
+                                                        let ptr121 = vec121.as_ptr().cast::<u8>();
+                                                        let len121 = vec121.len();
+                                                        ::core::mem::forget(vec121);
+                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len121;
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr121.cast_mut();
                                                     }
-                                                    V124::Other(e) => {
+                                                    V129::Other(e) => {
                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
-                                                        let super::super::super::super::jackfield::hooks::types::Other{ kind:kind117, facts:facts117, data:data117, } = e;
-                                                        let vec118 = (kind117.into_bytes())
+                                                        let super::super::super::super::jackfield::hooks::types::Other{ kind:kind122, facts:facts122, data:data122, } = e;
+                                                        let vec123 = (kind122.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr118 = vec118.as_ptr().cast::<u8>();
-                                                        let len118 = vec118.len();
-                                                        ::core::mem::forget(vec118);
-                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len118;
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr118.cast_mut();
-                                                        let vec122 = facts117;
-                                                        let len122 = vec122.len();
-                                                        let layout122 =
+                                                        let ptr123 = vec123.as_ptr().cast::<u8>();
+                                                        let len123 = vec123.len();
+                                                        ::core::mem::forget(vec123);
+                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len123;
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr123.cast_mut();
+                                                        let vec127 = facts122;
+                                                        let len127 = vec127.len();
+                                                        let layout127 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec122.len()
+                                                                vec127.len()
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -1547,43 +1672,43 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result122, _cleanup122) =
+                                                        let (result127, _cleanup127) =
                                                             wit_bindgen::rt::Cleanup::new(
-                                                                layout122,
+                                                                layout127,
                                                             );
-                                                        if let Some(cleanup) = _cleanup122 {
+                                                        if let Some(cleanup) = _cleanup127 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec122.into_iter().enumerate()
+                                                        for (i, e) in vec127.into_iter().enumerate()
                                                         {
-                                                            let base = result122.add(
+                                                            let base = result127.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let (t119_0, t119_1) = e;
-                                                                let vec120 = (t119_0.into_bytes())
+                                                                let (t124_0, t124_1) = e;
+                                                                let vec125 = (t124_0.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr120 =
-                                                                    vec120.as_ptr().cast::<u8>();
-                                                                let len120 = vec120.len();
-                                                                ::core::mem::forget(vec120);
+                                                                let ptr125 =
+                                                                    vec125.as_ptr().cast::<u8>();
+                                                                let len125 = vec125.len();
+                                                                ::core::mem::forget(vec125);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len120;
+                                                                    .cast::<usize>() = len125;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr120.cast_mut();
-                                                                let vec121 = (t119_1.into_bytes())
+                                                                    ptr125.cast_mut();
+                                                                let vec126 = (t124_1.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr121 =
-                                                                    vec121.as_ptr().cast::<u8>();
-                                                                let len121 = vec121.len();
-                                                                ::core::mem::forget(vec121);
+                                                                let ptr126 =
+                                                                    vec126.as_ptr().cast::<u8>();
+                                                                let len126 = vec126.len();
+                                                                ::core::mem::forget(vec126);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -1591,7 +1716,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len121;
+                                                                    .cast::<usize>() = len126;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -1600,56 +1725,94 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr121.cast_mut();
+                                                                    ptr126.cast_mut();
                                                             }
                                                         }
-                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len122;
-                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result122;
-                                                        let vec123 =
-                                                            <_ as Into<_rt::Vec<_>>>::into(data117)
+                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len127;
+                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result127;
+                                                        let vec128 =
+                                                            <_ as Into<_rt::Vec<_>>>::into(data122)
                                                                 .into_boxed_slice();
-                                                        let ptr123 = vec123.as_ptr().cast::<u8>();
-                                                        let len123 = vec123.len();
-                                                        ::core::mem::forget(vec123);
-                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len123;
-                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr123.cast_mut();
+                                                        let ptr128 = vec128.as_ptr().cast::<u8>();
+                                                        let len128 = vec128.len();
+                                                        ::core::mem::forget(vec128);
+                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len128;
+                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr128.cast_mut();
                                                     }
                                                 }
+                                                let vec133 = facts102;
+                                                let len133 = vec133.len();
+                                                let layout133 = _rt::alloc::Layout::from_size_align(vec133.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result133, _cleanup133) =
+                                                    wit_bindgen::rt::Cleanup::new(layout133);
+                                                if let Some(cleanup) = _cleanup133 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec133.into_iter().enumerate() {
+                                                    let base = result133.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let (t130_0, t130_1) = e;
+                                                        let vec131 = (t130_0.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr131 = vec131.as_ptr().cast::<u8>();
+                                                        let len131 = vec131.len();
+                                                        ::core::mem::forget(vec131);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len131;
+                                                        *base.add(0).cast::<*mut u8>() =
+                                                            ptr131.cast_mut();
+                                                        let vec132 = (t130_1.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr132 = vec132.as_ptr().cast::<u8>();
+                                                        let len132 = vec132.len();
+                                                        ::core::mem::forget(vec132);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len132;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr132.cast_mut();
+                                                    }
+                                                }
+                                                *base
+                                                    .add(15 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len133;
+                                                *base
+                                                    .add(14 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = result133;
                                             }
                                         }
-                                        *ptr95
+                                        *ptr100
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len125;
-                                        *ptr95
+                                            .cast::<usize>() = len134;
+                                        *ptr100
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = result125;
+                                            .cast::<*mut u8>() = result134;
                                     }
                                     Verdict::Send(e) => {
-                                        *ptr95
+                                        *ptr100
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (2i32) as u8;
-                                        use super::super::super::super::jackfield::hooks::types::Target as V148;
+                                        use super::super::super::super::jackfield::hooks::types::Target as V166;
                                         match e {
-                                            V148::Queue(e) => {
-                                                *ptr95
+                                            V166::Queue(e) => {
+                                                *ptr100
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (0i32) as u8;
-                                                let super::super::super::super::jackfield::hooks::types::QueueTarget{ name:name126, priority:priority126, timeout_secs:timeout_secs126, facts:facts126, } = e;
-                                                let vec127 =
-                                                    (name126.into_bytes()).into_boxed_slice();
-                                                let ptr127 = vec127.as_ptr().cast::<u8>();
-                                                let len127 = vec127.len();
-                                                ::core::mem::forget(vec127);
-                                                *ptr95
+                                                let super::super::super::super::jackfield::hooks::types::QueueTarget{ name:name135, priority:priority135, timeout_secs:timeout_secs135, facts:facts135, } = e;
+                                                let vec136 =
+                                                    (name135.into_bytes()).into_boxed_slice();
+                                                let ptr136 = vec136.as_ptr().cast::<u8>();
+                                                let len136 = vec136.len();
+                                                ::core::mem::forget(vec136);
+                                                *ptr100
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len127;
-                                                *ptr95
+                                                    .cast::<usize>() = len136;
+                                                *ptr100
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr127.cast_mut();
-                                                match priority126 {
+                                                    .cast::<*mut u8>() = ptr136.cast_mut();
+                                                match priority135 {
                                                     Some(e) => {
-                                                        *ptr95.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
-                                                        *ptr95
+                                                        *ptr100.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+                                                        *ptr100
                                                             .add(
                                                                 4 + 5 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -1659,175 +1822,76 @@ pub mod exports {
                                                             .cast::<i32>() = _rt::as_i32(e);
                                                     }
                                                     None => {
-                                                        *ptr95.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+                                                        *ptr100.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
                                                     }
                                                 };
-                                                *ptr95
+                                                *ptr100
                                                     .add(
                                                         8 + 5 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<i32>() = _rt::as_i32(timeout_secs126);
-                                                let vec131 = facts126;
-                                                let len131 = vec131.len();
-                                                let layout131 = _rt::alloc::Layout::from_size_align(vec131.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                let (result131, _cleanup131) =
-                                                    wit_bindgen::rt::Cleanup::new(layout131);
-                                                if let Some(cleanup) = _cleanup131 {
+                                                    .cast::<i32>() = _rt::as_i32(timeout_secs135);
+                                                let vec140 = facts135;
+                                                let len140 = vec140.len();
+                                                let layout140 = _rt::alloc::Layout::from_size_align(vec140.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result140, _cleanup140) =
+                                                    wit_bindgen::rt::Cleanup::new(layout140);
+                                                if let Some(cleanup) = _cleanup140 {
                                                     cleanup.forget();
                                                 }
-                                                for (i, e) in vec131.into_iter().enumerate() {
-                                                    let base = result131.add(
+                                                for (i, e) in vec140.into_iter().enumerate() {
+                                                    let base = result140.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let (t128_0, t128_1) = e;
-                                                        let vec129 = (t128_0.into_bytes())
+                                                        let (t137_0, t137_1) = e;
+                                                        let vec138 = (t137_0.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr129 = vec129.as_ptr().cast::<u8>();
-                                                        let len129 = vec129.len();
-                                                        ::core::mem::forget(vec129);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len129;
+                                                        let ptr138 = vec138.as_ptr().cast::<u8>();
+                                                        let len138 = vec138.len();
+                                                        ::core::mem::forget(vec138);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len138;
                                                         *base.add(0).cast::<*mut u8>() =
-                                                            ptr129.cast_mut();
-                                                        let vec130 = (t128_1.into_bytes())
+                                                            ptr138.cast_mut();
+                                                        let vec139 = (t137_1.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr130 = vec130.as_ptr().cast::<u8>();
-                                                        let len130 = vec130.len();
-                                                        ::core::mem::forget(vec130);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len130;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr130.cast_mut();
+                                                        let ptr139 = vec139.as_ptr().cast::<u8>();
+                                                        let len139 = vec139.len();
+                                                        ::core::mem::forget(vec139);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len139;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr139.cast_mut();
                                                     }
                                                 }
-                                                *ptr95
+                                                *ptr100
                                                     .add(
                                                         8 + 7 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<usize>() = len131;
-                                                *ptr95
+                                                    .cast::<usize>() = len140;
+                                                *ptr100
                                                     .add(
                                                         8 + 6 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<*mut u8>() = result131;
+                                                    .cast::<*mut u8>() = result140;
                                             }
-                                            V148::Extension(e) => {
-                                                *ptr95
+                                            V166::Extension(e) => {
+                                                *ptr100
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (1i32) as u8;
-                                                let super::super::super::super::jackfield::hooks::types::ExtensionTarget{ number:number132, timeout_secs:timeout_secs132, facts:facts132, } = e;
-                                                let vec133 =
-                                                    (number132.into_bytes()).into_boxed_slice();
-                                                let ptr133 = vec133.as_ptr().cast::<u8>();
-                                                let len133 = vec133.len();
-                                                ::core::mem::forget(vec133);
-                                                *ptr95
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len133;
-                                                *ptr95
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr133.cast_mut();
-                                                *ptr95
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<i32>() = _rt::as_i32(timeout_secs132);
-                                                let vec137 = facts132;
-                                                let len137 = vec137.len();
-                                                let layout137 = _rt::alloc::Layout::from_size_align(vec137.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                let (result137, _cleanup137) =
-                                                    wit_bindgen::rt::Cleanup::new(layout137);
-                                                if let Some(cleanup) = _cleanup137 {
-                                                    cleanup.forget();
-                                                }
-                                                for (i, e) in vec137.into_iter().enumerate() {
-                                                    let base = result137.add(
-                                                        i * (4
-                                                            * ::core::mem::size_of::<*const u8>()),
-                                                    );
-                                                    {
-                                                        let (t134_0, t134_1) = e;
-                                                        let vec135 = (t134_0.into_bytes())
-                                                            .into_boxed_slice();
-                                                        let ptr135 = vec135.as_ptr().cast::<u8>();
-                                                        let len135 = vec135.len();
-                                                        ::core::mem::forget(vec135);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len135;
-                                                        *base.add(0).cast::<*mut u8>() =
-                                                            ptr135.cast_mut();
-                                                        let vec136 = (t134_1.into_bytes())
-                                                            .into_boxed_slice();
-                                                        let ptr136 = vec136.as_ptr().cast::<u8>();
-                                                        let len136 = vec136.len();
-                                                        ::core::mem::forget(vec136);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len136;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr136.cast_mut();
-                                                    }
-                                                }
-                                                *ptr95
-                                                    .add(7 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len137;
-                                                *ptr95
-                                                    .add(6 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = result137;
-                                            }
-                                            V148::Dialplan(e) => {
-                                                *ptr95
-                                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (2i32) as u8;
-                                                let super::super::super::super::jackfield::hooks::types::DialplanTarget{ context:context138, extension:extension138, priority:priority138, } = e;
-                                                let vec139 =
-                                                    (context138.into_bytes()).into_boxed_slice();
-                                                let ptr139 = vec139.as_ptr().cast::<u8>();
-                                                let len139 = vec139.len();
-                                                ::core::mem::forget(vec139);
-                                                *ptr95
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len139;
-                                                *ptr95
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr139.cast_mut();
-                                                let vec140 =
-                                                    (extension138.into_bytes()).into_boxed_slice();
-                                                let ptr140 = vec140.as_ptr().cast::<u8>();
-                                                let len140 = vec140.len();
-                                                ::core::mem::forget(vec140);
-                                                *ptr95
-                                                    .add(6 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len140;
-                                                *ptr95
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr140.cast_mut();
-                                                *ptr95
-                                                    .add(7 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<i32>() = _rt::as_i32(priority138);
-                                            }
-                                            V148::ContinueInDialplan => {
-                                                *ptr95
-                                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (3i32) as u8;
-                                            }
-                                            V148::HangUp(e) => {
-                                                *ptr95
-                                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (4i32) as u8;
-                                                *ptr95
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u16>() = (_rt::as_i32(e)) as u16;
-                                            }
-                                            V148::Other(e) => {
-                                                *ptr95
-                                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (5i32) as u8;
-                                                let super::super::super::super::jackfield::hooks::types::Other{ kind:kind141, facts:facts141, data:data141, } = e;
+                                                let super::super::super::super::jackfield::hooks::types::ExtensionTarget{ number:number141, timeout_secs:timeout_secs141, facts:facts141, } = e;
                                                 let vec142 =
-                                                    (kind141.into_bytes()).into_boxed_slice();
+                                                    (number141.into_bytes()).into_boxed_slice();
                                                 let ptr142 = vec142.as_ptr().cast::<u8>();
                                                 let len142 = vec142.len();
                                                 ::core::mem::forget(vec142);
-                                                *ptr95
+                                                *ptr100
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>() = len142;
-                                                *ptr95
+                                                *ptr100
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr142.cast_mut();
+                                                *ptr100
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i32>() = _rt::as_i32(timeout_secs141);
                                                 let vec146 = facts141;
                                                 let len146 = vec146.len();
                                                 let layout146 = _rt::alloc::Layout::from_size_align(vec146.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
@@ -1860,66 +1924,242 @@ pub mod exports {
                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr145.cast_mut();
                                                     }
                                                 }
-                                                *ptr95
-                                                    .add(6 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len146;
-                                                *ptr95
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = result146;
-                                                let vec147 =
-                                                    <_ as Into<_rt::Vec<_>>>::into(data141)
-                                                        .into_boxed_slice();
-                                                let ptr147 = vec147.as_ptr().cast::<u8>();
-                                                let len147 = vec147.len();
-                                                ::core::mem::forget(vec147);
-                                                *ptr95
-                                                    .add(8 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len147;
-                                                *ptr95
+                                                *ptr100
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr147.cast_mut();
+                                                    .cast::<usize>() = len146;
+                                                *ptr100
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = result146;
                                             }
-                                        }
-                                    }
-                                    Verdict::Treat(e) => {
-                                        *ptr95
-                                            .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<u8>() = (3i32) as u8;
-                                        let Treat {
-                                            treatment: treatment149,
-                                            then: then149,
-                                            facts: facts149,
-                                        } = e;
-                                        let vec150 = (treatment149.into_bytes()).into_boxed_slice();
-                                        let ptr150 = vec150.as_ptr().cast::<u8>();
-                                        let len150 = vec150.len();
-                                        ::core::mem::forget(vec150);
-                                        *ptr95
-                                            .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len150;
-                                        *ptr95
-                                            .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr150.cast_mut();
-                                        match then149 {
-                                            Some(e) => {
-                                                *ptr95
+                                            V166::Dialplan(e) => {
+                                                *ptr100
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (2i32) as u8;
+                                                let super::super::super::super::jackfield::hooks::types::DialplanTarget{ context:context147, extension:extension147, priority:priority147, facts:facts147, } = e;
+                                                let vec148 =
+                                                    (context147.into_bytes()).into_boxed_slice();
+                                                let ptr148 = vec148.as_ptr().cast::<u8>();
+                                                let len148 = vec148.len();
+                                                ::core::mem::forget(vec148);
+                                                *ptr100
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (1i32) as u8;
-                                                use super::super::super::super::jackfield::hooks::types::Target as V173;
-                                                match e {
-                                                    V173::Queue(e) => {
-                                                        *ptr95.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
-                                                        let super::super::super::super::jackfield::hooks::types::QueueTarget{ name:name151, priority:priority151, timeout_secs:timeout_secs151, facts:facts151, } = e;
-                                                        let vec152 = (name151.into_bytes())
+                                                    .cast::<usize>() = len148;
+                                                *ptr100
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr148.cast_mut();
+                                                let vec149 =
+                                                    (extension147.into_bytes()).into_boxed_slice();
+                                                let ptr149 = vec149.as_ptr().cast::<u8>();
+                                                let len149 = vec149.len();
+                                                ::core::mem::forget(vec149);
+                                                *ptr100
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len149;
+                                                *ptr100
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr149.cast_mut();
+                                                *ptr100
+                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i32>() = _rt::as_i32(priority147);
+                                                let vec153 = facts147;
+                                                let len153 = vec153.len();
+                                                let layout153 = _rt::alloc::Layout::from_size_align(vec153.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result153, _cleanup153) =
+                                                    wit_bindgen::rt::Cleanup::new(layout153);
+                                                if let Some(cleanup) = _cleanup153 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec153.into_iter().enumerate() {
+                                                    let base = result153.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let (t150_0, t150_1) = e;
+                                                        let vec151 = (t150_0.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr151 = vec151.as_ptr().cast::<u8>();
+                                                        let len151 = vec151.len();
+                                                        ::core::mem::forget(vec151);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len151;
+                                                        *base.add(0).cast::<*mut u8>() =
+                                                            ptr151.cast_mut();
+                                                        let vec152 = (t150_1.into_bytes())
                                                             .into_boxed_slice();
                                                         let ptr152 = vec152.as_ptr().cast::<u8>();
                                                         let len152 = vec152.len();
                                                         ::core::mem::forget(vec152);
-                                                        *ptr95.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len152;
-                                                        *ptr95.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr152.cast_mut();
-                                                        match priority151 {
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len152;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr152.cast_mut();
+                                                    }
+                                                }
+                                                *ptr100
+                                                    .add(9 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len153;
+                                                *ptr100
+                                                    .add(8 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = result153;
+                                            }
+                                            V166::ContinueInDialplan => {
+                                                *ptr100
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (3i32) as u8;
+                                            }
+                                            V166::HangUp(e) => {
+                                                *ptr100
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (4i32) as u8;
+                                                let super::super::super::super::jackfield::hooks::types::HangUpTarget{ q850:q850154, facts:facts154, } = e;
+                                                *ptr100
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u16>() = (_rt::as_i32(q850154)) as u16;
+                                                let vec158 = facts154;
+                                                let len158 = vec158.len();
+                                                let layout158 = _rt::alloc::Layout::from_size_align(vec158.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result158, _cleanup158) =
+                                                    wit_bindgen::rt::Cleanup::new(layout158);
+                                                if let Some(cleanup) = _cleanup158 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec158.into_iter().enumerate() {
+                                                    let base = result158.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let (t155_0, t155_1) = e;
+                                                        let vec156 = (t155_0.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr156 = vec156.as_ptr().cast::<u8>();
+                                                        let len156 = vec156.len();
+                                                        ::core::mem::forget(vec156);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len156;
+                                                        *base.add(0).cast::<*mut u8>() =
+                                                            ptr156.cast_mut();
+                                                        let vec157 = (t155_1.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr157 = vec157.as_ptr().cast::<u8>();
+                                                        let len157 = vec157.len();
+                                                        ::core::mem::forget(vec157);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len157;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr157.cast_mut();
+                                                    }
+                                                }
+                                                *ptr100
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len158;
+                                                *ptr100
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = result158;
+                                            }
+                                            V166::Other(e) => {
+                                                *ptr100
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (5i32) as u8;
+                                                let super::super::super::super::jackfield::hooks::types::Other{ kind:kind159, facts:facts159, data:data159, } = e;
+                                                let vec160 =
+                                                    (kind159.into_bytes()).into_boxed_slice();
+                                                let ptr160 = vec160.as_ptr().cast::<u8>();
+                                                let len160 = vec160.len();
+                                                ::core::mem::forget(vec160);
+                                                *ptr100
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len160;
+                                                *ptr100
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr160.cast_mut();
+                                                let vec164 = facts159;
+                                                let len164 = vec164.len();
+                                                let layout164 = _rt::alloc::Layout::from_size_align(vec164.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result164, _cleanup164) =
+                                                    wit_bindgen::rt::Cleanup::new(layout164);
+                                                if let Some(cleanup) = _cleanup164 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec164.into_iter().enumerate() {
+                                                    let base = result164.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let (t161_0, t161_1) = e;
+                                                        let vec162 = (t161_0.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr162 = vec162.as_ptr().cast::<u8>();
+                                                        let len162 = vec162.len();
+                                                        ::core::mem::forget(vec162);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len162;
+                                                        *base.add(0).cast::<*mut u8>() =
+                                                            ptr162.cast_mut();
+                                                        let vec163 = (t161_1.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr163 = vec163.as_ptr().cast::<u8>();
+                                                        let len163 = vec163.len();
+                                                        ::core::mem::forget(vec163);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len163;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr163.cast_mut();
+                                                    }
+                                                }
+                                                *ptr100
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len164;
+                                                *ptr100
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = result164;
+                                                let vec165 =
+                                                    <_ as Into<_rt::Vec<_>>>::into(data159)
+                                                        .into_boxed_slice();
+                                                let ptr165 = vec165.as_ptr().cast::<u8>();
+                                                let len165 = vec165.len();
+                                                ::core::mem::forget(vec165);
+                                                *ptr100
+                                                    .add(8 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len165;
+                                                *ptr100
+                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr165.cast_mut();
+                                            }
+                                        }
+                                    }
+                                    Verdict::Treat(e) => {
+                                        *ptr100
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (3i32) as u8;
+                                        let Treat {
+                                            treatment: treatment167,
+                                            then: then167,
+                                            facts: facts167,
+                                        } = e;
+                                        let vec168 = (treatment167.into_bytes()).into_boxed_slice();
+                                        let ptr168 = vec168.as_ptr().cast::<u8>();
+                                        let len168 = vec168.len();
+                                        ::core::mem::forget(vec168);
+                                        *ptr100
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len168;
+                                        *ptr100
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr168.cast_mut();
+                                        match then167 {
+                                            Some(e) => {
+                                                *ptr100
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (1i32) as u8;
+                                                use super::super::super::super::jackfield::hooks::types::Target as V200;
+                                                match e {
+                                                    V200::Queue(e) => {
+                                                        *ptr100.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+                                                        let super::super::super::super::jackfield::hooks::types::QueueTarget{ name:name169, priority:priority169, timeout_secs:timeout_secs169, facts:facts169, } = e;
+                                                        let vec170 = (name169.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr170 = vec170.as_ptr().cast::<u8>();
+                                                        let len170 = vec170.len();
+                                                        ::core::mem::forget(vec170);
+                                                        *ptr100.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len170;
+                                                        *ptr100.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr170.cast_mut();
+                                                        match priority169 {
                                                             Some(e) => {
-                                                                *ptr95
+                                                                *ptr100
                                                                     .add(
                                                                         8 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -1927,10 +2167,10 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<u8>() = (1i32) as u8;
-                                                                *ptr95.add(4+8*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(e);
+                                                                *ptr100.add(4+8*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(e);
                                                             }
                                                             None => {
-                                                                *ptr95
+                                                                *ptr100
                                                                     .add(
                                                                         8 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -1940,7 +2180,7 @@ pub mod exports {
                                                                     .cast::<u8>() = (0i32) as u8;
                                                             }
                                                         };
-                                                        *ptr95
+                                                        *ptr100
                                                             .add(
                                                                 8 + 8 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -1948,12 +2188,12 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<i32>() =
-                                                            _rt::as_i32(timeout_secs151);
-                                                        let vec156 = facts151;
-                                                        let len156 = vec156.len();
-                                                        let layout156 =
+                                                            _rt::as_i32(timeout_secs169);
+                                                        let vec174 = facts169;
+                                                        let len174 = vec174.len();
+                                                        let layout174 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec156.len()
+                                                                vec174.len()
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -1961,43 +2201,43 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result156, _cleanup156) =
+                                                        let (result174, _cleanup174) =
                                                             wit_bindgen::rt::Cleanup::new(
-                                                                layout156,
+                                                                layout174,
                                                             );
-                                                        if let Some(cleanup) = _cleanup156 {
+                                                        if let Some(cleanup) = _cleanup174 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec156.into_iter().enumerate()
+                                                        for (i, e) in vec174.into_iter().enumerate()
                                                         {
-                                                            let base = result156.add(
+                                                            let base = result174.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let (t153_0, t153_1) = e;
-                                                                let vec154 = (t153_0.into_bytes())
+                                                                let (t171_0, t171_1) = e;
+                                                                let vec172 = (t171_0.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr154 =
-                                                                    vec154.as_ptr().cast::<u8>();
-                                                                let len154 = vec154.len();
-                                                                ::core::mem::forget(vec154);
+                                                                let ptr172 =
+                                                                    vec172.as_ptr().cast::<u8>();
+                                                                let len172 = vec172.len();
+                                                                ::core::mem::forget(vec172);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len154;
+                                                                    .cast::<usize>() = len172;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr154.cast_mut();
-                                                                let vec155 = (t153_1.into_bytes())
+                                                                    ptr172.cast_mut();
+                                                                let vec173 = (t171_1.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr155 =
-                                                                    vec155.as_ptr().cast::<u8>();
-                                                                let len155 = vec155.len();
-                                                                ::core::mem::forget(vec155);
+                                                                let ptr173 =
+                                                                    vec173.as_ptr().cast::<u8>();
+                                                                let len173 = vec173.len();
+                                                                ::core::mem::forget(vec173);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -2005,7 +2245,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len155;
+                                                                    .cast::<usize>() = len173;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -2014,10 +2254,10 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr155.cast_mut();
+                                                                    ptr173.cast_mut();
                                                             }
                                                         }
-                                                        *ptr95
+                                                        *ptr100
                                                             .add(
                                                                 8 + 10
                                                                     * ::core::mem::size_of::<
@@ -2025,32 +2265,32 @@ pub mod exports {
                                                                     >(
                                                                     ),
                                                             )
-                                                            .cast::<usize>() = len156;
-                                                        *ptr95
+                                                            .cast::<usize>() = len174;
+                                                        *ptr100
                                                             .add(
                                                                 8 + 9 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = result156;
+                                                            .cast::<*mut u8>() = result174;
                                                     }
-                                                    V173::Extension(e) => {
-                                                        *ptr95.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
-                                                        let super::super::super::super::jackfield::hooks::types::ExtensionTarget{ number:number157, timeout_secs:timeout_secs157, facts:facts157, } = e;
-                                                        let vec158 = (number157.into_bytes())
+                                                    V200::Extension(e) => {
+                                                        *ptr100.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+                                                        let super::super::super::super::jackfield::hooks::types::ExtensionTarget{ number:number175, timeout_secs:timeout_secs175, facts:facts175, } = e;
+                                                        let vec176 = (number175.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr158 = vec158.as_ptr().cast::<u8>();
-                                                        let len158 = vec158.len();
-                                                        ::core::mem::forget(vec158);
-                                                        *ptr95.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len158;
-                                                        *ptr95.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr158.cast_mut();
-                                                        *ptr95.add(8*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(timeout_secs157);
-                                                        let vec162 = facts157;
-                                                        let len162 = vec162.len();
-                                                        let layout162 =
+                                                        let ptr176 = vec176.as_ptr().cast::<u8>();
+                                                        let len176 = vec176.len();
+                                                        ::core::mem::forget(vec176);
+                                                        *ptr100.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len176;
+                                                        *ptr100.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr176.cast_mut();
+                                                        *ptr100.add(8*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(timeout_secs175);
+                                                        let vec180 = facts175;
+                                                        let len180 = vec180.len();
+                                                        let layout180 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec162.len()
+                                                                vec180.len()
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -2058,43 +2298,43 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result162, _cleanup162) =
+                                                        let (result180, _cleanup180) =
                                                             wit_bindgen::rt::Cleanup::new(
-                                                                layout162,
+                                                                layout180,
                                                             );
-                                                        if let Some(cleanup) = _cleanup162 {
+                                                        if let Some(cleanup) = _cleanup180 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec162.into_iter().enumerate()
+                                                        for (i, e) in vec180.into_iter().enumerate()
                                                         {
-                                                            let base = result162.add(
+                                                            let base = result180.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let (t159_0, t159_1) = e;
-                                                                let vec160 = (t159_0.into_bytes())
+                                                                let (t177_0, t177_1) = e;
+                                                                let vec178 = (t177_0.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr160 =
-                                                                    vec160.as_ptr().cast::<u8>();
-                                                                let len160 = vec160.len();
-                                                                ::core::mem::forget(vec160);
+                                                                let ptr178 =
+                                                                    vec178.as_ptr().cast::<u8>();
+                                                                let len178 = vec178.len();
+                                                                ::core::mem::forget(vec178);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len160;
+                                                                    .cast::<usize>() = len178;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr160.cast_mut();
-                                                                let vec161 = (t159_1.into_bytes())
+                                                                    ptr178.cast_mut();
+                                                                let vec179 = (t177_1.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr161 =
-                                                                    vec161.as_ptr().cast::<u8>();
-                                                                let len161 = vec161.len();
-                                                                ::core::mem::forget(vec161);
+                                                                let ptr179 =
+                                                                    vec179.as_ptr().cast::<u8>();
+                                                                let len179 = vec179.len();
+                                                                ::core::mem::forget(vec179);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -2102,7 +2342,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len161;
+                                                                    .cast::<usize>() = len179;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -2111,37 +2351,37 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr161.cast_mut();
+                                                                    ptr179.cast_mut();
                                                             }
                                                         }
-                                                        *ptr95
+                                                        *ptr100
                                                             .add(
                                                                 10 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len162;
-                                                        *ptr95.add(9*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result162;
+                                                            .cast::<usize>() = len180;
+                                                        *ptr100.add(9*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result180;
                                                     }
-                                                    V173::Dialplan(e) => {
-                                                        *ptr95.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
-                                                        let super::super::super::super::jackfield::hooks::types::DialplanTarget{ context:context163, extension:extension163, priority:priority163, } = e;
-                                                        let vec164 = (context163.into_bytes())
+                                                    V200::Dialplan(e) => {
+                                                        *ptr100.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
+                                                        let super::super::super::super::jackfield::hooks::types::DialplanTarget{ context:context181, extension:extension181, priority:priority181, facts:facts181, } = e;
+                                                        let vec182 = (context181.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr164 = vec164.as_ptr().cast::<u8>();
-                                                        let len164 = vec164.len();
-                                                        ::core::mem::forget(vec164);
-                                                        *ptr95.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len164;
-                                                        *ptr95.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr164.cast_mut();
-                                                        let vec165 = (extension163.into_bytes())
+                                                        let ptr182 = vec182.as_ptr().cast::<u8>();
+                                                        let len182 = vec182.len();
+                                                        ::core::mem::forget(vec182);
+                                                        *ptr100.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len182;
+                                                        *ptr100.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr182.cast_mut();
+                                                        let vec183 = (extension181.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr165 = vec165.as_ptr().cast::<u8>();
-                                                        let len165 = vec165.len();
-                                                        ::core::mem::forget(vec165);
-                                                        *ptr95.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len165;
-                                                        *ptr95.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr165.cast_mut();
-                                                        *ptr95
+                                                        let ptr183 = vec183.as_ptr().cast::<u8>();
+                                                        let len183 = vec183.len();
+                                                        ::core::mem::forget(vec183);
+                                                        *ptr100.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len183;
+                                                        *ptr100.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr183.cast_mut();
+                                                        *ptr100
                                                             .add(
                                                                 10 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -2149,30 +2389,12 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<i32>() =
-                                                            _rt::as_i32(priority163);
-                                                    }
-                                                    V173::ContinueInDialplan => {
-                                                        *ptr95.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (3i32) as u8;
-                                                    }
-                                                    V173::HangUp(e) => {
-                                                        *ptr95.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (4i32) as u8;
-                                                        *ptr95.add(6*::core::mem::size_of::<*const u8>()).cast::<u16>() = (_rt::as_i32(e)) as u16;
-                                                    }
-                                                    V173::Other(e) => {
-                                                        *ptr95.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (5i32) as u8;
-                                                        let super::super::super::super::jackfield::hooks::types::Other{ kind:kind166, facts:facts166, data:data166, } = e;
-                                                        let vec167 = (kind166.into_bytes())
-                                                            .into_boxed_slice();
-                                                        let ptr167 = vec167.as_ptr().cast::<u8>();
-                                                        let len167 = vec167.len();
-                                                        ::core::mem::forget(vec167);
-                                                        *ptr95.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len167;
-                                                        *ptr95.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr167.cast_mut();
-                                                        let vec171 = facts166;
-                                                        let len171 = vec171.len();
-                                                        let layout171 =
+                                                            _rt::as_i32(priority181);
+                                                        let vec187 = facts181;
+                                                        let len187 = vec187.len();
+                                                        let layout187 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec171.len()
+                                                                vec187.len()
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -2180,43 +2402,43 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result171, _cleanup171) =
+                                                        let (result187, _cleanup187) =
                                                             wit_bindgen::rt::Cleanup::new(
-                                                                layout171,
+                                                                layout187,
                                                             );
-                                                        if let Some(cleanup) = _cleanup171 {
+                                                        if let Some(cleanup) = _cleanup187 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec171.into_iter().enumerate()
+                                                        for (i, e) in vec187.into_iter().enumerate()
                                                         {
-                                                            let base = result171.add(
+                                                            let base = result187.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let (t168_0, t168_1) = e;
-                                                                let vec169 = (t168_0.into_bytes())
+                                                                let (t184_0, t184_1) = e;
+                                                                let vec185 = (t184_0.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr169 =
-                                                                    vec169.as_ptr().cast::<u8>();
-                                                                let len169 = vec169.len();
-                                                                ::core::mem::forget(vec169);
+                                                                let ptr185 =
+                                                                    vec185.as_ptr().cast::<u8>();
+                                                                let len185 = vec185.len();
+                                                                ::core::mem::forget(vec185);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len169;
+                                                                    .cast::<usize>() = len185;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr169.cast_mut();
-                                                                let vec170 = (t168_1.into_bytes())
+                                                                    ptr185.cast_mut();
+                                                                let vec186 = (t184_1.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr170 =
-                                                                    vec170.as_ptr().cast::<u8>();
-                                                                let len170 = vec170.len();
-                                                                ::core::mem::forget(vec170);
+                                                                let ptr186 =
+                                                                    vec186.as_ptr().cast::<u8>();
+                                                                let len186 = vec186.len();
+                                                                ::core::mem::forget(vec186);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -2224,7 +2446,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len170;
+                                                                    .cast::<usize>() = len186;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -2233,333 +2455,506 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr170.cast_mut();
+                                                                    ptr186.cast_mut();
                                                             }
                                                         }
-                                                        *ptr95.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len171;
-                                                        *ptr95.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result171;
-                                                        let vec172 =
-                                                            <_ as Into<_rt::Vec<_>>>::into(data166)
-                                                                .into_boxed_slice();
-                                                        let ptr172 = vec172.as_ptr().cast::<u8>();
-                                                        let len172 = vec172.len();
-                                                        ::core::mem::forget(vec172);
-                                                        *ptr95
+                                                        *ptr100
+                                                            .add(
+                                                                12 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<usize>() = len187;
+                                                        *ptr100
                                                             .add(
                                                                 11 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len172;
-                                                        *ptr95
+                                                            .cast::<*mut u8>() = result187;
+                                                    }
+                                                    V200::ContinueInDialplan => {
+                                                        *ptr100.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (3i32) as u8;
+                                                    }
+                                                    V200::HangUp(e) => {
+                                                        *ptr100.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (4i32) as u8;
+                                                        let super::super::super::super::jackfield::hooks::types::HangUpTarget{ q850:q850188, facts:facts188, } = e;
+                                                        *ptr100.add(6*::core::mem::size_of::<*const u8>()).cast::<u16>() = (_rt::as_i32(q850188)) as u16;
+                                                        let vec192 = facts188;
+                                                        let len192 = vec192.len();
+                                                        let layout192 =
+                                                            _rt::alloc::Layout::from_size_align(
+                                                                vec192.len()
+                                                                    * (4 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    )),
+                                                                ::core::mem::size_of::<*const u8>(),
+                                                            )
+                                                            .unwrap();
+                                                        let (result192, _cleanup192) =
+                                                            wit_bindgen::rt::Cleanup::new(
+                                                                layout192,
+                                                            );
+                                                        if let Some(cleanup) = _cleanup192 {
+                                                            cleanup.forget();
+                                                        }
+                                                        for (i, e) in vec192.into_iter().enumerate()
+                                                        {
+                                                            let base = result192.add(
+                                                                i * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            );
+                                                            {
+                                                                let (t189_0, t189_1) = e;
+                                                                let vec190 = (t189_0.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr190 =
+                                                                    vec190.as_ptr().cast::<u8>();
+                                                                let len190 = vec190.len();
+                                                                ::core::mem::forget(vec190);
+                                                                *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<usize>() = len190;
+                                                                *base.add(0).cast::<*mut u8>() =
+                                                                    ptr190.cast_mut();
+                                                                let vec191 = (t189_1.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr191 =
+                                                                    vec191.as_ptr().cast::<u8>();
+                                                                let len191 = vec191.len();
+                                                                ::core::mem::forget(vec191);
+                                                                *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len191;
+                                                                *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr191.cast_mut();
+                                                            }
+                                                        }
+                                                        *ptr100.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len192;
+                                                        *ptr100.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result192;
+                                                    }
+                                                    V200::Other(e) => {
+                                                        *ptr100.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (5i32) as u8;
+                                                        let super::super::super::super::jackfield::hooks::types::Other{ kind:kind193, facts:facts193, data:data193, } = e;
+                                                        let vec194 = (kind193.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr194 = vec194.as_ptr().cast::<u8>();
+                                                        let len194 = vec194.len();
+                                                        ::core::mem::forget(vec194);
+                                                        *ptr100.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len194;
+                                                        *ptr100.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr194.cast_mut();
+                                                        let vec198 = facts193;
+                                                        let len198 = vec198.len();
+                                                        let layout198 =
+                                                            _rt::alloc::Layout::from_size_align(
+                                                                vec198.len()
+                                                                    * (4 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    )),
+                                                                ::core::mem::size_of::<*const u8>(),
+                                                            )
+                                                            .unwrap();
+                                                        let (result198, _cleanup198) =
+                                                            wit_bindgen::rt::Cleanup::new(
+                                                                layout198,
+                                                            );
+                                                        if let Some(cleanup) = _cleanup198 {
+                                                            cleanup.forget();
+                                                        }
+                                                        for (i, e) in vec198.into_iter().enumerate()
+                                                        {
+                                                            let base = result198.add(
+                                                                i * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            );
+                                                            {
+                                                                let (t195_0, t195_1) = e;
+                                                                let vec196 = (t195_0.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr196 =
+                                                                    vec196.as_ptr().cast::<u8>();
+                                                                let len196 = vec196.len();
+                                                                ::core::mem::forget(vec196);
+                                                                *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<usize>() = len196;
+                                                                *base.add(0).cast::<*mut u8>() =
+                                                                    ptr196.cast_mut();
+                                                                let vec197 = (t195_1.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr197 =
+                                                                    vec197.as_ptr().cast::<u8>();
+                                                                let len197 = vec197.len();
+                                                                ::core::mem::forget(vec197);
+                                                                *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len197;
+                                                                *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr197.cast_mut();
+                                                            }
+                                                        }
+                                                        *ptr100.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len198;
+                                                        *ptr100.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result198;
+                                                        let vec199 =
+                                                            <_ as Into<_rt::Vec<_>>>::into(data193)
+                                                                .into_boxed_slice();
+                                                        let ptr199 = vec199.as_ptr().cast::<u8>();
+                                                        let len199 = vec199.len();
+                                                        ::core::mem::forget(vec199);
+                                                        *ptr100
+                                                            .add(
+                                                                11 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<usize>() = len199;
+                                                        *ptr100
                                                             .add(
                                                                 10 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr172.cast_mut();
+                                                            .cast::<*mut u8>() = ptr199.cast_mut();
                                                     }
                                                 }
                                             }
                                             None => {
-                                                *ptr95
+                                                *ptr100
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (0i32) as u8;
                                             }
                                         };
-                                        let vec177 = facts149;
-                                        let len177 = vec177.len();
-                                        let layout177 = _rt::alloc::Layout::from_size_align(
-                                            vec177.len()
+                                        let vec204 = facts167;
+                                        let len204 = vec204.len();
+                                        let layout204 = _rt::alloc::Layout::from_size_align(
+                                            vec204.len()
                                                 * (4 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         )
                                         .unwrap();
-                                        let (result177, _cleanup177) =
-                                            wit_bindgen::rt::Cleanup::new(layout177);
-                                        if let Some(cleanup) = _cleanup177 {
+                                        let (result204, _cleanup204) =
+                                            wit_bindgen::rt::Cleanup::new(layout204);
+                                        if let Some(cleanup) = _cleanup204 {
                                             cleanup.forget();
                                         }
-                                        for (i, e) in vec177.into_iter().enumerate() {
-                                            let base = result177
+                                        for (i, e) in vec204.into_iter().enumerate() {
+                                            let base = result204
                                                 .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                             {
-                                                let (t174_0, t174_1) = e;
-                                                let vec175 =
-                                                    (t174_0.into_bytes()).into_boxed_slice();
-                                                let ptr175 = vec175.as_ptr().cast::<u8>();
-                                                let len175 = vec175.len();
-                                                ::core::mem::forget(vec175);
+                                                let (t201_0, t201_1) = e;
+                                                let vec202 =
+                                                    (t201_0.into_bytes()).into_boxed_slice();
+                                                let ptr202 = vec202.as_ptr().cast::<u8>();
+                                                let len202 = vec202.len();
+                                                ::core::mem::forget(vec202);
                                                 *base
                                                     .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len175;
-                                                *base.add(0).cast::<*mut u8>() = ptr175.cast_mut();
-                                                let vec176 =
-                                                    (t174_1.into_bytes()).into_boxed_slice();
-                                                let ptr176 = vec176.as_ptr().cast::<u8>();
-                                                let len176 = vec176.len();
-                                                ::core::mem::forget(vec176);
+                                                    .cast::<usize>() = len202;
+                                                *base.add(0).cast::<*mut u8>() = ptr202.cast_mut();
+                                                let vec203 =
+                                                    (t201_1.into_bytes()).into_boxed_slice();
+                                                let ptr203 = vec203.as_ptr().cast::<u8>();
+                                                let len203 = vec203.len();
+                                                ::core::mem::forget(vec203);
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len176;
+                                                    .cast::<usize>() = len203;
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr176.cast_mut();
+                                                    .cast::<*mut u8>() = ptr203.cast_mut();
                                             }
                                         }
-                                        *ptr95
-                                            .add(8 + 12 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len177;
-                                        *ptr95
-                                            .add(8 + 11 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = result177;
+                                        *ptr100
+                                            .add(14 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len204;
+                                        *ptr100
+                                            .add(13 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = result204;
                                     }
                                     Verdict::Other(e) => {
-                                        *ptr95
+                                        *ptr100
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (4i32) as u8;
-                                        let super::super::super::super::jackfield::hooks::types::Other{ kind:kind178, facts:facts178, data:data178, } = e;
-                                        let vec179 = (kind178.into_bytes()).into_boxed_slice();
-                                        let ptr179 = vec179.as_ptr().cast::<u8>();
-                                        let len179 = vec179.len();
-                                        ::core::mem::forget(vec179);
-                                        *ptr95
+                                        let super::super::super::super::jackfield::hooks::types::Other{ kind:kind205, facts:facts205, data:data205, } = e;
+                                        let vec206 = (kind205.into_bytes()).into_boxed_slice();
+                                        let ptr206 = vec206.as_ptr().cast::<u8>();
+                                        let len206 = vec206.len();
+                                        ::core::mem::forget(vec206);
+                                        *ptr100
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len179;
-                                        *ptr95
+                                            .cast::<usize>() = len206;
+                                        *ptr100
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr179.cast_mut();
-                                        let vec183 = facts178;
-                                        let len183 = vec183.len();
-                                        let layout183 = _rt::alloc::Layout::from_size_align(
-                                            vec183.len()
+                                            .cast::<*mut u8>() = ptr206.cast_mut();
+                                        let vec210 = facts205;
+                                        let len210 = vec210.len();
+                                        let layout210 = _rt::alloc::Layout::from_size_align(
+                                            vec210.len()
                                                 * (4 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         )
                                         .unwrap();
-                                        let (result183, _cleanup183) =
-                                            wit_bindgen::rt::Cleanup::new(layout183);
-                                        if let Some(cleanup) = _cleanup183 {
+                                        let (result210, _cleanup210) =
+                                            wit_bindgen::rt::Cleanup::new(layout210);
+                                        if let Some(cleanup) = _cleanup210 {
                                             cleanup.forget();
                                         }
-                                        for (i, e) in vec183.into_iter().enumerate() {
-                                            let base = result183
+                                        for (i, e) in vec210.into_iter().enumerate() {
+                                            let base = result210
                                                 .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                             {
-                                                let (t180_0, t180_1) = e;
-                                                let vec181 =
-                                                    (t180_0.into_bytes()).into_boxed_slice();
-                                                let ptr181 = vec181.as_ptr().cast::<u8>();
-                                                let len181 = vec181.len();
-                                                ::core::mem::forget(vec181);
+                                                let (t207_0, t207_1) = e;
+                                                let vec208 =
+                                                    (t207_0.into_bytes()).into_boxed_slice();
+                                                let ptr208 = vec208.as_ptr().cast::<u8>();
+                                                let len208 = vec208.len();
+                                                ::core::mem::forget(vec208);
                                                 *base
                                                     .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len181;
-                                                *base.add(0).cast::<*mut u8>() = ptr181.cast_mut();
-                                                let vec182 =
-                                                    (t180_1.into_bytes()).into_boxed_slice();
-                                                let ptr182 = vec182.as_ptr().cast::<u8>();
-                                                let len182 = vec182.len();
-                                                ::core::mem::forget(vec182);
+                                                    .cast::<usize>() = len208;
+                                                *base.add(0).cast::<*mut u8>() = ptr208.cast_mut();
+                                                let vec209 =
+                                                    (t207_1.into_bytes()).into_boxed_slice();
+                                                let ptr209 = vec209.as_ptr().cast::<u8>();
+                                                let len209 = vec209.len();
+                                                ::core::mem::forget(vec209);
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len182;
+                                                    .cast::<usize>() = len209;
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr182.cast_mut();
+                                                    .cast::<*mut u8>() = ptr209.cast_mut();
                                             }
                                         }
-                                        *ptr95
+                                        *ptr100
                                             .add(5 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len183;
-                                        *ptr95
+                                            .cast::<usize>() = len210;
+                                        *ptr100
                                             .add(4 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = result183;
-                                        let vec184 = <_ as Into<_rt::Vec<_>>>::into(data178)
+                                            .cast::<*mut u8>() = result210;
+                                        let vec211 = <_ as Into<_rt::Vec<_>>>::into(data205)
                                             .into_boxed_slice();
-                                        let ptr184 = vec184.as_ptr().cast::<u8>();
-                                        let len184 = vec184.len();
-                                        ::core::mem::forget(vec184);
-                                        *ptr95
+                                        let ptr211 = vec211.as_ptr().cast::<u8>();
+                                        let len211 = vec211.len();
+                                        ::core::mem::forget(vec211);
+                                        *ptr100
                                             .add(7 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len184;
-                                        *ptr95
+                                            .cast::<usize>() = len211;
+                                        *ptr100
                                             .add(6 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr184.cast_mut();
+                                            .cast::<*mut u8>() = ptr211.cast_mut();
                                     }
                                 }
                                 let super::super::super::super::jackfield::hooks::types::Patch {
-                                    priority: priority185,
-                                    language: language185,
-                                    variables: variables185,
-                                    facts: facts185,
-                                } = patch96;
-                                match priority185 {
+                                    priority: priority212,
+                                    language: language212,
+                                    variables: variables212,
+                                    facts: facts212,
+                                } = patch101;
+                                match priority212 {
                                     Some(e) => {
-                                        *ptr95
-                                            .add(8 + 13 * ::core::mem::size_of::<*const u8>())
+                                        *ptr100
+                                            .add(15 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        *ptr95
-                                            .add(12 + 13 * ::core::mem::size_of::<*const u8>())
+                                        *ptr100
+                                            .add(4 + 15 * ::core::mem::size_of::<*const u8>())
                                             .cast::<i32>() = _rt::as_i32(e);
                                     }
                                     None => {
-                                        *ptr95
-                                            .add(8 + 13 * ::core::mem::size_of::<*const u8>())
+                                        *ptr100
+                                            .add(15 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                match language185 {
+                                match language212 {
                                     Some(e) => {
-                                        *ptr95
-                                            .add(16 + 13 * ::core::mem::size_of::<*const u8>())
+                                        *ptr100
+                                            .add(8 + 15 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        let vec186 = (e.into_bytes()).into_boxed_slice();
-                                        let ptr186 = vec186.as_ptr().cast::<u8>();
-                                        let len186 = vec186.len();
-                                        ::core::mem::forget(vec186);
-                                        *ptr95
-                                            .add(16 + 15 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len186;
-                                        *ptr95
-                                            .add(16 + 14 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr186.cast_mut();
+                                        let vec213 = (e.into_bytes()).into_boxed_slice();
+                                        let ptr213 = vec213.as_ptr().cast::<u8>();
+                                        let len213 = vec213.len();
+                                        ::core::mem::forget(vec213);
+                                        *ptr100
+                                            .add(8 + 17 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len213;
+                                        *ptr100
+                                            .add(8 + 16 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr213.cast_mut();
                                     }
                                     None => {
-                                        *ptr95
-                                            .add(16 + 13 * ::core::mem::size_of::<*const u8>())
+                                        *ptr100
+                                            .add(8 + 15 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                let vec190 = variables185;
-                                let len190 = vec190.len();
-                                let layout190 = _rt::alloc::Layout::from_size_align(
-                                    vec190.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                let vec217 = variables212;
+                                let len217 = vec217.len();
+                                let layout217 = _rt::alloc::Layout::from_size_align(
+                                    vec217.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result190, _cleanup190) =
-                                    wit_bindgen::rt::Cleanup::new(layout190);
-                                if let Some(cleanup) = _cleanup190 {
+                                let (result217, _cleanup217) =
+                                    wit_bindgen::rt::Cleanup::new(layout217);
+                                if let Some(cleanup) = _cleanup217 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec190.into_iter().enumerate() {
-                                    let base = result190
+                                for (i, e) in vec217.into_iter().enumerate() {
+                                    let base = result217
                                         .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let (t187_0, t187_1) = e;
-                                        let vec188 = (t187_0.into_bytes()).into_boxed_slice();
-                                        let ptr188 = vec188.as_ptr().cast::<u8>();
-                                        let len188 = vec188.len();
-                                        ::core::mem::forget(vec188);
+                                        let (t214_0, t214_1) = e;
+                                        let vec215 = (t214_0.into_bytes()).into_boxed_slice();
+                                        let ptr215 = vec215.as_ptr().cast::<u8>();
+                                        let len215 = vec215.len();
+                                        ::core::mem::forget(vec215);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len188;
-                                        *base.add(0).cast::<*mut u8>() = ptr188.cast_mut();
-                                        let vec189 = (t187_1.into_bytes()).into_boxed_slice();
-                                        let ptr189 = vec189.as_ptr().cast::<u8>();
-                                        let len189 = vec189.len();
-                                        ::core::mem::forget(vec189);
+                                            .cast::<usize>() = len215;
+                                        *base.add(0).cast::<*mut u8>() = ptr215.cast_mut();
+                                        let vec216 = (t214_1.into_bytes()).into_boxed_slice();
+                                        let ptr216 = vec216.as_ptr().cast::<u8>();
+                                        let len216 = vec216.len();
+                                        ::core::mem::forget(vec216);
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len189;
+                                            .cast::<usize>() = len216;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr189.cast_mut();
+                                            .cast::<*mut u8>() = ptr216.cast_mut();
                                     }
                                 }
-                                *ptr95
-                                    .add(16 + 17 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len190;
-                                *ptr95
-                                    .add(16 + 16 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result190;
-                                let vec194 = facts185;
-                                let len194 = vec194.len();
-                                let layout194 = _rt::alloc::Layout::from_size_align(
-                                    vec194.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                *ptr100
+                                    .add(8 + 19 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len217;
+                                *ptr100
+                                    .add(8 + 18 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = result217;
+                                let vec221 = facts212;
+                                let len221 = vec221.len();
+                                let layout221 = _rt::alloc::Layout::from_size_align(
+                                    vec221.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result194, _cleanup194) =
-                                    wit_bindgen::rt::Cleanup::new(layout194);
-                                if let Some(cleanup) = _cleanup194 {
+                                let (result221, _cleanup221) =
+                                    wit_bindgen::rt::Cleanup::new(layout221);
+                                if let Some(cleanup) = _cleanup221 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec194.into_iter().enumerate() {
-                                    let base = result194
+                                for (i, e) in vec221.into_iter().enumerate() {
+                                    let base = result221
                                         .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let (t191_0, t191_1) = e;
-                                        let vec192 = (t191_0.into_bytes()).into_boxed_slice();
-                                        let ptr192 = vec192.as_ptr().cast::<u8>();
-                                        let len192 = vec192.len();
-                                        ::core::mem::forget(vec192);
+                                        let (t218_0, t218_1) = e;
+                                        let vec219 = (t218_0.into_bytes()).into_boxed_slice();
+                                        let ptr219 = vec219.as_ptr().cast::<u8>();
+                                        let len219 = vec219.len();
+                                        ::core::mem::forget(vec219);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len192;
-                                        *base.add(0).cast::<*mut u8>() = ptr192.cast_mut();
-                                        let vec193 = (t191_1.into_bytes()).into_boxed_slice();
-                                        let ptr193 = vec193.as_ptr().cast::<u8>();
-                                        let len193 = vec193.len();
-                                        ::core::mem::forget(vec193);
+                                            .cast::<usize>() = len219;
+                                        *base.add(0).cast::<*mut u8>() = ptr219.cast_mut();
+                                        let vec220 = (t218_1.into_bytes()).into_boxed_slice();
+                                        let ptr220 = vec220.as_ptr().cast::<u8>();
+                                        let len220 = vec220.len();
+                                        ::core::mem::forget(vec220);
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len193;
+                                            .cast::<usize>() = len220;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr193.cast_mut();
+                                            .cast::<*mut u8>() = ptr220.cast_mut();
                                     }
                                 }
-                                *ptr95
-                                    .add(16 + 19 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len194;
-                                *ptr95
-                                    .add(16 + 18 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result194;
-                                let vec198 = stores96;
-                                let len198 = vec198.len();
-                                let layout198 = _rt::alloc::Layout::from_size_align(
-                                    vec198.len() * (5 * ::core::mem::size_of::<*const u8>()),
+                                *ptr100
+                                    .add(8 + 21 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len221;
+                                *ptr100
+                                    .add(8 + 20 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = result221;
+                                let vec229 = stores101;
+                                let len229 = vec229.len();
+                                let layout229 = _rt::alloc::Layout::from_size_align(
+                                    vec229.len() * (7 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result198, _cleanup198) =
-                                    wit_bindgen::rt::Cleanup::new(layout198);
-                                if let Some(cleanup) = _cleanup198 {
+                                let (result229, _cleanup229) =
+                                    wit_bindgen::rt::Cleanup::new(layout229);
+                                if let Some(cleanup) = _cleanup229 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec198.into_iter().enumerate() {
-                                    let base = result198
-                                        .add(i * (5 * ::core::mem::size_of::<*const u8>()));
+                                for (i, e) in vec229.into_iter().enumerate() {
+                                    let base = result229
+                                        .add(i * (7 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let super::super::super::super::jackfield::hooks::types::Store{ key:key195, value:value195, } = e;
-                                        let vec196 = (key195.into_bytes()).into_boxed_slice();
-                                        let ptr196 = vec196.as_ptr().cast::<u8>();
-                                        let len196 = vec196.len();
-                                        ::core::mem::forget(vec196);
+                                        let super::super::super::super::jackfield::hooks::types::Store{ key:key222, value:value222, facts:facts222, } = e;
+                                        let vec223 = (key222.into_bytes()).into_boxed_slice();
+                                        let ptr223 = vec223.as_ptr().cast::<u8>();
+                                        let len223 = vec223.len();
+                                        ::core::mem::forget(vec223);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len196;
-                                        *base.add(0).cast::<*mut u8>() = ptr196.cast_mut();
-                                        match value195 {
+                                            .cast::<usize>() = len223;
+                                        *base.add(0).cast::<*mut u8>() = ptr223.cast_mut();
+                                        match value222 {
                                             Some(e) => {
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (1i32) as u8;
-                                                let vec197 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                let vec224 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
-                                                let ptr197 = vec197.as_ptr().cast::<u8>();
-                                                let len197 = vec197.len();
-                                                ::core::mem::forget(vec197);
+                                                let ptr224 = vec224.as_ptr().cast::<u8>();
+                                                let len224 = vec224.len();
+                                                ::core::mem::forget(vec224);
                                                 *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len197;
+                                                    .cast::<usize>() = len224;
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr197.cast_mut();
+                                                    .cast::<*mut u8>() = ptr224.cast_mut();
                                             }
                                             None => {
                                                 *base
@@ -2567,59 +2962,149 @@ pub mod exports {
                                                     .cast::<u8>() = (0i32) as u8;
                                             }
                                         };
+                                        let vec228 = facts222;
+                                        let len228 = vec228.len();
+                                        let layout228 = _rt::alloc::Layout::from_size_align(
+                                            vec228.len()
+                                                * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        )
+                                        .unwrap();
+                                        let (result228, _cleanup228) =
+                                            wit_bindgen::rt::Cleanup::new(layout228);
+                                        if let Some(cleanup) = _cleanup228 {
+                                            cleanup.forget();
+                                        }
+                                        for (i, e) in vec228.into_iter().enumerate() {
+                                            let base = result228
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let (t225_0, t225_1) = e;
+                                                let vec226 =
+                                                    (t225_0.into_bytes()).into_boxed_slice();
+                                                let ptr226 = vec226.as_ptr().cast::<u8>();
+                                                let len226 = vec226.len();
+                                                ::core::mem::forget(vec226);
+                                                *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len226;
+                                                *base.add(0).cast::<*mut u8>() = ptr226.cast_mut();
+                                                let vec227 =
+                                                    (t225_1.into_bytes()).into_boxed_slice();
+                                                let ptr227 = vec227.as_ptr().cast::<u8>();
+                                                let len227 = vec227.len();
+                                                ::core::mem::forget(vec227);
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len227;
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr227.cast_mut();
+                                            }
+                                        }
+                                        *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len228;
+                                        *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = result228;
                                     }
                                 }
-                                *ptr95
-                                    .add(16 + 21 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len198;
-                                *ptr95
-                                    .add(16 + 20 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result198;
-                                let vec199 = (reason96.into_bytes()).into_boxed_slice();
-                                let ptr199 = vec199.as_ptr().cast::<u8>();
-                                let len199 = vec199.len();
-                                ::core::mem::forget(vec199);
-                                *ptr95
-                                    .add(16 + 23 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len199;
-                                *ptr95
-                                    .add(16 + 22 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr199.cast_mut();
+                                *ptr100
+                                    .add(8 + 23 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len229;
+                                *ptr100
+                                    .add(8 + 22 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = result229;
+                                let vec230 = (reason101.into_bytes()).into_boxed_slice();
+                                let ptr230 = vec230.as_ptr().cast::<u8>();
+                                let len230 = vec230.len();
+                                ::core::mem::forget(vec230);
+                                *ptr100
+                                    .add(8 + 25 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len230;
+                                *ptr100
+                                    .add(8 + 24 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr230.cast_mut();
+                                let vec234 = facts101;
+                                let len234 = vec234.len();
+                                let layout234 = _rt::alloc::Layout::from_size_align(
+                                    vec234.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                )
+                                .unwrap();
+                                let (result234, _cleanup234) =
+                                    wit_bindgen::rt::Cleanup::new(layout234);
+                                if let Some(cleanup) = _cleanup234 {
+                                    cleanup.forget();
+                                }
+                                for (i, e) in vec234.into_iter().enumerate() {
+                                    let base = result234
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    {
+                                        let (t231_0, t231_1) = e;
+                                        let vec232 = (t231_0.into_bytes()).into_boxed_slice();
+                                        let ptr232 = vec232.as_ptr().cast::<u8>();
+                                        let len232 = vec232.len();
+                                        ::core::mem::forget(vec232);
+                                        *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len232;
+                                        *base.add(0).cast::<*mut u8>() = ptr232.cast_mut();
+                                        let vec233 = (t231_1.into_bytes()).into_boxed_slice();
+                                        let ptr233 = vec233.as_ptr().cast::<u8>();
+                                        let len233 = vec233.len();
+                                        ::core::mem::forget(vec233);
+                                        *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len233;
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr233.cast_mut();
+                                    }
+                                }
+                                *ptr100
+                                    .add(8 + 27 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len234;
+                                *ptr100
+                                    .add(8 + 26 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = result234;
                             }
                             Err(e) => {
-                                *ptr95.add(0).cast::<u8>() = (1i32) as u8;
+                                *ptr100.add(0).cast::<u8>() = (1i32) as u8;
                                 let super::super::super::super::jackfield::hooks::types::Error {
-                                    code: code200,
-                                    message: message200,
-                                    retryable: retryable200,
+                                    code: code235,
+                                    message: message235,
+                                    retryable: retryable235,
                                 } = e;
-                                let vec201 = (code200.into_bytes()).into_boxed_slice();
-                                let ptr201 = vec201.as_ptr().cast::<u8>();
-                                let len201 = vec201.len();
-                                ::core::mem::forget(vec201);
-                                *ptr95
+                                let vec236 = (code235.into_bytes()).into_boxed_slice();
+                                let ptr236 = vec236.as_ptr().cast::<u8>();
+                                let len236 = vec236.len();
+                                ::core::mem::forget(vec236);
+                                *ptr100
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len201;
-                                *ptr95.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    ptr201.cast_mut();
-                                let vec202 = (message200.into_bytes()).into_boxed_slice();
-                                let ptr202 = vec202.as_ptr().cast::<u8>();
-                                let len202 = vec202.len();
-                                ::core::mem::forget(vec202);
-                                *ptr95
+                                    .cast::<usize>() = len236;
+                                *ptr100
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr236.cast_mut();
+                                let vec237 = (message235.into_bytes()).into_boxed_slice();
+                                let ptr237 = vec237.as_ptr().cast::<u8>();
+                                let len237 = vec237.len();
+                                ::core::mem::forget(vec237);
+                                *ptr100
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len202;
-                                *ptr95
+                                    .cast::<usize>() = len237;
+                                *ptr100
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr202.cast_mut();
-                                *ptr95.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
-                                    (match retryable200 {
+                                    .cast::<*mut u8>() = ptr237.cast_mut();
+                                *ptr100.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
+                                    (match retryable235 {
                                         true => 1,
                                         false => 0,
                                     }) as u8;
                             }
                         };
-                        ptr95
+                        ptr100
                     }
                 }
                 #[doc(hidden)]
@@ -2641,11 +3126,11 @@ pub mod exports {
                                         let l3 = *arg0
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let base52 = l2;
-                                        let len52 = l3;
-                                        for i in 0..len52 {
-                                            let base = base52.add(
-                                                i * (14 * ::core::mem::size_of::<*const u8>()),
+                                        let base59 = l2;
+                                        let len59 = l3;
+                                        for i in 0..len59 {
+                                            let base = base59.add(
+                                                i * (16 * ::core::mem::size_of::<*const u8>()),
                                             );
                                             {
                                                 let l4 = *base.add(0).cast::<*mut u8>();
@@ -3060,57 +3545,30 @@ pub mod exports {
                                                         _rt::cabi_dealloc(base51, len51 * 1, 1);
                                                     }
                                                 }
-                                            }
-                                        }
-                                        _rt::cabi_dealloc(
-                                            base52,
-                                            len52 * (14 * ::core::mem::size_of::<*const u8>()),
-                                            ::core::mem::size_of::<*const u8>(),
-                                        );
-                                    }
-                                    2 => {
-                                        let l53 = i32::from(
-                                            *arg0
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<u8>(),
-                                        );
-                                        match l53 {
-                                            0 => {
-                                                let l54 = *arg0
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                let l52 = *base
+                                                    .add(14 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l55 = *arg0
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                let l53 = *base
+                                                    .add(15 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l54, l55, 1);
-                                                let l56 = *arg0
-                                                    .add(
-                                                        8 + 6 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<*mut u8>();
-                                                let l57 = *arg0
-                                                    .add(
-                                                        8 + 7 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>();
-                                                let base62 = l56;
-                                                let len62 = l57;
-                                                for i in 0..len62 {
-                                                    let base = base62.add(
+                                                let base58 = l52;
+                                                let len58 = l53;
+                                                for i in 0..len58 {
+                                                    let base = base58.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l58 = *base.add(0).cast::<*mut u8>();
-                                                        let l59 =
+                                                        let l54 = *base.add(0).cast::<*mut u8>();
+                                                        let l55 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l58, l59, 1);
-                                                        let l60 =
+                                                        _rt::cabi_dealloc(l54, l55, 1);
+                                                        let l56 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -3119,7 +3577,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l61 =
+                                                        let l57 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -3128,48 +3586,125 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l60, l61, 1);
+                                                        _rt::cabi_dealloc(l56, l57, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base62,
-                                                    len62
+                                                    base58,
+                                                    len58
+                                                        * (4 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                            }
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base59,
+                                            len59 * (16 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
+                                    }
+                                    2 => {
+                                        let l60 = i32::from(
+                                            *arg0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u8>(),
+                                        );
+                                        match l60 {
+                                            0 => {
+                                                let l61 = *arg0
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l62 = *arg0
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l61, l62, 1);
+                                                let l63 = *arg0
+                                                    .add(
+                                                        8 + 6 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<*mut u8>();
+                                                let l64 = *arg0
+                                                    .add(
+                                                        8 + 7 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>();
+                                                let base69 = l63;
+                                                let len69 = l64;
+                                                for i in 0..len69 {
+                                                    let base = base69.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let l65 = *base.add(0).cast::<*mut u8>();
+                                                        let l66 =
+                                                            *base
+                                                                .add(::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ))
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l65, l66, 1);
+                                                        let l67 =
+                                                            *base
+                                                                .add(
+                                                                    2 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                        let l68 =
+                                                            *base
+                                                                .add(
+                                                                    3 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l67, l68, 1);
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base69,
+                                                    len69
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
                                             }
                                             1 => {
-                                                let l63 = *arg0
+                                                let l70 = *arg0
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l64 = *arg0
+                                                let l71 = *arg0
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l63, l64, 1);
-                                                let l65 = *arg0
+                                                _rt::cabi_dealloc(l70, l71, 1);
+                                                let l72 = *arg0
                                                     .add(6 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l66 = *arg0
+                                                let l73 = *arg0
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base71 = l65;
-                                                let len71 = l66;
-                                                for i in 0..len71 {
-                                                    let base = base71.add(
+                                                let base78 = l72;
+                                                let len78 = l73;
+                                                for i in 0..len78 {
+                                                    let base = base78.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l67 = *base.add(0).cast::<*mut u8>();
-                                                        let l68 =
+                                                        let l74 = *base.add(0).cast::<*mut u8>();
+                                                        let l75 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l67, l68, 1);
-                                                        let l69 =
+                                                        _rt::cabi_dealloc(l74, l75, 1);
+                                                        let l76 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -3178,7 +3713,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l70 =
+                                                        let l77 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -3187,66 +3722,55 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l69, l70, 1);
+                                                        _rt::cabi_dealloc(l76, l77, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base71,
-                                                    len71
+                                                    base78,
+                                                    len78
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
                                             }
                                             2 => {
-                                                let l72 = *arg0
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
-                                                let l73 = *arg0
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>();
-                                                _rt::cabi_dealloc(l72, l73, 1);
-                                                let l74 = *arg0
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
-                                                let l75 = *arg0
-                                                    .add(6 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>();
-                                                _rt::cabi_dealloc(l74, l75, 1);
-                                            }
-                                            3 => (),
-                                            4 => (),
-                                            _ => {
-                                                let l76 = *arg0
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
-                                                let l77 = *arg0
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>();
-                                                _rt::cabi_dealloc(l76, l77, 1);
-                                                let l78 = *arg0
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
                                                 let l79 = *arg0
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l80 = *arg0
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l79, l80, 1);
+                                                let l81 = *arg0
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l82 = *arg0
                                                     .add(6 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base84 = l78;
-                                                let len84 = l79;
-                                                for i in 0..len84 {
-                                                    let base = base84.add(
+                                                _rt::cabi_dealloc(l81, l82, 1);
+                                                let l83 = *arg0
+                                                    .add(8 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l84 = *arg0
+                                                    .add(9 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base89 = l83;
+                                                let len89 = l84;
+                                                for i in 0..len89 {
+                                                    let base = base89.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l80 = *base.add(0).cast::<*mut u8>();
-                                                        let l81 =
+                                                        let l85 = *base.add(0).cast::<*mut u8>();
+                                                        let l86 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l80, l81, 1);
-                                                        let l82 =
+                                                        _rt::cabi_dealloc(l85, l86, 1);
+                                                        let l87 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -3255,7 +3779,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l83 =
+                                                        let l88 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -3264,53 +3788,165 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l82, l83, 1);
+                                                        _rt::cabi_dealloc(l87, l88, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base84,
-                                                    len84
+                                                    base89,
+                                                    len89
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                let l85 = *arg0
+                                            }
+                                            3 => (),
+                                            4 => {
+                                                let l90 = *arg0
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l91 = *arg0
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base96 = l90;
+                                                let len96 = l91;
+                                                for i in 0..len96 {
+                                                    let base = base96.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let l92 = *base.add(0).cast::<*mut u8>();
+                                                        let l93 =
+                                                            *base
+                                                                .add(::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ))
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l92, l93, 1);
+                                                        let l94 =
+                                                            *base
+                                                                .add(
+                                                                    2 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                        let l95 =
+                                                            *base
+                                                                .add(
+                                                                    3 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l94, l95, 1);
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base96,
+                                                    len96
+                                                        * (4 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                            }
+                                            _ => {
+                                                let l97 = *arg0
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l98 = *arg0
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l97, l98, 1);
+                                                let l99 = *arg0
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l100 = *arg0
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base105 = l99;
+                                                let len105 = l100;
+                                                for i in 0..len105 {
+                                                    let base = base105.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let l101 = *base.add(0).cast::<*mut u8>();
+                                                        let l102 =
+                                                            *base
+                                                                .add(::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ))
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l101, l102, 1);
+                                                        let l103 =
+                                                            *base
+                                                                .add(
+                                                                    2 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                        let l104 =
+                                                            *base
+                                                                .add(
+                                                                    3 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l103, l104, 1);
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base105,
+                                                    len105
+                                                        * (4 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                                let l106 = *arg0
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l86 = *arg0
+                                                let l107 = *arg0
                                                     .add(8 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base87 = l85;
-                                                let len87 = l86;
-                                                _rt::cabi_dealloc(base87, len87 * 1, 1);
+                                                let base108 = l106;
+                                                let len108 = l107;
+                                                _rt::cabi_dealloc(base108, len108 * 1, 1);
                                             }
                                         }
                                     }
                                     3 => {
-                                        let l88 = *arg0
+                                        let l109 = *arg0
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l89 = *arg0
+                                        let l110 = *arg0
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l88, l89, 1);
-                                        let l90 = i32::from(
+                                        _rt::cabi_dealloc(l109, l110, 1);
+                                        let l111 = i32::from(
                                             *arg0
                                                 .add(4 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<u8>(),
                                         );
-                                        match l90 {
+                                        match l111 {
                                             0 => (),
                                             _ => {
-                                                let l91 = i32::from(
+                                                let l112 = i32::from(
                                                     *arg0
                                                         .add(
                                                             5 * ::core::mem::size_of::<*const u8>(),
                                                         )
                                                         .cast::<u8>(),
                                                 );
-                                                match l91 {
+                                                match l112 {
                                                     0 => {
-                                                        let l92 =
+                                                        let l113 =
                                                             *arg0
                                                                 .add(
                                                                     6 * ::core::mem::size_of::<
@@ -3319,7 +3955,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l93 =
+                                                        let l114 =
                                                             *arg0
                                                                 .add(
                                                                     7 * ::core::mem::size_of::<
@@ -3328,8 +3964,8 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l92, l93, 1);
-                                                        let l94 = *arg0
+                                                        _rt::cabi_dealloc(l113, l114, 1);
+                                                        let l115 = *arg0
                                                             .add(
                                                                 8 + 9 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -3337,7 +3973,7 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<*mut u8>();
-                                                        let l95 = *arg0
+                                                        let l116 = *arg0
                                                             .add(
                                                                 8 + 10
                                                                     * ::core::mem::size_of::<
@@ -3346,26 +3982,26 @@ pub mod exports {
                                                                     ),
                                                             )
                                                             .cast::<usize>();
-                                                        let base100 = l94;
-                                                        let len100 = l95;
-                                                        for i in 0..len100 {
-                                                            let base = base100.add(
+                                                        let base121 = l115;
+                                                        let len121 = l116;
+                                                        for i in 0..len121 {
+                                                            let base = base121.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let l96 =
+                                                                let l117 =
                                                                     *base.add(0).cast::<*mut u8>();
-                                                                let l97 = *base
+                                                                let l118 = *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
                                                                     .cast::<usize>();
-                                                                _rt::cabi_dealloc(l96, l97, 1);
-                                                                let l98 = *base
+                                                                _rt::cabi_dealloc(l117, l118, 1);
+                                                                let l119 = *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -3373,7 +4009,7 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>();
-                                                                let l99 = *base
+                                                                let l120 = *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -3381,12 +4017,12 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<usize>();
-                                                                _rt::cabi_dealloc(l98, l99, 1);
+                                                                _rt::cabi_dealloc(l119, l120, 1);
                                                             }
                                                         }
                                                         _rt::cabi_dealloc(
-                                                            base100,
-                                                            len100
+                                                            base121,
+                                                            len121
                                                                 * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
@@ -3395,7 +4031,7 @@ pub mod exports {
                                                         );
                                                     }
                                                     1 => {
-                                                        let l101 =
+                                                        let l122 =
                                                             *arg0
                                                                 .add(
                                                                     6 * ::core::mem::size_of::<
@@ -3404,7 +4040,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l102 =
+                                                        let l123 =
                                                             *arg0
                                                                 .add(
                                                                     7 * ::core::mem::size_of::<
@@ -3413,8 +4049,8 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l101, l102, 1);
-                                                        let l103 =
+                                                        _rt::cabi_dealloc(l122, l123, 1);
+                                                        let l124 =
                                                             *arg0
                                                                 .add(
                                                                     9 * ::core::mem::size_of::<
@@ -3423,7 +4059,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l104 = *arg0
+                                                        let l125 = *arg0
                                                             .add(
                                                                 10 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -3431,26 +4067,26 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<usize>();
-                                                        let base109 = l103;
-                                                        let len109 = l104;
-                                                        for i in 0..len109 {
-                                                            let base = base109.add(
+                                                        let base130 = l124;
+                                                        let len130 = l125;
+                                                        for i in 0..len130 {
+                                                            let base = base130.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let l105 =
+                                                                let l126 =
                                                                     *base.add(0).cast::<*mut u8>();
-                                                                let l106 = *base
+                                                                let l127 = *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
                                                                     .cast::<usize>();
-                                                                _rt::cabi_dealloc(l105, l106, 1);
-                                                                let l107 = *base
+                                                                _rt::cabi_dealloc(l126, l127, 1);
+                                                                let l128 = *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -3458,7 +4094,7 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>();
-                                                                let l108 = *base
+                                                                let l129 = *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -3466,12 +4102,12 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<usize>();
-                                                                _rt::cabi_dealloc(l107, l108, 1);
+                                                                _rt::cabi_dealloc(l128, l129, 1);
                                                             }
                                                         }
                                                         _rt::cabi_dealloc(
-                                                            base109,
-                                                            len109
+                                                            base130,
+                                                            len130
                                                                 * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
@@ -3480,7 +4116,7 @@ pub mod exports {
                                                         );
                                                     }
                                                     2 => {
-                                                        let l110 =
+                                                        let l131 =
                                                             *arg0
                                                                 .add(
                                                                     6 * ::core::mem::size_of::<
@@ -3489,7 +4125,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l111 =
+                                                        let l132 =
                                                             *arg0
                                                                 .add(
                                                                     7 * ::core::mem::size_of::<
@@ -3498,8 +4134,8 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l110, l111, 1);
-                                                        let l112 =
+                                                        _rt::cabi_dealloc(l131, l132, 1);
+                                                        let l133 =
                                                             *arg0
                                                                 .add(
                                                                     8 * ::core::mem::size_of::<
@@ -3508,7 +4144,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l113 =
+                                                        let l134 =
                                                             *arg0
                                                                 .add(
                                                                     9 * ::core::mem::size_of::<
@@ -3517,68 +4153,43 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l112, l113, 1);
-                                                    }
-                                                    3 => (),
-                                                    4 => (),
-                                                    _ => {
-                                                        let l114 =
-                                                            *arg0
-                                                                .add(
-                                                                    6 * ::core::mem::size_of::<
-                                                                        *const u8,
-                                                                    >(
-                                                                    ),
-                                                                )
-                                                                .cast::<*mut u8>();
-                                                        let l115 =
-                                                            *arg0
-                                                                .add(
-                                                                    7 * ::core::mem::size_of::<
-                                                                        *const u8,
-                                                                    >(
-                                                                    ),
-                                                                )
-                                                                .cast::<usize>();
-                                                        _rt::cabi_dealloc(l114, l115, 1);
-                                                        let l116 =
-                                                            *arg0
-                                                                .add(
-                                                                    8 * ::core::mem::size_of::<
-                                                                        *const u8,
-                                                                    >(
-                                                                    ),
-                                                                )
-                                                                .cast::<*mut u8>();
-                                                        let l117 =
-                                                            *arg0
-                                                                .add(
-                                                                    9 * ::core::mem::size_of::<
-                                                                        *const u8,
-                                                                    >(
-                                                                    ),
-                                                                )
-                                                                .cast::<usize>();
-                                                        let base122 = l116;
-                                                        let len122 = l117;
-                                                        for i in 0..len122 {
-                                                            let base = base122.add(
+                                                        _rt::cabi_dealloc(l133, l134, 1);
+                                                        let l135 = *arg0
+                                                            .add(
+                                                                11 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<*mut u8>();
+                                                        let l136 = *arg0
+                                                            .add(
+                                                                12 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<usize>();
+                                                        let base141 = l135;
+                                                        let len141 = l136;
+                                                        for i in 0..len141 {
+                                                            let base = base141.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let l118 =
+                                                                let l137 =
                                                                     *base.add(0).cast::<*mut u8>();
-                                                                let l119 = *base
+                                                                let l138 = *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
                                                                     .cast::<usize>();
-                                                                _rt::cabi_dealloc(l118, l119, 1);
-                                                                let l120 = *base
+                                                                _rt::cabi_dealloc(l137, l138, 1);
+                                                                let l139 = *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -3586,7 +4197,7 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>();
-                                                                let l121 = *base
+                                                                let l140 = *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -3594,19 +4205,173 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<usize>();
-                                                                _rt::cabi_dealloc(l120, l121, 1);
+                                                                _rt::cabi_dealloc(l139, l140, 1);
                                                             }
                                                         }
                                                         _rt::cabi_dealloc(
-                                                            base122,
-                                                            len122
+                                                            base141,
+                                                            len141
                                                                 * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             ::core::mem::size_of::<*const u8>(),
                                                         );
-                                                        let l123 = *arg0
+                                                    }
+                                                    3 => (),
+                                                    4 => {
+                                                        let l142 =
+                                                            *arg0
+                                                                .add(
+                                                                    7 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                        let l143 =
+                                                            *arg0
+                                                                .add(
+                                                                    8 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<usize>();
+                                                        let base148 = l142;
+                                                        let len148 = l143;
+                                                        for i in 0..len148 {
+                                                            let base = base148.add(
+                                                                i * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            );
+                                                            {
+                                                                let l144 =
+                                                                    *base.add(0).cast::<*mut u8>();
+                                                                let l145 = *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l144, l145, 1);
+                                                                let l146 = *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l147 = *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l146, l147, 1);
+                                                            }
+                                                        }
+                                                        _rt::cabi_dealloc(
+                                                            base148,
+                                                            len148
+                                                                * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            ::core::mem::size_of::<*const u8>(),
+                                                        );
+                                                    }
+                                                    _ => {
+                                                        let l149 =
+                                                            *arg0
+                                                                .add(
+                                                                    6 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                        let l150 =
+                                                            *arg0
+                                                                .add(
+                                                                    7 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<usize>();
+                                                        _rt::cabi_dealloc(l149, l150, 1);
+                                                        let l151 =
+                                                            *arg0
+                                                                .add(
+                                                                    8 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                        let l152 =
+                                                            *arg0
+                                                                .add(
+                                                                    9 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ),
+                                                                )
+                                                                .cast::<usize>();
+                                                        let base157 = l151;
+                                                        let len157 = l152;
+                                                        for i in 0..len157 {
+                                                            let base = base157.add(
+                                                                i * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            );
+                                                            {
+                                                                let l153 =
+                                                                    *base.add(0).cast::<*mut u8>();
+                                                                let l154 = *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l153, l154, 1);
+                                                                let l155 = *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l156 = *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l155, l156, 1);
+                                                            }
+                                                        }
+                                                        _rt::cabi_dealloc(
+                                                            base157,
+                                                            len157
+                                                                * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            ::core::mem::size_of::<*const u8>(),
+                                                        );
+                                                        let l158 = *arg0
                                                             .add(
                                                                 10 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -3614,7 +4379,7 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<*mut u8>();
-                                                        let l124 = *arg0
+                                                        let l159 = *arg0
                                                             .add(
                                                                 11 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -3622,240 +4387,302 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<usize>();
-                                                        let base125 = l123;
-                                                        let len125 = l124;
-                                                        _rt::cabi_dealloc(base125, len125 * 1, 1);
+                                                        let base160 = l158;
+                                                        let len160 = l159;
+                                                        _rt::cabi_dealloc(base160, len160 * 1, 1);
                                                     }
                                                 }
                                             }
                                         }
-                                        let l126 = *arg0
-                                            .add(8 + 11 * ::core::mem::size_of::<*const u8>())
+                                        let l161 = *arg0
+                                            .add(13 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l127 = *arg0
-                                            .add(8 + 12 * ::core::mem::size_of::<*const u8>())
+                                        let l162 = *arg0
+                                            .add(14 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let base132 = l126;
-                                        let len132 = l127;
-                                        for i in 0..len132 {
-                                            let base = base132
+                                        let base167 = l161;
+                                        let len167 = l162;
+                                        for i in 0..len167 {
+                                            let base = base167
                                                 .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                             {
-                                                let l128 = *base.add(0).cast::<*mut u8>();
-                                                let l129 = *base
+                                                let l163 = *base.add(0).cast::<*mut u8>();
+                                                let l164 = *base
                                                     .add(::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l128, l129, 1);
-                                                let l130 = *base
+                                                _rt::cabi_dealloc(l163, l164, 1);
+                                                let l165 = *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l131 = *base
+                                                let l166 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l130, l131, 1);
+                                                _rt::cabi_dealloc(l165, l166, 1);
                                             }
                                         }
                                         _rt::cabi_dealloc(
-                                            base132,
-                                            len132 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            base167,
+                                            len167 * (4 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         );
                                     }
                                     _ => {
-                                        let l133 = *arg0
+                                        let l168 = *arg0
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l134 = *arg0
+                                        let l169 = *arg0
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l133, l134, 1);
-                                        let l135 = *arg0
+                                        _rt::cabi_dealloc(l168, l169, 1);
+                                        let l170 = *arg0
                                             .add(4 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l136 = *arg0
+                                        let l171 = *arg0
                                             .add(5 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let base141 = l135;
-                                        let len141 = l136;
-                                        for i in 0..len141 {
-                                            let base = base141
+                                        let base176 = l170;
+                                        let len176 = l171;
+                                        for i in 0..len176 {
+                                            let base = base176
                                                 .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                             {
-                                                let l137 = *base.add(0).cast::<*mut u8>();
-                                                let l138 = *base
+                                                let l172 = *base.add(0).cast::<*mut u8>();
+                                                let l173 = *base
                                                     .add(::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l137, l138, 1);
-                                                let l139 = *base
+                                                _rt::cabi_dealloc(l172, l173, 1);
+                                                let l174 = *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l140 = *base
+                                                let l175 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l139, l140, 1);
+                                                _rt::cabi_dealloc(l174, l175, 1);
                                             }
                                         }
                                         _rt::cabi_dealloc(
-                                            base141,
-                                            len141 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            base176,
+                                            len176 * (4 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         );
-                                        let l142 = *arg0
+                                        let l177 = *arg0
                                             .add(6 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l143 = *arg0
+                                        let l178 = *arg0
                                             .add(7 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let base144 = l142;
-                                        let len144 = l143;
-                                        _rt::cabi_dealloc(base144, len144 * 1, 1);
+                                        let base179 = l177;
+                                        let len179 = l178;
+                                        _rt::cabi_dealloc(base179, len179 * 1, 1);
                                     }
                                 }
-                                let l145 = i32::from(
+                                let l180 = i32::from(
                                     *arg0
-                                        .add(16 + 13 * ::core::mem::size_of::<*const u8>())
+                                        .add(8 + 15 * ::core::mem::size_of::<*const u8>())
                                         .cast::<u8>(),
                                 );
-                                match l145 {
+                                match l180 {
                                     0 => (),
                                     _ => {
-                                        let l146 = *arg0
-                                            .add(16 + 14 * ::core::mem::size_of::<*const u8>())
+                                        let l181 = *arg0
+                                            .add(8 + 16 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l147 = *arg0
-                                            .add(16 + 15 * ::core::mem::size_of::<*const u8>())
+                                        let l182 = *arg0
+                                            .add(8 + 17 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l146, l147, 1);
+                                        _rt::cabi_dealloc(l181, l182, 1);
                                     }
                                 }
-                                let l148 = *arg0
-                                    .add(16 + 16 * ::core::mem::size_of::<*const u8>())
+                                let l183 = *arg0
+                                    .add(8 + 18 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l149 = *arg0
-                                    .add(16 + 17 * ::core::mem::size_of::<*const u8>())
+                                let l184 = *arg0
+                                    .add(8 + 19 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base154 = l148;
-                                let len154 = l149;
-                                for i in 0..len154 {
+                                let base189 = l183;
+                                let len189 = l184;
+                                for i in 0..len189 {
                                     let base =
-                                        base154.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        base189.add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let l150 = *base.add(0).cast::<*mut u8>();
-                                        let l151 = *base
+                                        let l185 = *base.add(0).cast::<*mut u8>();
+                                        let l186 = *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l150, l151, 1);
-                                        let l152 = *base
+                                        _rt::cabi_dealloc(l185, l186, 1);
+                                        let l187 = *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l153 = *base
+                                        let l188 = *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l152, l153, 1);
+                                        _rt::cabi_dealloc(l187, l188, 1);
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base154,
-                                    len154 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    base189,
+                                    len189 * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
-                                let l155 = *arg0
-                                    .add(16 + 18 * ::core::mem::size_of::<*const u8>())
+                                let l190 = *arg0
+                                    .add(8 + 20 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l156 = *arg0
-                                    .add(16 + 19 * ::core::mem::size_of::<*const u8>())
+                                let l191 = *arg0
+                                    .add(8 + 21 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base161 = l155;
-                                let len161 = l156;
-                                for i in 0..len161 {
+                                let base196 = l190;
+                                let len196 = l191;
+                                for i in 0..len196 {
                                     let base =
-                                        base161.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        base196.add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let l157 = *base.add(0).cast::<*mut u8>();
-                                        let l158 = *base
+                                        let l192 = *base.add(0).cast::<*mut u8>();
+                                        let l193 = *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l157, l158, 1);
-                                        let l159 = *base
+                                        _rt::cabi_dealloc(l192, l193, 1);
+                                        let l194 = *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l160 = *base
+                                        let l195 = *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l159, l160, 1);
+                                        _rt::cabi_dealloc(l194, l195, 1);
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base161,
-                                    len161 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    base196,
+                                    len196 * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
-                                let l162 = *arg0
-                                    .add(16 + 20 * ::core::mem::size_of::<*const u8>())
+                                let l197 = *arg0
+                                    .add(8 + 22 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l163 = *arg0
-                                    .add(16 + 21 * ::core::mem::size_of::<*const u8>())
+                                let l198 = *arg0
+                                    .add(8 + 23 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base170 = l162;
-                                let len170 = l163;
-                                for i in 0..len170 {
+                                let base212 = l197;
+                                let len212 = l198;
+                                for i in 0..len212 {
                                     let base =
-                                        base170.add(i * (5 * ::core::mem::size_of::<*const u8>()));
+                                        base212.add(i * (7 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let l164 = *base.add(0).cast::<*mut u8>();
-                                        let l165 = *base
+                                        let l199 = *base.add(0).cast::<*mut u8>();
+                                        let l200 = *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l164, l165, 1);
-                                        let l166 = i32::from(
+                                        _rt::cabi_dealloc(l199, l200, 1);
+                                        let l201 = i32::from(
                                             *base
                                                 .add(2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<u8>(),
                                         );
-                                        match l166 {
+                                        match l201 {
                                             0 => (),
                                             _ => {
-                                                let l167 = *base
+                                                let l202 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l168 = *base
+                                                let l203 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base169 = l167;
-                                                let len169 = l168;
-                                                _rt::cabi_dealloc(base169, len169 * 1, 1);
+                                                let base204 = l202;
+                                                let len204 = l203;
+                                                _rt::cabi_dealloc(base204, len204 * 1, 1);
                                             }
                                         }
+                                        let l205 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l206 = *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base211 = l205;
+                                        let len211 = l206;
+                                        for i in 0..len211 {
+                                            let base = base211
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let l207 = *base.add(0).cast::<*mut u8>();
+                                                let l208 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l207, l208, 1);
+                                                let l209 = *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l210 = *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l209, l210, 1);
+                                            }
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base211,
+                                            len211 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base170,
-                                    len170 * (5 * ::core::mem::size_of::<*const u8>()),
+                                    base212,
+                                    len212 * (7 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
-                                let l171 = *arg0
-                                    .add(16 + 22 * ::core::mem::size_of::<*const u8>())
+                                let l213 = *arg0
+                                    .add(8 + 24 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l172 = *arg0
-                                    .add(16 + 23 * ::core::mem::size_of::<*const u8>())
+                                let l214 = *arg0
+                                    .add(8 + 25 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l171, l172, 1);
+                                _rt::cabi_dealloc(l213, l214, 1);
+                                let l215 = *arg0
+                                    .add(8 + 26 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l216 = *arg0
+                                    .add(8 + 27 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base221 = l215;
+                                let len221 = l216;
+                                for i in 0..len221 {
+                                    let base =
+                                        base221.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    {
+                                        let l217 = *base.add(0).cast::<*mut u8>();
+                                        let l218 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l217, l218, 1);
+                                        let l219 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l220 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l219, l220, 1);
+                                    }
+                                }
+                                _rt::cabi_dealloc(
+                                    base221,
+                                    len221 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
                             }
                             _ => {
-                                let l173 = *arg0
+                                let l222 = *arg0
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l174 = *arg0
+                                let l223 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l173, l174, 1);
-                                let l175 = *arg0
+                                _rt::cabi_dealloc(l222, l223, 1);
+                                let l224 = *arg0
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l176 = *arg0
+                                let l225 = *arg0
                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l175, l176, 1);
+                                _rt::cabi_dealloc(l224, l225, 1);
                             }
                         }
                     }
@@ -3875,37 +4702,37 @@ pub mod exports {
                 #[doc(hidden)]
                 #[macro_export]
                 macro_rules! __export_jackfield_router_router_0_1_0_cabi{
-        ($ty:ident with_types_in $($path_to_types:tt)*) => (const _: () = {
+      ($ty:ident with_types_in $($path_to_types:tt)*) => (const _: () = {
 
-          #[unsafe(export_name = "jackfield:router/router@0.1.0#init")]
-          unsafe extern "C" fn export_init(arg0: *mut u8,arg1: usize,arg2: *mut u8,arg3: usize,) -> *mut u8 {
-            unsafe { $($path_to_types)*::_export_init_cabi::<$ty>(arg0, arg1, arg2, arg3) }
-          }
-          #[unsafe(export_name = "cabi_post_jackfield:router/router@0.1.0#init")]
-          unsafe extern "C" fn _post_return_init(arg0: *mut u8,) {
-            unsafe { $($path_to_types)*::__post_return_init::<$ty>(arg0) }
-          }
-          #[unsafe(export_name = "jackfield:router/router@0.1.0#route")]
-          unsafe extern "C" fn export_route(arg0: *mut u8,) -> *mut u8 {
-            unsafe { $($path_to_types)*::_export_route_cabi::<$ty>(arg0) }
-          }
-          #[unsafe(export_name = "cabi_post_jackfield:router/router@0.1.0#route")]
-          unsafe extern "C" fn _post_return_route(arg0: *mut u8,) {
-            unsafe { $($path_to_types)*::__post_return_route::<$ty>(arg0) }
-          }
-        };);
-      }
+        #[unsafe(export_name = "jackfield:router/router@0.1.0#init")]
+        unsafe extern "C" fn export_init(arg0: *mut u8,arg1: usize,arg2: *mut u8,arg3: usize,arg4: *mut u8,arg5: usize,) -> *mut u8 {
+          unsafe { $($path_to_types)*::_export_init_cabi::<$ty>(arg0, arg1, arg2, arg3, arg4, arg5) }
+        }
+        #[unsafe(export_name = "cabi_post_jackfield:router/router@0.1.0#init")]
+        unsafe extern "C" fn _post_return_init(arg0: *mut u8,) {
+          unsafe { $($path_to_types)*::__post_return_init::<$ty>(arg0) }
+        }
+        #[unsafe(export_name = "jackfield:router/router@0.1.0#route")]
+        unsafe extern "C" fn export_route(arg0: *mut u8,) -> *mut u8 {
+          unsafe { $($path_to_types)*::_export_route_cabi::<$ty>(arg0) }
+        }
+        #[unsafe(export_name = "cabi_post_jackfield:router/router@0.1.0#route")]
+        unsafe extern "C" fn _post_return_route(arg0: *mut u8,) {
+          unsafe { $($path_to_types)*::__post_return_route::<$ty>(arg0) }
+        }
+      };);
+    }
                 #[doc(hidden)]
                 pub use __export_jackfield_router_router_0_1_0_cabi;
 
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
-                    [::core::mem::MaybeUninit<u8>; 16 + 24 * ::core::mem::size_of::<*const u8>()],
+                    [::core::mem::MaybeUninit<u8>; 8 + 28 * ::core::mem::size_of::<*const u8>()],
                 );
                 static mut _RET_AREA: _RetArea = _RetArea(
                     [::core::mem::MaybeUninit::uninit();
-                        16 + 24 * ::core::mem::size_of::<*const u8>()],
+                        8 + 28 * ::core::mem::size_of::<*const u8>()],
                 );
             }
         }
@@ -3927,7 +4754,6 @@ mod _rt {
             unsafe { String::from_utf8_unchecked(bytes) }
         }
     }
-    pub use alloc_crate::alloc;
     pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
         if size == 0 {
             return;
@@ -3937,6 +4763,7 @@ mod _rt {
             alloc::dealloc(ptr, layout);
         }
     }
+    pub use alloc_crate::alloc;
     pub unsafe fn invalid_enum_discriminant<T>() -> T {
         if cfg!(debug_assertions) {
             panic!("invalid enum discriminant")
@@ -4057,50 +4884,50 @@ macro_rules! __export_router_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk@0.1.0:router:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3732] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x97\x1c\x01A\x02\x01\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3804] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdf\x1c\x01A\x02\x01\
 A\x16\x01B\x02\x01@\x02\x05level}\x07messages\x01\0\x04\0\x03log\x01\0\x03\0\x17\
 jackfield:log/log@0.1.0\x05\0\x01B<\x01s\x04\0\x06leg-id\x03\0\0\x01o\x02ss\x01p\
 \x02\x04\0\x0aattributes\x03\0\x03\x01r\x03\x06numbers\x04names\x0cpresentations\
 \x04\0\x05party\x03\0\x05\x01r\x03\x04q850{\x03sip{\x04texts\x04\0\x05cause\x03\0\
-\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0astarted-at\x09\
-\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\x07\
-related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\x07\
-dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-state\
-\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01p\x01\
-\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03leg\x01\
-\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\x05e\
-ntrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-offere\
-d\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01r\x03\
-\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kinds\x0a\
-transferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\0\x20\
-\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cwrap-up\
--secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0fsta\
-te-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
-\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x09last-call\x09\x04\0\
-\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
-r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x0bwaited-secsy\x04\0\x06ca\
-ller\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-\
-left\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
-offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msy\
+\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0dstarted-at-\
+ns\x09\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\
+\x07related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\
+\x07dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-s\
+tate\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01\
+p\x01\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03\
+leg\x01\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\
+\x05entrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-o\
+ffered\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01\
+r\x03\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kind\
+s\x0atransferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\
+\0\x20\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cw\
+rap-up-secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0f\
+state-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
+\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x0clast-call-ns\x09\x04\
+\0\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
+r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x09waited-msw\x04\0\x06call\
+er\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-le\
+ft\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
+offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msw\
 \x04\0\x0boffer-ended\x03\0.\x01r\x06\x05queues\x03leg\x01\x09interfaces\x0amemb\
-er-leg\x0d\x0bwaited-secsy\x09rang-secsy\x04\0\x07service\x03\00\x01r\x05\x05que\
-ues\x03leg\x01\x09interfaces\x08ended-bys\x0btalked-secsy\x04\0\x0dservice-ended\
-\x03\02\x01r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\
-\04\x01r\x04\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01\
-r\x03\x04kinds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pb\
-x\x01\x0c\0\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\
-\0\x09leg-peers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg\
--released\x01\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dq\
-ueue-removed\x01s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01\
-)\0\x0bcaller-left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservi\
-ce-started\x011\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-remov\
-ed\x01s\0\x06notice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfie\
-ld:telephony/facts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05pa\
-rty\x01B1\x02\x03\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x05party\x03\0\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\
-\x01r\x03\x04codes\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x02\
-\x02ids\x08settingss\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
+er-leg\x0d\x09waited-msw\x07rang-msw\x04\0\x07service\x03\00\x01r\x05\x05queues\x03\
+leg\x01\x09interfaces\x08ended-bys\x09talked-msw\x04\0\x0dservice-ended\x03\02\x01\
+r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\04\x01r\x04\
+\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01r\x03\x04ki\
+nds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pbx\x01\x0c\0\
+\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\0\x09leg-p\
+eers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg-released\x01\
+\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dqueue-removed\x01\
+s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01)\0\x0bcaller-\
+left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservice-started\x01\
+1\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-removed\x01s\0\x06n\
+otice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfield:telephony/f\
+acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B4\x02\x03\
+\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05party\x03\0\
+\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\x01r\x03\x04co\
+des\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x03\x02ids\x08set\
+tingss\x05facts\x01\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
 facts\x01\x04\0\x06wishes\x03\0\x0b\x01r\x0a\x04zones\x04year{\x05month}\x03day}\
 \x07weekday}\x04hour}\x06minute}\x06second}\x03dst\x7f\x12utc-offset-minutes|\x04\
 \0\x0acivil-time\x03\0\x0d\x01kz\x01p\x0e\x01r\x0f\x02ids\x09connectors\x05entry\
@@ -4112,35 +4939,36 @@ suffix\x13\x04\0\x0bsecret-part\x03\0\x14\x01r\x03\x04names\x06befores\x06secret
 aders\x01\x0esecret-headers\x18\x04body\x13\x0atimeout-msy\x04\0\x0chttp-request\
 \x03\0\x19\x01r\x03\x04kinds\x05facts\x01\x04data\x13\x04\0\x05other\x03\0\x1b\x01\
 q\x03\x04http\x01\x1a\0\x06stored\x01s\0\x05other\x01\x1c\0\x04\0\x08question\x03\
-\0\x1d\x01r\x02\x02ids\x08question\x1e\x04\0\x06lookup\x03\0\x1f\x01r\x05\x02ids\
-\x06status{\x07headers\x01\x04body\x13\x05errors\x04\0\x06answer\x03\0!\x01k\x13\
-\x01r\x02\x03keys\x05value#\x04\0\x05store\x03\0$\x01r\x04\x04names\x08priority\x0f\
-\x0ctimeout-secsy\x05facts\x01\x04\0\x0cqueue-target\x03\0&\x01r\x03\x06numbers\x0c\
-timeout-secsy\x05facts\x01\x04\0\x10extension-target\x03\0(\x01r\x03\x07contexts\
-\x09extensions\x08priorityy\x04\0\x0fdialplan-target\x03\0*\x01q\x06\x05queue\x01\
-'\0\x09extension\x01)\0\x08dialplan\x01+\0\x14continue-in-dialplan\0\0\x07hang-u\
-p\x01{\0\x05other\x01\x1c\0\x04\0\x06target\x03\0,\x01ks\x01r\x04\x08priority\x0f\
-\x08language.\x09variables\x01\x05facts\x01\x04\0\x05patch\x03\0/\x03\0\x1bjackf\
-ield:hooks/types@0.1.0\x05\x04\x02\x03\0\x02\x06answer\x02\x03\0\x02\x0aattribut\
-es\x02\x03\0\x02\x04call\x02\x03\0\x02\x06config\x02\x03\0\x02\x05error\x02\x03\0\
-\x02\x06lookup\x02\x03\0\x02\x03now\x02\x03\0\x02\x05other\x02\x03\0\x02\x05patc\
-h\x02\x03\0\x02\x05store\x02\x03\0\x02\x06target\x02\x03\0\x02\x06wishes\x01B(\x02\
-\x03\x02\x01\x05\x04\0\x06answer\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0aattributes\
-\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x04call\x03\0\x04\x02\x03\x02\x01\x08\x04\0\
-\x06config\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x05error\x03\0\x08\x02\x03\x02\x01\
-\x0a\x04\0\x06lookup\x03\0\x0a\x02\x03\x02\x01\x0b\x04\0\x03now\x03\0\x0c\x02\x03\
-\x02\x01\x0c\x04\0\x05other\x03\0\x0e\x02\x03\x02\x01\x0d\x04\0\x05patch\x03\0\x10\
-\x02\x03\x02\x01\x0e\x04\0\x05store\x03\0\x12\x02\x03\x02\x01\x0f\x04\0\x06targe\
-t\x03\0\x14\x02\x03\x02\x01\x10\x04\0\x06wishes\x03\0\x16\x01k\x15\x01r\x03\x09t\
-reatments\x04then\x18\x05facts\x03\x04\0\x05treat\x03\0\x19\x01p\x0b\x01q\x05\x04\
-pass\0\0\x04need\x01\x1b\0\x04send\x01\x15\0\x05treat\x01\x1a\0\x05other\x01\x0f\
-\0\x04\0\x07verdict\x03\0\x1c\x01p\x13\x01r\x04\x07verdict\x1d\x05patch\x11\x06s\
-tores\x1e\x06reasons\x04\0\x08decision\x03\0\x1f\x01j\x01\x17\x01\x09\x01@\x01\x06\
-config\x07\0!\x04\0\x04init\x01\"\x01p\x01\x01j\x01\x20\x01\x09\x01@\x03\x03now\x0d\
-\x04call\x05\x07answers#\0$\x04\0\x05route\x01%\x04\0\x1djackfield:router/router\
-@0.1.0\x05\x11\x04\0\x1ajackfield:sdk/router@0.1.0\x04\0\x0b\x0c\x01\0\x06router\
-\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10\
-wit-bindgen-rust\x060.61.1";
+\0\x1d\x01r\x03\x02ids\x08question\x1e\x05facts\x01\x04\0\x06lookup\x03\0\x1f\x01\
+k\x07\x01r\x05\x02ids\x06status{\x07headers\x01\x04body\x13\x05error!\x04\0\x06a\
+nswer\x03\0\"\x01k\x13\x01r\x03\x03keys\x05value$\x05facts\x01\x04\0\x05store\x03\
+\0%\x01r\x04\x04names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cque\
+ue-target\x03\0'\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10exte\
+nsion-target\x03\0)\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\
+\x04\0\x0fdialplan-target\x03\0+\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up\
+-target\x03\0-\x01q\x06\x05queue\x01(\0\x09extension\x01*\0\x08dialplan\x01,\0\x14\
+continue-in-dialplan\0\0\x07hang-up\x01.\0\x05other\x01\x1c\0\x04\0\x06target\x03\
+\0/\x01ks\x01r\x04\x08priority\x0f\x08language1\x09variables\x01\x05facts\x01\x04\
+\0\x05patch\x03\02\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x02\x03\0\x02\x06\
+answer\x02\x03\0\x02\x0aattributes\x02\x03\0\x02\x04call\x02\x03\0\x02\x06config\
+\x02\x03\0\x02\x05error\x02\x03\0\x02\x06lookup\x02\x03\0\x02\x03now\x02\x03\0\x02\
+\x05other\x02\x03\0\x02\x05patch\x02\x03\0\x02\x05store\x02\x03\0\x02\x06target\x02\
+\x03\0\x02\x06wishes\x01B(\x02\x03\x02\x01\x05\x04\0\x06answer\x03\0\0\x02\x03\x02\
+\x01\x06\x04\0\x0aattributes\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x04call\x03\0\x04\
+\x02\x03\x02\x01\x08\x04\0\x06config\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x05erro\
+r\x03\0\x08\x02\x03\x02\x01\x0a\x04\0\x06lookup\x03\0\x0a\x02\x03\x02\x01\x0b\x04\
+\0\x03now\x03\0\x0c\x02\x03\x02\x01\x0c\x04\0\x05other\x03\0\x0e\x02\x03\x02\x01\
+\x0d\x04\0\x05patch\x03\0\x10\x02\x03\x02\x01\x0e\x04\0\x05store\x03\0\x12\x02\x03\
+\x02\x01\x0f\x04\0\x06target\x03\0\x14\x02\x03\x02\x01\x10\x04\0\x06wishes\x03\0\
+\x16\x01k\x15\x01r\x03\x09treatments\x04then\x18\x05facts\x03\x04\0\x05treat\x03\
+\0\x19\x01p\x0b\x01q\x05\x04pass\0\0\x04need\x01\x1b\0\x04send\x01\x15\0\x05trea\
+t\x01\x1a\0\x05other\x01\x0f\0\x04\0\x07verdict\x03\0\x1c\x01p\x13\x01r\x05\x07v\
+erdict\x1d\x05patch\x11\x06stores\x1e\x06reasons\x05facts\x03\x04\0\x08decision\x03\
+\0\x1f\x01j\x01\x17\x01\x09\x01@\x01\x06config\x07\0!\x04\0\x04init\x01\"\x01p\x01\
+\x01j\x01\x20\x01\x09\x01@\x03\x03now\x0d\x04call\x05\x07answers#\0$\x04\0\x05ro\
+ute\x01%\x04\0\x1djackfield:router/router@0.1.0\x05\x11\x04\0\x1ajackfield:sdk/r\
+outer@0.1.0\x04\0\x0b\x0c\x01\0\x06router\x03\0\0\0G\x09producers\x01\x0cprocess\
+ed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
   };
   )
 }
@@ -4151,50 +4979,50 @@ pub use __export_router_impl as export;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk@0.1.0:router-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3208] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xeb\x17\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3273] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xac\x18\x01A\x02\x01\
 A\x08\x01B\x02\x01@\x02\x05level}\x07messages\x01\0\x04\0\x03log\x01\0\x03\0\x17\
 jackfield:log/log@0.1.0\x05\0\x01B<\x01s\x04\0\x06leg-id\x03\0\0\x01o\x02ss\x01p\
 \x02\x04\0\x0aattributes\x03\0\x03\x01r\x03\x06numbers\x04names\x0cpresentations\
 \x04\0\x05party\x03\0\x05\x01r\x03\x04q850{\x03sip{\x04texts\x04\0\x05cause\x03\0\
-\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0astarted-at\x09\
-\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\x07\
-related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\x07\
-dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-state\
-\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01p\x01\
-\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03leg\x01\
-\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\x05e\
-ntrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-offere\
-d\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01r\x03\
-\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kinds\x0a\
-transferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\0\x20\
-\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cwrap-up\
--secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0fsta\
-te-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
-\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x09last-call\x09\x04\0\
-\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
-r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x0bwaited-secsy\x04\0\x06ca\
-ller\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-\
-left\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
-offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msy\
+\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0dstarted-at-\
+ns\x09\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\
+\x07related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\
+\x07dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-s\
+tate\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01\
+p\x01\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03\
+leg\x01\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\
+\x05entrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-o\
+ffered\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01\
+r\x03\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kind\
+s\x0atransferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\
+\0\x20\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cw\
+rap-up-secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0f\
+state-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
+\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x0clast-call-ns\x09\x04\
+\0\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
+r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x09waited-msw\x04\0\x06call\
+er\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-le\
+ft\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
+offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msw\
 \x04\0\x0boffer-ended\x03\0.\x01r\x06\x05queues\x03leg\x01\x09interfaces\x0amemb\
-er-leg\x0d\x0bwaited-secsy\x09rang-secsy\x04\0\x07service\x03\00\x01r\x05\x05que\
-ues\x03leg\x01\x09interfaces\x08ended-bys\x0btalked-secsy\x04\0\x0dservice-ended\
-\x03\02\x01r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\
-\04\x01r\x04\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01\
-r\x03\x04kinds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pb\
-x\x01\x0c\0\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\
-\0\x09leg-peers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg\
--released\x01\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dq\
-ueue-removed\x01s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01\
-)\0\x0bcaller-left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservi\
-ce-started\x011\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-remov\
-ed\x01s\0\x06notice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfie\
-ld:telephony/facts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05pa\
-rty\x01B1\x02\x03\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x05party\x03\0\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\
-\x01r\x03\x04codes\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x02\
-\x02ids\x08settingss\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
+er-leg\x0d\x09waited-msw\x07rang-msw\x04\0\x07service\x03\00\x01r\x05\x05queues\x03\
+leg\x01\x09interfaces\x08ended-bys\x09talked-msw\x04\0\x0dservice-ended\x03\02\x01\
+r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\04\x01r\x04\
+\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01r\x03\x04ki\
+nds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pbx\x01\x0c\0\
+\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\0\x09leg-p\
+eers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg-released\x01\
+\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dqueue-removed\x01\
+s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01)\0\x0bcaller-\
+left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservice-started\x01\
+1\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-removed\x01s\0\x06n\
+otice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfield:telephony/f\
+acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B4\x02\x03\
+\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05party\x03\0\
+\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\x01r\x03\x04co\
+des\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x03\x02ids\x08set\
+tingss\x05facts\x01\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
 facts\x01\x04\0\x06wishes\x03\0\x0b\x01r\x0a\x04zones\x04year{\x05month}\x03day}\
 \x07weekday}\x04hour}\x06minute}\x06second}\x03dst\x7f\x12utc-offset-minutes|\x04\
 \0\x0acivil-time\x03\0\x0d\x01kz\x01p\x0e\x01r\x0f\x02ids\x09connectors\x05entry\
@@ -4206,19 +5034,20 @@ suffix\x13\x04\0\x0bsecret-part\x03\0\x14\x01r\x03\x04names\x06befores\x06secret
 aders\x01\x0esecret-headers\x18\x04body\x13\x0atimeout-msy\x04\0\x0chttp-request\
 \x03\0\x19\x01r\x03\x04kinds\x05facts\x01\x04data\x13\x04\0\x05other\x03\0\x1b\x01\
 q\x03\x04http\x01\x1a\0\x06stored\x01s\0\x05other\x01\x1c\0\x04\0\x08question\x03\
-\0\x1d\x01r\x02\x02ids\x08question\x1e\x04\0\x06lookup\x03\0\x1f\x01r\x05\x02ids\
-\x06status{\x07headers\x01\x04body\x13\x05errors\x04\0\x06answer\x03\0!\x01k\x13\
-\x01r\x02\x03keys\x05value#\x04\0\x05store\x03\0$\x01r\x04\x04names\x08priority\x0f\
-\x0ctimeout-secsy\x05facts\x01\x04\0\x0cqueue-target\x03\0&\x01r\x03\x06numbers\x0c\
-timeout-secsy\x05facts\x01\x04\0\x10extension-target\x03\0(\x01r\x03\x07contexts\
-\x09extensions\x08priorityy\x04\0\x0fdialplan-target\x03\0*\x01q\x06\x05queue\x01\
-'\0\x09extension\x01)\0\x08dialplan\x01+\0\x14continue-in-dialplan\0\0\x07hang-u\
-p\x01{\0\x05other\x01\x1c\0\x04\0\x06target\x03\0,\x01ks\x01r\x04\x08priority\x0f\
-\x08language.\x09variables\x01\x05facts\x01\x04\0\x05patch\x03\0/\x03\0\x1bjackf\
-ield:hooks/types@0.1.0\x05\x04\x04\0:jackfield:sdk/router-with-all-of-its-export\
-s-removed@0.1.0\x04\0\x0b,\x01\0&router-with-all-of-its-exports-removed\x03\0\0\0\
-G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindge\
-n-rust\x060.61.1";
+\0\x1d\x01r\x03\x02ids\x08question\x1e\x05facts\x01\x04\0\x06lookup\x03\0\x1f\x01\
+k\x07\x01r\x05\x02ids\x06status{\x07headers\x01\x04body\x13\x05error!\x04\0\x06a\
+nswer\x03\0\"\x01k\x13\x01r\x03\x03keys\x05value$\x05facts\x01\x04\0\x05store\x03\
+\0%\x01r\x04\x04names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cque\
+ue-target\x03\0'\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10exte\
+nsion-target\x03\0)\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\
+\x04\0\x0fdialplan-target\x03\0+\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up\
+-target\x03\0-\x01q\x06\x05queue\x01(\0\x09extension\x01*\0\x08dialplan\x01,\0\x14\
+continue-in-dialplan\0\0\x07hang-up\x01.\0\x05other\x01\x1c\0\x04\0\x06target\x03\
+\0/\x01ks\x01r\x04\x08priority\x0f\x08language1\x09variables\x01\x05facts\x01\x04\
+\0\x05patch\x03\02\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x04\0:jackfield:\
+sdk/router-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&router-with-al\
+l-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-\
+component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

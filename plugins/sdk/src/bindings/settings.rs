@@ -23,6 +23,8 @@ pub mod exports {
                 pub struct Problem {
                     /// Dotted path of the setting, e.g. `trunks`.
                     pub path: _rt::String,
+                    /// `error`: the settings cannot be used; `warning`: they can, but the admin should know.
+                    pub severity: _rt::String,
                     /// What is wrong, and what would be right.
                     pub message: _rt::String,
                 }
@@ -30,6 +32,7 @@ pub mod exports {
                     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                         f.debug_struct("Problem")
                             .field("path", &self.path)
+                            .field("severity", &self.severity)
                             .field("message", &self.message)
                             .finish()
                     }
@@ -49,21 +52,22 @@ pub mod exports {
                             T_::validate(_rt::string_lift(bytes0))
                         };
                         let ptr2 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        let vec6 = result1;
-                        let len6 = vec6.len();
-                        let layout6 = _rt::alloc::Layout::from_size_align(
-                            vec6.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                        let vec7 = result1;
+                        let len7 = vec7.len();
+                        let layout7 = _rt::alloc::Layout::from_size_align(
+                            vec7.len() * (6 * ::core::mem::size_of::<*const u8>()),
                             ::core::mem::size_of::<*const u8>(),
                         )
                         .unwrap();
-                        let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
-                        if let Some(cleanup) = _cleanup6 {
+                        let (result7, _cleanup7) = wit_bindgen::rt::Cleanup::new(layout7);
+                        if let Some(cleanup) = _cleanup7 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec6.into_iter().enumerate() {
-                            let base = result6.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        for (i, e) in vec7.into_iter().enumerate() {
+                            let base = result7.add(i * (6 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let Problem { path: path3, message: message3 } = e;
+                                let Problem { path: path3, severity: severity3, message: message3 } =
+                                    e;
                                 let vec4 = (path3.into_bytes()).into_boxed_slice();
                                 let ptr4 = vec4.as_ptr().cast::<u8>();
                                 let len4 = vec4.len();
@@ -71,7 +75,7 @@ pub mod exports {
                                 *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() =
                                     len4;
                                 *base.add(0).cast::<*mut u8>() = ptr4.cast_mut();
-                                let vec5 = (message3.into_bytes()).into_boxed_slice();
+                                let vec5 = (severity3.into_bytes()).into_boxed_slice();
                                 let ptr5 = vec5.as_ptr().cast::<u8>();
                                 let len5 = vec5.len();
                                 ::core::mem::forget(vec5);
@@ -81,10 +85,20 @@ pub mod exports {
                                 *base
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>() = ptr5.cast_mut();
+                                let vec6 = (message3.into_bytes()).into_boxed_slice();
+                                let ptr6 = vec6.as_ptr().cast::<u8>();
+                                let len6 = vec6.len();
+                                ::core::mem::forget(vec6);
+                                *base
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len6;
+                                *base
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr6.cast_mut();
                             }
                         }
-                        *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len6;
-                        *ptr2.add(0).cast::<*mut u8>() = result6;
+                        *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len7;
+                        *ptr2.add(0).cast::<*mut u8>() = result7;
                         ptr2
                     }
                 }
@@ -94,10 +108,10 @@ pub mod exports {
                     unsafe {
                         let l0 = *arg0.add(0).cast::<*mut u8>();
                         let l1 = *arg0.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
-                        let base6 = l0;
-                        let len6 = l1;
-                        for i in 0..len6 {
-                            let base = base6.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        let base8 = l0;
+                        let len8 = l1;
+                        for i in 0..len8 {
+                            let base = base8.add(i * (6 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let l2 = *base.add(0).cast::<*mut u8>();
                                 let l3 =
@@ -110,17 +124,24 @@ pub mod exports {
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
                                 _rt::cabi_dealloc(l4, l5, 1);
+                                let l6 = *base
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *base
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l6, l7, 1);
                             }
                         }
                         _rt::cabi_dealloc(
-                            base6,
-                            len6 * (4 * ::core::mem::size_of::<*const u8>()),
+                            base8,
+                            len8 * (6 * ::core::mem::size_of::<*const u8>()),
                             ::core::mem::size_of::<*const u8>(),
                         );
                     }
                 }
                 pub trait Guest {
-                    /// Looks at settings that fit the schema; an empty list says that they can be used.
+                    /// Looks at settings that fit the schema; without an `error` among them they can be used.
                     #[allow(async_fn_in_trait)]
                     fn validate(settings: _rt::String) -> _rt::Vec<Problem>;
                 }
@@ -212,13 +233,13 @@ macro_rules! __export_settings_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk-settings@0.1.0:settings:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 278] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x97\x01\x01A\x02\x01\
-A\x02\x01B\x05\x01r\x02\x04paths\x07messages\x04\0\x07problem\x03\0\0\x01p\x01\x01\
-@\x01\x08settingss\0\x02\x04\0\x08validate\x01\x03\x04\0!jackfield:settings/sett\
-ings@0.1.0\x05\0\x04\0%jackfield:sdk-settings/settings@0.1.0\x04\0\x0b\x0e\x01\0\
-\x08settings\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.258.3\x10wit-bindgen-rust\x060.61.1";
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 288] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa1\x01\x01A\x02\x01\
+A\x02\x01B\x05\x01r\x03\x04paths\x08severitys\x07messages\x04\0\x07problem\x03\0\
+\0\x01p\x01\x01@\x01\x08settingss\0\x02\x04\0\x08validate\x01\x03\x04\0!jackfiel\
+d:settings/settings@0.1.0\x05\0\x04\0%jackfield:sdk-settings/settings@0.1.0\x04\0\
+\x0b\x0e\x01\0\x08settings\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwi\
+t-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
   };
   )
 }

@@ -71,16 +71,30 @@ pub mod exports {
                 pub struct FailedStep {
                     /// Its index in the steps it came with.
                     pub step: u32,
-                    /// e.g. `media-not-found`.
-                    pub code: _rt::String,
-                    pub message: _rt::String,
+                    /// Its code is e.g. `media-not-found`.
+                    pub error: Error,
                 }
                 impl ::core::fmt::Debug for FailedStep {
                     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                         f.debug_struct("FailedStep")
                             .field("step", &self.step)
-                            .field("code", &self.code)
-                            .field("message", &self.message)
+                            .field("error", &self.error)
+                            .finish()
+                    }
+                }
+                /// What `collect` gathered.
+                #[derive(Clone, Eq, PartialEq)]
+                pub struct Collected {
+                    /// Empty when nothing was pressed.
+                    pub keys: _rt::String,
+                    /// `most`: as many keys as asked for; `end-key`; `timeout`: the caller was too slow for the first or the next key.
+                    pub ended_by: _rt::String,
+                }
+                impl ::core::fmt::Debug for Collected {
+                    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                        f.debug_struct("Collected")
+                            .field("keys", &self.keys)
+                            .field("ended-by", &self.ended_by)
                             .finish()
                     }
                 }
@@ -92,14 +106,14 @@ pub mod exports {
                     Woke,
                     /// A key the plan listens to: one of 0-9, *, #, A-D.
                     Key(_rt::String),
-                    /// What `collect` gathered; empty when nothing was pressed.
-                    Collected(_rt::String),
+                    /// `collect` ended.
+                    Collected(Collected),
                     /// All steps are done.
                     Finished,
                     Failed(FailedStep),
                     /// All lookups asked for are answered.
                     LookedUp,
-                    /// The place to go to did not take the caller, e.g. `queue full`.
+                    /// The place to go to did not take the caller: the code of the problem, e.g. `no-such-queue`.
                     CameBack(_rt::String),
                     /// The host began anew; the caller has heard whatever was under way, or not.
                     Resumed,
@@ -139,6 +153,8 @@ pub mod exports {
                     pub between_ms: u32,
                     /// Keys that end it, not part of the result, e.g. `#`.
                     pub end_keys: _rt::String,
+                    /// Growing wishes.
+                    pub facts: Attributes,
                 }
                 impl ::core::fmt::Debug for Collect {
                     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -147,6 +163,7 @@ pub mod exports {
                             .field("timeout-ms", &self.timeout_ms)
                             .field("between-ms", &self.between_ms)
                             .field("end-keys", &self.end_keys)
+                            .field("facts", &self.facts)
                             .finish()
                     }
                 }
@@ -206,11 +223,12 @@ pub mod exports {
                     /// Given back at the next call; at most 16 KiB.
                     pub state: _rt::Vec<u8>,
                     /// What to do from now on, at most 64 steps; what has not begun of an earlier plan is dropped.
-                    /// None: the earlier plan goes on.
+                    /// A recording that plays already is heard to its end, unless a hand-over cuts it.
+                    /// None: the earlier steps go on; `keys` and `wake-ms` are this plan's all the same.
                     pub steps: ::core::option::Option<_rt::Vec<Step>>,
-                    /// Keys listened to while the plan runs, e.g. `12*`; others are not heard. Empty: none.
+                    /// Keys listened to from now on, e.g. `12*`; others are not heard. Empty: none.
                     pub keys: _rt::String,
-                    /// Call again after so many milliseconds; none: no.
+                    /// Call again after so many milliseconds, at least 250 and at most an hour; none: no.
                     pub wake_ms: ::core::option::Option<u32>,
                     /// The hook is called with `looked-up`; the steps go on meanwhile.
                     pub lookups: _rt::Vec<Lookup>,
@@ -218,6 +236,8 @@ pub mod exports {
                     pub stores: _rt::Vec<Store>,
                     /// One sentence for whoever asks why; it stays with the call.
                     pub reason: _rt::String,
+                    /// Growing wishes.
+                    pub facts: Attributes,
                 }
                 impl ::core::fmt::Debug for Plan {
                     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -230,6 +250,7 @@ pub mod exports {
                             .field("patch", &self.patch)
                             .field("stores", &self.stores)
                             .field("reason", &self.reason)
+                            .field("facts", &self.facts)
                             .finish()
                     }
                 }
@@ -240,136 +261,170 @@ pub mod exports {
                     arg1: usize,
                     arg2: *mut u8,
                     arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
                         _rt::run_ctors_once();
-                        let result2 = {
+                        let result9 = {
                             let len0 = arg1;
                             let bytes0 = _rt::Vec::from_raw_parts(arg0.cast(), len0, len0);
                             let len1 = arg3;
                             let bytes1 = _rt::Vec::from_raw_parts(arg2.cast(), len1, len1);
+                            let base8 = arg4;
+                            let len8 = arg5;
+                            let mut result8 = _rt::Vec::with_capacity(len8);
+                            for i in 0..len8 {
+                                let base = base8.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                let e8 = {
+                                    let l2 = *base.add(0).cast::<*mut u8>();
+                                    let l3 = *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len4 = l3;
+                                    let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                                    let l5 = *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l6 = *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len7 = l6;
+                                    let bytes7 = _rt::Vec::from_raw_parts(l5.cast(), len7, len7);
+
+                                    (_rt::string_lift(bytes4), _rt::string_lift(bytes7))
+                                };
+                                result8.push(e8);
+                            }
+                            _rt::cabi_dealloc(
+                                base8,
+                                len8 * (4 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            );
                             T_::init(super::super::super::super::__with_name2::Config {
                                 id: _rt::string_lift(bytes0),
                                 settings: _rt::string_lift(bytes1),
+                                facts: result8,
                             })
                         };
-                        let ptr3 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result2 {
+                        let ptr10 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result9 {
                             Ok(e) => {
-                                *ptr3.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr10.add(0).cast::<u8>() = (0i32) as u8;
                                 let super::super::super::super::__with_name2::Wishes {
-                                    time_zones: time_zones4,
-                                    facts: facts4,
+                                    time_zones: time_zones11,
+                                    facts: facts11,
                                 } = e;
-                                let vec6 = time_zones4;
-                                let len6 = vec6.len();
-                                let layout6 = _rt::alloc::Layout::from_size_align(
-                                    vec6.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                let vec13 = time_zones11;
+                                let len13 = vec13.len();
+                                let layout13 = _rt::alloc::Layout::from_size_align(
+                                    vec13.len() * (2 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
-                                if let Some(cleanup) = _cleanup6 {
+                                let (result13, _cleanup13) =
+                                    wit_bindgen::rt::Cleanup::new(layout13);
+                                if let Some(cleanup) = _cleanup13 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec6.into_iter().enumerate() {
+                                for (i, e) in vec13.into_iter().enumerate() {
                                     let base =
-                                        result6.add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                        result13.add(i * (2 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let vec5 = (e.into_bytes()).into_boxed_slice();
-                                        let ptr5 = vec5.as_ptr().cast::<u8>();
-                                        let len5 = vec5.len();
-                                        ::core::mem::forget(vec5);
+                                        let vec12 = (e.into_bytes()).into_boxed_slice();
+                                        let ptr12 = vec12.as_ptr().cast::<u8>();
+                                        let len12 = vec12.len();
+                                        ::core::mem::forget(vec12);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len5;
-                                        *base.add(0).cast::<*mut u8>() = ptr5.cast_mut();
+                                            .cast::<usize>() = len12;
+                                        *base.add(0).cast::<*mut u8>() = ptr12.cast_mut();
                                     }
                                 }
-                                *ptr3
+                                *ptr10
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len6;
-                                *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    result6;
-                                let vec10 = facts4;
-                                let len10 = vec10.len();
-                                let layout10 = _rt::alloc::Layout::from_size_align(
-                                    vec10.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<usize>() = len13;
+                                *ptr10.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
+                                    result13;
+                                let vec17 = facts11;
+                                let len17 = vec17.len();
+                                let layout17 = _rt::alloc::Layout::from_size_align(
+                                    vec17.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result10, _cleanup10) =
-                                    wit_bindgen::rt::Cleanup::new(layout10);
-                                if let Some(cleanup) = _cleanup10 {
+                                let (result17, _cleanup17) =
+                                    wit_bindgen::rt::Cleanup::new(layout17);
+                                if let Some(cleanup) = _cleanup17 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec10.into_iter().enumerate() {
+                                for (i, e) in vec17.into_iter().enumerate() {
                                     let base =
-                                        result10.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        result17.add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let (t7_0, t7_1) = e;
-                                        let vec8 = (t7_0.into_bytes()).into_boxed_slice();
-                                        let ptr8 = vec8.as_ptr().cast::<u8>();
-                                        let len8 = vec8.len();
-                                        ::core::mem::forget(vec8);
+                                        let (t14_0, t14_1) = e;
+                                        let vec15 = (t14_0.into_bytes()).into_boxed_slice();
+                                        let ptr15 = vec15.as_ptr().cast::<u8>();
+                                        let len15 = vec15.len();
+                                        ::core::mem::forget(vec15);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len8;
-                                        *base.add(0).cast::<*mut u8>() = ptr8.cast_mut();
-                                        let vec9 = (t7_1.into_bytes()).into_boxed_slice();
-                                        let ptr9 = vec9.as_ptr().cast::<u8>();
-                                        let len9 = vec9.len();
-                                        ::core::mem::forget(vec9);
+                                            .cast::<usize>() = len15;
+                                        *base.add(0).cast::<*mut u8>() = ptr15.cast_mut();
+                                        let vec16 = (t14_1.into_bytes()).into_boxed_slice();
+                                        let ptr16 = vec16.as_ptr().cast::<u8>();
+                                        let len16 = vec16.len();
+                                        ::core::mem::forget(vec16);
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len9;
+                                            .cast::<usize>() = len16;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr9.cast_mut();
+                                            .cast::<*mut u8>() = ptr16.cast_mut();
                                     }
                                 }
-                                *ptr3
+                                *ptr10
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len10;
-                                *ptr3
+                                    .cast::<usize>() = len17;
+                                *ptr10
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result10;
+                                    .cast::<*mut u8>() = result17;
                             }
                             Err(e) => {
-                                *ptr3.add(0).cast::<u8>() = (1i32) as u8;
+                                *ptr10.add(0).cast::<u8>() = (1i32) as u8;
                                 let super::super::super::super::__with_name2::Error {
-                                    code: code11,
-                                    message: message11,
-                                    retryable: retryable11,
+                                    code: code18,
+                                    message: message18,
+                                    retryable: retryable18,
                                 } = e;
-                                let vec12 = (code11.into_bytes()).into_boxed_slice();
-                                let ptr12 = vec12.as_ptr().cast::<u8>();
-                                let len12 = vec12.len();
-                                ::core::mem::forget(vec12);
-                                *ptr3
+                                let vec19 = (code18.into_bytes()).into_boxed_slice();
+                                let ptr19 = vec19.as_ptr().cast::<u8>();
+                                let len19 = vec19.len();
+                                ::core::mem::forget(vec19);
+                                *ptr10
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len12;
-                                *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    ptr12.cast_mut();
-                                let vec13 = (message11.into_bytes()).into_boxed_slice();
-                                let ptr13 = vec13.as_ptr().cast::<u8>();
-                                let len13 = vec13.len();
-                                ::core::mem::forget(vec13);
-                                *ptr3
+                                    .cast::<usize>() = len19;
+                                *ptr10.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
+                                    ptr19.cast_mut();
+                                let vec20 = (message18.into_bytes()).into_boxed_slice();
+                                let ptr20 = vec20.as_ptr().cast::<u8>();
+                                let len20 = vec20.len();
+                                ::core::mem::forget(vec20);
+                                *ptr10
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len13;
-                                *ptr3
+                                    .cast::<usize>() = len20;
+                                *ptr10
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr13.cast_mut();
-                                *ptr3.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
-                                    (match retryable11 {
+                                    .cast::<*mut u8>() = ptr20.cast_mut();
+                                *ptr10.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
+                                    (match retryable18 {
                                         true => 1,
                                         false => 0,
                                     }) as u8;
                             }
                         };
-                        ptr3
+                        ptr10
                     }
                 }
                 #[doc(hidden)]
@@ -460,7 +515,7 @@ pub mod exports {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
                         _rt::run_ctors_once();
-                        let result207 = {
+                        let result234 = {
                             let l0 = *arg0.add(0).cast::<i64>();
                             let l1 = *arg0.add(8).cast::<i64>();
                             let l2 = *arg0.add(16).cast::<*mut u8>();
@@ -732,393 +787,468 @@ pub mod exports {
                                     .add(48 + 28 * ::core::mem::size_of::<*const u8>())
                                     .cast::<u8>(),
                             );
-                            let l127 = *arg0
-                                .add(56 + 35 * ::core::mem::size_of::<*const u8>())
+                            let l145 = *arg0
+                                .add(48 + 37 * ::core::mem::size_of::<*const u8>())
                                 .cast::<*mut u8>();
-                            let l128 = *arg0
-                                .add(56 + 36 * ::core::mem::size_of::<*const u8>())
+                            let l146 = *arg0
+                                .add(48 + 38 * ::core::mem::size_of::<*const u8>())
                                 .cast::<usize>();
-                            let base135 = l127;
-                            let len135 = l128;
-                            let mut result135 = _rt::Vec::with_capacity(len135);
-                            for i in 0..len135 {
+                            let base153 = l145;
+                            let len153 = l146;
+                            let mut result153 = _rt::Vec::with_capacity(len153);
+                            for i in 0..len153 {
                                 let base =
-                                    base135.add(i * (4 * ::core::mem::size_of::<*const u8>()));
-                                let e135 = {
-                                    let l129 = *base.add(0).cast::<*mut u8>();
-                                    let l130 = *base
+                                    base153.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                let e153 = {
+                                    let l147 = *base.add(0).cast::<*mut u8>();
+                                    let l148 = *base
                                         .add(::core::mem::size_of::<*const u8>())
                                         .cast::<usize>();
-                                    let len131 = l130;
-                                    let bytes131 =
-                                        _rt::Vec::from_raw_parts(l129.cast(), len131, len131);
-                                    let l132 = *base
+                                    let len149 = l148;
+                                    let bytes149 =
+                                        _rt::Vec::from_raw_parts(l147.cast(), len149, len149);
+                                    let l150 = *base
                                         .add(2 * ::core::mem::size_of::<*const u8>())
                                         .cast::<*mut u8>();
-                                    let l133 = *base
+                                    let l151 = *base
                                         .add(3 * ::core::mem::size_of::<*const u8>())
                                         .cast::<usize>();
-                                    let len134 = l133;
-                                    let bytes134 =
-                                        _rt::Vec::from_raw_parts(l132.cast(), len134, len134);
+                                    let len152 = l151;
+                                    let bytes152 =
+                                        _rt::Vec::from_raw_parts(l150.cast(), len152, len152);
 
-                                    (_rt::string_lift(bytes131), _rt::string_lift(bytes134))
+                                    (_rt::string_lift(bytes149), _rt::string_lift(bytes152))
                                 };
-                                result135.push(e135);
+                                result153.push(e153);
                             }
                             _rt::cabi_dealloc(
-                                base135,
-                                len135 * (4 * ::core::mem::size_of::<*const u8>()),
+                                base153,
+                                len153 * (4 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             );
-                            let l136 = i32::from(
+                            let l154 = i32::from(
                                 *arg0
-                                    .add(56 + 37 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 39 * ::core::mem::size_of::<*const u8>())
                                     .cast::<u8>(),
                             );
-                            let l138 = i32::from(
+                            let l156 = i32::from(
                                 *arg0
-                                    .add(64 + 37 * ::core::mem::size_of::<*const u8>())
+                                    .add(56 + 39 * ::core::mem::size_of::<*const u8>())
                                     .cast::<u8>(),
                             );
-                            let l140 = *arg0
-                                .add(80 + 36 * ::core::mem::size_of::<*const u8>())
+                            let l158 = *arg0
+                                .add(72 + 38 * ::core::mem::size_of::<*const u8>())
                                 .cast::<*mut u8>();
-                            let l141 = *arg0
-                                .add(80 + 37 * ::core::mem::size_of::<*const u8>())
+                            let l159 = *arg0
+                                .add(72 + 39 * ::core::mem::size_of::<*const u8>())
                                 .cast::<usize>();
-                            let len142 = l141;
-                            let l143 = i32::from(
+                            let len160 = l159;
+                            let l161 = i32::from(
                                 *arg0
-                                    .add(80 + 38 * ::core::mem::size_of::<*const u8>())
+                                    .add(72 + 40 * ::core::mem::size_of::<*const u8>())
                                     .cast::<u8>(),
                             );
-                            let v184 = match l143 {
+                            let v206 = match l161 {
                                 0 => Cause::Started,
                                 1 => Cause::Woke,
                                 2 => {
-                                    let e184 = {
-                                        let l144 = *arg0
-                                            .add(80 + 39 * ::core::mem::size_of::<*const u8>())
+                                    let e206 = {
+                                        let l162 = *arg0
+                                            .add(72 + 41 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l145 = *arg0
-                                            .add(80 + 40 * ::core::mem::size_of::<*const u8>())
+                                        let l163 = *arg0
+                                            .add(72 + 42 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let len146 = l145;
-                                        let bytes146 =
-                                            _rt::Vec::from_raw_parts(l144.cast(), len146, len146);
+                                        let len164 = l163;
+                                        let bytes164 =
+                                            _rt::Vec::from_raw_parts(l162.cast(), len164, len164);
 
-                                        _rt::string_lift(bytes146)
+                                        _rt::string_lift(bytes164)
                                     };
-                                    Cause::Key(e184)
+                                    Cause::Key(e206)
                                 }
                                 3 => {
-                                    let e184 = {
-                                        let l147 = *arg0
-                                            .add(80 + 39 * ::core::mem::size_of::<*const u8>())
+                                    let e206 = {
+                                        let l165 = *arg0
+                                            .add(72 + 41 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l148 = *arg0
-                                            .add(80 + 40 * ::core::mem::size_of::<*const u8>())
+                                        let l166 = *arg0
+                                            .add(72 + 42 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let len149 = l148;
-                                        let bytes149 =
-                                            _rt::Vec::from_raw_parts(l147.cast(), len149, len149);
+                                        let len167 = l166;
+                                        let bytes167 =
+                                            _rt::Vec::from_raw_parts(l165.cast(), len167, len167);
+                                        let l168 = *arg0
+                                            .add(72 + 43 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l169 = *arg0
+                                            .add(72 + 44 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len170 = l169;
+                                        let bytes170 =
+                                            _rt::Vec::from_raw_parts(l168.cast(), len170, len170);
 
-                                        _rt::string_lift(bytes149)
+                                        Collected {
+                                            keys: _rt::string_lift(bytes167),
+                                            ended_by: _rt::string_lift(bytes170),
+                                        }
                                     };
-                                    Cause::Collected(e184)
+                                    Cause::Collected(e206)
                                 }
                                 4 => Cause::Finished,
                                 5 => {
-                                    let e184 = {
-                                        let l150 = *arg0
-                                            .add(80 + 39 * ::core::mem::size_of::<*const u8>())
+                                    let e206 = {
+                                        let l171 = *arg0
+                                            .add(72 + 41 * ::core::mem::size_of::<*const u8>())
                                             .cast::<i32>();
-                                        let l151 = *arg0
-                                            .add(80 + 40 * ::core::mem::size_of::<*const u8>())
+                                        let l172 = *arg0
+                                            .add(72 + 42 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l152 = *arg0
-                                            .add(80 + 41 * ::core::mem::size_of::<*const u8>())
+                                        let l173 = *arg0
+                                            .add(72 + 43 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let len153 = l152;
-                                        let bytes153 =
-                                            _rt::Vec::from_raw_parts(l151.cast(), len153, len153);
-                                        let l154 = *arg0
-                                            .add(80 + 42 * ::core::mem::size_of::<*const u8>())
+                                        let len174 = l173;
+                                        let bytes174 =
+                                            _rt::Vec::from_raw_parts(l172.cast(), len174, len174);
+                                        let l175 = *arg0
+                                            .add(72 + 44 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l155 = *arg0
-                                            .add(80 + 43 * ::core::mem::size_of::<*const u8>())
+                                        let l176 = *arg0
+                                            .add(72 + 45 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let len156 = l155;
-                                        let bytes156 =
-                                            _rt::Vec::from_raw_parts(l154.cast(), len156, len156);
+                                        let len177 = l176;
+                                        let bytes177 =
+                                            _rt::Vec::from_raw_parts(l175.cast(), len177, len177);
+                                        let l178 = i32::from(
+                                            *arg0
+                                                .add(72 + 46 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u8>(),
+                                        );
 
                                         FailedStep {
-                                            step: l150 as u32,
-                                            code: _rt::string_lift(bytes153),
-                                            message: _rt::string_lift(bytes156),
+                                            step: l171 as u32,
+                                            error:
+                                                super::super::super::super::__with_name2::Error {
+                                                    code: _rt::string_lift(bytes174),
+                                                    message: _rt::string_lift(bytes177),
+                                                    retryable: _rt::bool_lift(l178 as u8),
+                                                },
                                         }
                                     };
-                                    Cause::Failed(e184)
+                                    Cause::Failed(e206)
                                 }
                                 6 => Cause::LookedUp,
                                 7 => {
-                                    let e184 = {
-                                        let l157 = *arg0
-                                            .add(80 + 39 * ::core::mem::size_of::<*const u8>())
+                                    let e206 = {
+                                        let l179 = *arg0
+                                            .add(72 + 41 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l158 = *arg0
-                                            .add(80 + 40 * ::core::mem::size_of::<*const u8>())
+                                        let l180 = *arg0
+                                            .add(72 + 42 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let len159 = l158;
-                                        let bytes159 =
-                                            _rt::Vec::from_raw_parts(l157.cast(), len159, len159);
+                                        let len181 = l180;
+                                        let bytes181 =
+                                            _rt::Vec::from_raw_parts(l179.cast(), len181, len181);
 
-                                        _rt::string_lift(bytes159)
+                                        _rt::string_lift(bytes181)
                                     };
-                                    Cause::CameBack(e184)
+                                    Cause::CameBack(e206)
                                 }
                                 8 => Cause::Resumed,
                                 9 => {
-                                    let e184 = {
-                                        let l160 = *arg0
-                                            .add(80 + 39 * ::core::mem::size_of::<*const u8>())
+                                    let e206 = {
+                                        let l182 = *arg0
+                                            .add(72 + 41 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l161 = *arg0
-                                            .add(80 + 40 * ::core::mem::size_of::<*const u8>())
+                                        let l183 = *arg0
+                                            .add(72 + 42 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let base168 = l160;
-                                        let len168 = l161;
-                                        let mut result168 = _rt::Vec::with_capacity(len168);
-                                        for i in 0..len168 {
-                                            let base = base168
+                                        let base190 = l182;
+                                        let len190 = l183;
+                                        let mut result190 = _rt::Vec::with_capacity(len190);
+                                        for i in 0..len190 {
+                                            let base = base190
                                                 .add(i * (4 * ::core::mem::size_of::<*const u8>()));
-                                            let e168 = {
-                                                let l162 = *base.add(0).cast::<*mut u8>();
-                                                let l163 = *base
+                                            let e190 = {
+                                                let l184 = *base.add(0).cast::<*mut u8>();
+                                                let l185 = *base
                                                     .add(::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let len164 = l163;
-                                                let bytes164 = _rt::Vec::from_raw_parts(
-                                                    l162.cast(),
-                                                    len164,
-                                                    len164,
+                                                let len186 = l185;
+                                                let bytes186 = _rt::Vec::from_raw_parts(
+                                                    l184.cast(),
+                                                    len186,
+                                                    len186,
                                                 );
-                                                let l165 = *base
+                                                let l187 = *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l166 = *base
+                                                let l188 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let len167 = l166;
-                                                let bytes167 = _rt::Vec::from_raw_parts(
-                                                    l165.cast(),
-                                                    len167,
-                                                    len167,
+                                                let len189 = l188;
+                                                let bytes189 = _rt::Vec::from_raw_parts(
+                                                    l187.cast(),
+                                                    len189,
+                                                    len189,
                                                 );
 
                                                 (
-                                                    _rt::string_lift(bytes164),
-                                                    _rt::string_lift(bytes167),
+                                                    _rt::string_lift(bytes186),
+                                                    _rt::string_lift(bytes189),
                                                 )
                                             };
-                                            result168.push(e168);
+                                            result190.push(e190);
                                         }
                                         _rt::cabi_dealloc(
-                                            base168,
-                                            len168 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            base190,
+                                            len190 * (4 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         );
 
-                                        result168
+                                        result190
                                     };
-                                    Cause::Changed(e184)
+                                    Cause::Changed(e206)
                                 }
                                 n => {
                                     debug_assert_eq!(n, 10, "invalid enum discriminant");
-                                    let e184 = {
-                                        let l169 = *arg0
-                                            .add(80 + 39 * ::core::mem::size_of::<*const u8>())
+                                    let e206 = {
+                                        let l191 = *arg0
+                                            .add(72 + 41 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l170 = *arg0
-                                            .add(80 + 40 * ::core::mem::size_of::<*const u8>())
+                                        let l192 = *arg0
+                                            .add(72 + 42 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let len171 = l170;
-                                        let bytes171 =
-                                            _rt::Vec::from_raw_parts(l169.cast(), len171, len171);
-                                        let l172 = *arg0
-                                            .add(80 + 41 * ::core::mem::size_of::<*const u8>())
+                                        let len193 = l192;
+                                        let bytes193 =
+                                            _rt::Vec::from_raw_parts(l191.cast(), len193, len193);
+                                        let l194 = *arg0
+                                            .add(72 + 43 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l173 = *arg0
-                                            .add(80 + 42 * ::core::mem::size_of::<*const u8>())
+                                        let l195 = *arg0
+                                            .add(72 + 44 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let base180 = l172;
-                                        let len180 = l173;
-                                        let mut result180 = _rt::Vec::with_capacity(len180);
-                                        for i in 0..len180 {
-                                            let base = base180
+                                        let base202 = l194;
+                                        let len202 = l195;
+                                        let mut result202 = _rt::Vec::with_capacity(len202);
+                                        for i in 0..len202 {
+                                            let base = base202
                                                 .add(i * (4 * ::core::mem::size_of::<*const u8>()));
-                                            let e180 = {
-                                                let l174 = *base.add(0).cast::<*mut u8>();
-                                                let l175 = *base
+                                            let e202 = {
+                                                let l196 = *base.add(0).cast::<*mut u8>();
+                                                let l197 = *base
                                                     .add(::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let len176 = l175;
-                                                let bytes176 = _rt::Vec::from_raw_parts(
-                                                    l174.cast(),
-                                                    len176,
-                                                    len176,
+                                                let len198 = l197;
+                                                let bytes198 = _rt::Vec::from_raw_parts(
+                                                    l196.cast(),
+                                                    len198,
+                                                    len198,
                                                 );
-                                                let l177 = *base
+                                                let l199 = *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l178 = *base
+                                                let l200 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let len179 = l178;
-                                                let bytes179 = _rt::Vec::from_raw_parts(
-                                                    l177.cast(),
-                                                    len179,
-                                                    len179,
+                                                let len201 = l200;
+                                                let bytes201 = _rt::Vec::from_raw_parts(
+                                                    l199.cast(),
+                                                    len201,
+                                                    len201,
                                                 );
 
                                                 (
-                                                    _rt::string_lift(bytes176),
-                                                    _rt::string_lift(bytes179),
+                                                    _rt::string_lift(bytes198),
+                                                    _rt::string_lift(bytes201),
                                                 )
                                             };
-                                            result180.push(e180);
+                                            result202.push(e202);
                                         }
                                         _rt::cabi_dealloc(
-                                            base180,
-                                            len180 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            base202,
+                                            len202 * (4 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         );
-                                        let l181 = *arg0
-                                            .add(80 + 43 * ::core::mem::size_of::<*const u8>())
+                                        let l203 = *arg0
+                                            .add(72 + 45 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l182 = *arg0
-                                            .add(80 + 44 * ::core::mem::size_of::<*const u8>())
+                                        let l204 = *arg0
+                                            .add(72 + 46 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let len183 = l182;
+                                        let len205 = l204;
 
                                         super::super::super::super::__with_name2::Other {
-                                            kind: _rt::string_lift(bytes171),
-                                            facts: result180,
+                                            kind: _rt::string_lift(bytes193),
+                                            facts: result202,
                                             data: <_ as From<_rt::Vec<_>>>::from(
                                                 _rt::Vec::from_raw_parts(
-                                                    l181.cast(),
-                                                    len183,
-                                                    len183,
+                                                    l203.cast(),
+                                                    len205,
+                                                    len205,
                                                 ),
                                             ),
                                         }
                                     };
-                                    Cause::Other(e184)
+                                    Cause::Other(e206)
                                 }
                             };
-                            let l185 = *arg0
-                                .add(80 + 45 * ::core::mem::size_of::<*const u8>())
+                            let l207 = *arg0
+                                .add(72 + 47 * ::core::mem::size_of::<*const u8>())
                                 .cast::<*mut u8>();
-                            let l186 = *arg0
-                                .add(80 + 46 * ::core::mem::size_of::<*const u8>())
+                            let l208 = *arg0
+                                .add(72 + 48 * ::core::mem::size_of::<*const u8>())
                                 .cast::<usize>();
-                            let base206 = l185;
-                            let len206 = l186;
-                            let mut result206 = _rt::Vec::with_capacity(len206);
-                            for i in 0..len206 {
+                            let base233 = l207;
+                            let len233 = l208;
+                            let mut result233 = _rt::Vec::with_capacity(len233);
+                            for i in 0..len233 {
                                 let base =
-                                    base206.add(i * (9 * ::core::mem::size_of::<*const u8>()));
-                                let e206 = {
-                                    let l187 = *base.add(0).cast::<*mut u8>();
-                                    let l188 = *base
+                                    base233.add(i * (13 * ::core::mem::size_of::<*const u8>()));
+                                let e233 = {
+                                    let l209 = *base.add(0).cast::<*mut u8>();
+                                    let l210 = *base
                                         .add(::core::mem::size_of::<*const u8>())
                                         .cast::<usize>();
-                                    let len189 = l188;
-                                    let bytes189 =
-                                        _rt::Vec::from_raw_parts(l187.cast(), len189, len189);
-                                    let l190 = i32::from(
+                                    let len211 = l210;
+                                    let bytes211 =
+                                        _rt::Vec::from_raw_parts(l209.cast(), len211, len211);
+                                    let l212 = i32::from(
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u16>(),
                                     );
-                                    let l191 = *base
+                                    let l213 = *base
                                         .add(3 * ::core::mem::size_of::<*const u8>())
                                         .cast::<*mut u8>();
-                                    let l192 = *base
+                                    let l214 = *base
                                         .add(4 * ::core::mem::size_of::<*const u8>())
                                         .cast::<usize>();
-                                    let base199 = l191;
-                                    let len199 = l192;
-                                    let mut result199 = _rt::Vec::with_capacity(len199);
-                                    for i in 0..len199 {
-                                        let base = base199
+                                    let base221 = l213;
+                                    let len221 = l214;
+                                    let mut result221 = _rt::Vec::with_capacity(len221);
+                                    for i in 0..len221 {
+                                        let base = base221
                                             .add(i * (4 * ::core::mem::size_of::<*const u8>()));
-                                        let e199 = {
-                                            let l193 = *base.add(0).cast::<*mut u8>();
-                                            let l194 = *base
+                                        let e221 = {
+                                            let l215 = *base.add(0).cast::<*mut u8>();
+                                            let l216 = *base
                                                 .add(::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len195 = l194;
-                                            let bytes195 = _rt::Vec::from_raw_parts(
-                                                l193.cast(),
-                                                len195,
-                                                len195,
+                                            let len217 = l216;
+                                            let bytes217 = _rt::Vec::from_raw_parts(
+                                                l215.cast(),
+                                                len217,
+                                                len217,
                                             );
-                                            let l196 = *base
+                                            let l218 = *base
                                                 .add(2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
-                                            let l197 = *base
+                                            let l219 = *base
                                                 .add(3 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len198 = l197;
-                                            let bytes198 = _rt::Vec::from_raw_parts(
-                                                l196.cast(),
-                                                len198,
-                                                len198,
+                                            let len220 = l219;
+                                            let bytes220 = _rt::Vec::from_raw_parts(
+                                                l218.cast(),
+                                                len220,
+                                                len220,
                                             );
 
-                                            (_rt::string_lift(bytes195), _rt::string_lift(bytes198))
+                                            (_rt::string_lift(bytes217), _rt::string_lift(bytes220))
                                         };
-                                        result199.push(e199);
+                                        result221.push(e221);
                                     }
                                     _rt::cabi_dealloc(
-                                        base199,
-                                        len199 * (4 * ::core::mem::size_of::<*const u8>()),
+                                        base221,
+                                        len221 * (4 * ::core::mem::size_of::<*const u8>()),
                                         ::core::mem::size_of::<*const u8>(),
                                     );
-                                    let l200 = *base
+                                    let l222 = *base
                                         .add(5 * ::core::mem::size_of::<*const u8>())
                                         .cast::<*mut u8>();
-                                    let l201 = *base
+                                    let l223 = *base
                                         .add(6 * ::core::mem::size_of::<*const u8>())
                                         .cast::<usize>();
-                                    let len202 = l201;
-                                    let l203 = *base
-                                        .add(7 * ::core::mem::size_of::<*const u8>())
-                                        .cast::<*mut u8>();
-                                    let l204 = *base
-                                        .add(8 * ::core::mem::size_of::<*const u8>())
-                                        .cast::<usize>();
-                                    let len205 = l204;
-                                    let bytes205 =
-                                        _rt::Vec::from_raw_parts(l203.cast(), len205, len205);
+                                    let len224 = l223;
+                                    let l225 = i32::from(
+                                        *base
+                                            .add(7 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>(),
+                                    );
 
                                     super::super::super::super::__with_name2::Answer {
-                                        id: _rt::string_lift(bytes189),
-                                        status: l190 as u16,
-                                        headers: result199,
+                                        id: _rt::string_lift(bytes211),
+                                        status: l212 as u16,
+                                        headers: result221,
                                         body: <_ as From<_rt::Vec<_>>>::from(
-                                            _rt::Vec::from_raw_parts(l200.cast(), len202, len202),
+                                            _rt::Vec::from_raw_parts(l222.cast(), len224, len224),
                                         ),
-                                        error: _rt::string_lift(bytes205),
+                                        error: match l225 {
+                                            0 => None,
+                                            1 => {
+                                                let e = {
+                                                    let l226 = *base
+                                                        .add(
+                                                            8 * ::core::mem::size_of::<*const u8>(),
+                                                        )
+                                                        .cast::<*mut u8>();
+                                                    let l227 = *base
+                                                        .add(
+                                                            9 * ::core::mem::size_of::<*const u8>(),
+                                                        )
+                                                        .cast::<usize>();
+                                                    let len228 = l227;
+                                                    let bytes228 = _rt::Vec::from_raw_parts(
+                                                        l226.cast(),
+                                                        len228,
+                                                        len228,
+                                                    );
+                                                    let l229 = *base
+                                                        .add(
+                                                            10 * ::core::mem::size_of::<*const u8>(
+                                                            ),
+                                                        )
+                                                        .cast::<*mut u8>();
+                                                    let l230 = *base
+                                                        .add(
+                                                            11 * ::core::mem::size_of::<*const u8>(
+                                                            ),
+                                                        )
+                                                        .cast::<usize>();
+                                                    let len231 = l230;
+                                                    let bytes231 = _rt::Vec::from_raw_parts(
+                                                        l229.cast(),
+                                                        len231,
+                                                        len231,
+                                                    );
+                                                    let l232 = i32::from(
+                                                        *base
+                                                            .add(
+                                                                12 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<u8>(),
+                                                    );
+
+                                                    super::super::super::super::__with_name2::Error{
+                      code: _rt::string_lift(bytes228),
+                      message: _rt::string_lift(bytes231),
+                      retryable: _rt::bool_lift(l232 as u8),
+                    }
+                                                };
+                                                Some(e)
+                                            }
+                                            _ => _rt::invalid_enum_discriminant(),
+                                        },
                                     }
                                 };
-                                result206.push(e206);
+                                result233.push(e233);
                             }
                             _rt::cabi_dealloc(
-                                base206,
-                                len206 * (9 * ::core::mem::size_of::<*const u8>()),
+                                base233,
+                                len233 * (13 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             );
                             T_::next(
@@ -1179,10 +1309,10 @@ pub mod exports {
                                                         )
                                                         .cast::<u8>(),
                                                 );
-                                                use super::super::super::super::__with_name2::Target as V126;
-                                                let v126 = match l74 {
+                                                use super::super::super::super::__with_name2::Target as V144;
+                                                let v144 = match l74 {
                                                     0 => {
-                                                        let e126 = {
+                                                        let e144 = {
                                                             let l75 = *arg0
                                                                 .add(
                                                                     48 + 30
@@ -1311,10 +1441,10 @@ pub mod exports {
                         facts: result89,
                       }
                                                         };
-                                                        V126::Queue(e126)
+                                                        V144::Queue(e144)
                                                     }
                                                     1 => {
-                                                        let e126 = {
+                                                        let e144 = {
                                                             let l90 = *arg0
                                                                 .add(
                                                                     48 + 30
@@ -1430,10 +1560,10 @@ pub mod exports {
                         facts: result102,
                       }
                                                         };
-                                                        V126::Extension(e126)
+                                                        V144::Extension(e144)
                                                     }
                                                     2 => {
-                                                        let e126 = {
+                                                        let e144 = {
                                                             let l103 = *arg0
                                                                 .add(
                                                                     48 + 30
@@ -1491,31 +1621,185 @@ pub mod exports {
                                                                         ),
                                                                 )
                                                                 .cast::<i32>();
+                                                            let l110 = *arg0
+                                                                .add(
+                                                                    48 + 35
+                                                                        * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                            let l111 = *arg0
+                                                                .add(
+                                                                    48 + 36
+                                                                        * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                )
+                                                                .cast::<usize>();
+                                                            let base118 = l110;
+                                                            let len118 = l111;
+                                                            let mut result118 =
+                                                                _rt::Vec::with_capacity(len118);
+                                                            for i in 0..len118 {
+                                                                let base = base118.add(
+                                                                    i * (4
+                                                                        * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        )),
+                                                                );
+                                                                let e118 = {
+                                                                    let l112 = *base
+                                                                        .add(0)
+                                                                        .cast::<*mut u8>();
+                                                                    let l113 = *base
+                                                                        .add(
+                                                                            ::core::mem::size_of::<
+                                                                                *const u8,
+                                                                            >(
+                                                                            ),
+                                                                        )
+                                                                        .cast::<usize>();
+                                                                    let len114 = l113;
+                                                                    let bytes114 =
+                                                                        _rt::Vec::from_raw_parts(
+                                                                            l112.cast(),
+                                                                            len114,
+                                                                            len114,
+                                                                        );
+                                                                    let l115 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                    let l116 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                    let len117 = l116;
+                                                                    let bytes117 =
+                                                                        _rt::Vec::from_raw_parts(
+                                                                            l115.cast(),
+                                                                            len117,
+                                                                            len117,
+                                                                        );
+
+                                                                    (
+                                                                        _rt::string_lift(bytes114),
+                                                                        _rt::string_lift(bytes117),
+                                                                    )
+                                                                };
+                                                                result118.push(e118);
+                                                            }
+                                                            _rt::cabi_dealloc(
+                                                                base118,
+                                                                len118
+                                                                    * (4 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    )),
+                                                                ::core::mem::size_of::<*const u8>(),
+                                                            );
 
                                                             super::super::super::super::__with_name2::DialplanTarget{
                         context: _rt::string_lift(bytes105),
                         extension: _rt::string_lift(bytes108),
                         priority: l109 as u32,
+                        facts: result118,
                       }
                                                         };
-                                                        V126::Dialplan(e126)
+                                                        V144::Dialplan(e144)
                                                     }
-                                                    3 => V126::ContinueInDialplan,
+                                                    3 => V144::ContinueInDialplan,
                                                     4 => {
-                                                        let e126 = {
-                                                            let l110 = i32::from(*arg0.add(48+30*::core::mem::size_of::<*const u8>()).cast::<u16>());
+                                                        let e144 = {
+                                                            let l119 = i32::from(*arg0.add(48+30*::core::mem::size_of::<*const u8>()).cast::<u16>());
+                                                            let l120 = *arg0
+                                                                .add(
+                                                                    48 + 31
+                                                                        * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                )
+                                                                .cast::<*mut u8>();
+                                                            let l121 = *arg0
+                                                                .add(
+                                                                    48 + 32
+                                                                        * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                )
+                                                                .cast::<usize>();
+                                                            let base128 = l120;
+                                                            let len128 = l121;
+                                                            let mut result128 =
+                                                                _rt::Vec::with_capacity(len128);
+                                                            for i in 0..len128 {
+                                                                let base = base128.add(
+                                                                    i * (4
+                                                                        * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        )),
+                                                                );
+                                                                let e128 = {
+                                                                    let l122 = *base
+                                                                        .add(0)
+                                                                        .cast::<*mut u8>();
+                                                                    let l123 = *base
+                                                                        .add(
+                                                                            ::core::mem::size_of::<
+                                                                                *const u8,
+                                                                            >(
+                                                                            ),
+                                                                        )
+                                                                        .cast::<usize>();
+                                                                    let len124 = l123;
+                                                                    let bytes124 =
+                                                                        _rt::Vec::from_raw_parts(
+                                                                            l122.cast(),
+                                                                            len124,
+                                                                            len124,
+                                                                        );
+                                                                    let l125 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                    let l126 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                    let len127 = l126;
+                                                                    let bytes127 =
+                                                                        _rt::Vec::from_raw_parts(
+                                                                            l125.cast(),
+                                                                            len127,
+                                                                            len127,
+                                                                        );
 
-                                                            l110 as u16
+                                                                    (
+                                                                        _rt::string_lift(bytes124),
+                                                                        _rt::string_lift(bytes127),
+                                                                    )
+                                                                };
+                                                                result128.push(e128);
+                                                            }
+                                                            _rt::cabi_dealloc(
+                                                                base128,
+                                                                len128
+                                                                    * (4 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    )),
+                                                                ::core::mem::size_of::<*const u8>(),
+                                                            );
+
+                                                            super::super::super::super::__with_name2::HangUpTarget{
+                        q850: l119 as u16,
+                        facts: result128,
+                      }
                                                         };
-                                                        V126::HangUp(e126)
+                                                        V144::HangUp(e144)
                                                     }
                                                     n => {
                                                         debug_assert_eq!(
                                                             n, 5,
                                                             "invalid enum discriminant"
                                                         );
-                                                        let e126 = {
-                                                            let l111 = *arg0
+                                                        let e144 = {
+                                                            let l129 = *arg0
                                                                 .add(
                                                                     48 + 30
                                                                         * ::core::mem::size_of::<
@@ -1524,7 +1808,7 @@ pub mod exports {
                                                                         ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                            let l112 = *arg0
+                                                            let l130 = *arg0
                                                                 .add(
                                                                     48 + 31
                                                                         * ::core::mem::size_of::<
@@ -1533,13 +1817,13 @@ pub mod exports {
                                                                         ),
                                                                 )
                                                                 .cast::<usize>();
-                                                            let len113 = l112;
-                                                            let bytes113 = _rt::Vec::from_raw_parts(
-                                                                l111.cast(),
-                                                                len113,
-                                                                len113,
+                                                            let len131 = l130;
+                                                            let bytes131 = _rt::Vec::from_raw_parts(
+                                                                l129.cast(),
+                                                                len131,
+                                                                len131,
                                                             );
-                                                            let l114 = *arg0
+                                                            let l132 = *arg0
                                                                 .add(
                                                                     48 + 32
                                                                         * ::core::mem::size_of::<
@@ -1548,7 +1832,7 @@ pub mod exports {
                                                                         ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                            let l115 = *arg0
+                                                            let l133 = *arg0
                                                                 .add(
                                                                     48 + 33
                                                                         * ::core::mem::size_of::<
@@ -1557,23 +1841,23 @@ pub mod exports {
                                                                         ),
                                                                 )
                                                                 .cast::<usize>();
-                                                            let base122 = l114;
-                                                            let len122 = l115;
-                                                            let mut result122 =
-                                                                _rt::Vec::with_capacity(len122);
-                                                            for i in 0..len122 {
-                                                                let base = base122.add(
+                                                            let base140 = l132;
+                                                            let len140 = l133;
+                                                            let mut result140 =
+                                                                _rt::Vec::with_capacity(len140);
+                                                            for i in 0..len140 {
+                                                                let base = base140.add(
                                                                     i * (4
                                                                         * ::core::mem::size_of::<
                                                                             *const u8,
                                                                         >(
                                                                         )),
                                                                 );
-                                                                let e122 = {
-                                                                    let l116 = *base
+                                                                let e140 = {
+                                                                    let l134 = *base
                                                                         .add(0)
                                                                         .cast::<*mut u8>();
-                                                                    let l117 = *base
+                                                                    let l135 = *base
                                                                         .add(
                                                                             ::core::mem::size_of::<
                                                                                 *const u8,
@@ -1581,40 +1865,40 @@ pub mod exports {
                                                                             ),
                                                                         )
                                                                         .cast::<usize>();
-                                                                    let len118 = l117;
-                                                                    let bytes118 =
+                                                                    let len136 = l135;
+                                                                    let bytes136 =
                                                                         _rt::Vec::from_raw_parts(
-                                                                            l116.cast(),
-                                                                            len118,
-                                                                            len118,
+                                                                            l134.cast(),
+                                                                            len136,
+                                                                            len136,
                                                                         );
-                                                                    let l119 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                    let l120 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                                                                    let len121 = l120;
-                                                                    let bytes121 =
+                                                                    let l137 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                    let l138 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                    let len139 = l138;
+                                                                    let bytes139 =
                                                                         _rt::Vec::from_raw_parts(
-                                                                            l119.cast(),
-                                                                            len121,
-                                                                            len121,
+                                                                            l137.cast(),
+                                                                            len139,
+                                                                            len139,
                                                                         );
 
                                                                     (
-                                                                        _rt::string_lift(bytes118),
-                                                                        _rt::string_lift(bytes121),
+                                                                        _rt::string_lift(bytes136),
+                                                                        _rt::string_lift(bytes139),
                                                                     )
                                                                 };
-                                                                result122.push(e122);
+                                                                result140.push(e140);
                                                             }
                                                             _rt::cabi_dealloc(
-                                                                base122,
-                                                                len122
+                                                                base140,
+                                                                len140
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     )),
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             );
-                                                            let l123 = *arg0
+                                                            let l141 = *arg0
                                                                 .add(
                                                                     48 + 34
                                                                         * ::core::mem::size_of::<
@@ -1623,7 +1907,7 @@ pub mod exports {
                                                                         ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                            let l124 = *arg0
+                                                            let l142 = *arg0
                                                                 .add(
                                                                     48 + 35
                                                                         * ::core::mem::size_of::<
@@ -1632,54 +1916,54 @@ pub mod exports {
                                                                         ),
                                                                 )
                                                                 .cast::<usize>();
-                                                            let len125 = l124;
+                                                            let len143 = l142;
 
                                                             super::super::super::super::__with_name2::Other{
-                        kind: _rt::string_lift(bytes113),
-                        facts: result122,
-                        data: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l123.cast(), len125, len125)),
+                        kind: _rt::string_lift(bytes131),
+                        facts: result140,
+                        data: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l141.cast(), len143, len143)),
                       }
                                                         };
-                                                        V126::Other(e126)
+                                                        V144::Other(e144)
                                                     }
                                                 };
 
-                                                v126
+                                                v144
                                             };
                                             Some(e)
                                         }
                                         _ => _rt::invalid_enum_discriminant(),
                                     },
-                                    facts: result135,
-                                    position: match l136 {
+                                    facts: result153,
+                                    position: match l154 {
                                         0 => None,
                                         1 => {
                                             let e = {
-                                                let l137 = *arg0
+                                                let l155 = *arg0
                                                     .add(
-                                                        60 + 37
+                                                        52 + 39
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<i32>();
 
-                                                l137 as u32
+                                                l155 as u32
                                             };
                                             Some(e)
                                         }
                                         _ => _rt::invalid_enum_discriminant(),
                                     },
-                                    estimate_secs: match l138 {
+                                    estimate_secs: match l156 {
                                         0 => None,
                                         1 => {
                                             let e = {
-                                                let l139 = *arg0
+                                                let l157 = *arg0
                                                     .add(
-                                                        68 + 37
+                                                        60 + 39
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<i32>();
 
-                                                l139 as u32
+                                                l157 as u32
                                             };
                                             Some(e)
                                         }
@@ -1687,61 +1971,62 @@ pub mod exports {
                                     },
                                 },
                                 <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(
-                                    l140.cast(),
-                                    len142,
-                                    len142,
+                                    l158.cast(),
+                                    len160,
+                                    len160,
                                 )),
-                                v184,
-                                result206,
+                                v206,
+                                result233,
                             )
                         };
-                        _rt::cabi_dealloc(arg0, 88 + 46 * ::core::mem::size_of::<*const u8>(), 8);
-                        let ptr208 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result207 {
+                        _rt::cabi_dealloc(arg0, 80 + 48 * ::core::mem::size_of::<*const u8>(), 8);
+                        let ptr235 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result234 {
                             Ok(e) => {
-                                *ptr208.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr235.add(0).cast::<u8>() = (0i32) as u8;
                                 let Plan {
-                                    state: state209,
-                                    steps: steps209,
-                                    keys: keys209,
-                                    wake_ms: wake_ms209,
-                                    lookups: lookups209,
-                                    patch: patch209,
-                                    stores: stores209,
-                                    reason: reason209,
+                                    state: state236,
+                                    steps: steps236,
+                                    keys: keys236,
+                                    wake_ms: wake_ms236,
+                                    lookups: lookups236,
+                                    patch: patch236,
+                                    stores: stores236,
+                                    reason: reason236,
+                                    facts: facts236,
                                 } = e;
-                                let vec210 =
-                                    <_ as Into<_rt::Vec<_>>>::into(state209).into_boxed_slice();
-                                let ptr210 = vec210.as_ptr().cast::<u8>();
-                                let len210 = vec210.len();
-                                ::core::mem::forget(vec210);
-                                *ptr208
+                                let vec237 =
+                                    <_ as Into<_rt::Vec<_>>>::into(state236).into_boxed_slice();
+                                let ptr237 = vec237.as_ptr().cast::<u8>();
+                                let len237 = vec237.len();
+                                ::core::mem::forget(vec237);
+                                *ptr235
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len210;
-                                *ptr208
+                                    .cast::<usize>() = len237;
+                                *ptr235
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr210.cast_mut();
-                                match steps209 {
+                                    .cast::<*mut u8>() = ptr237.cast_mut();
+                                match steps236 {
                                     Some(e) => {
-                                        *ptr208
+                                        *ptr235
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        let vec249 = e;
-                                        let len249 = vec249.len();
-                                        let layout249 = _rt::alloc::Layout::from_size_align(
-                                            vec249.len()
-                                                * (8 + 8 * ::core::mem::size_of::<*const u8>()),
+                                        let vec289 = e;
+                                        let len289 = vec289.len();
+                                        let layout289 = _rt::alloc::Layout::from_size_align(
+                                            vec289.len()
+                                                * (10 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         )
                                         .unwrap();
-                                        let (result249, _cleanup249) =
-                                            wit_bindgen::rt::Cleanup::new(layout249);
-                                        if let Some(cleanup) = _cleanup249 {
+                                        let (result289, _cleanup289) =
+                                            wit_bindgen::rt::Cleanup::new(layout289);
+                                        if let Some(cleanup) = _cleanup289 {
                                             cleanup.forget();
                                         }
-                                        for (i, e) in vec249.into_iter().enumerate() {
-                                            let base = result249.add(
-                                                i * (8 + 8 * ::core::mem::size_of::<*const u8>()),
+                                        for (i, e) in vec289.into_iter().enumerate() {
+                                            let base = result289.add(
+                                                i * (10 * ::core::mem::size_of::<*const u8>()),
                                             );
                                             {
                                                 match e {
@@ -1750,11 +2035,11 @@ pub mod exports {
                                                     }
                                                     Step::Play(e) => {
                                                         *base.add(0).cast::<u8>() = (1i32) as u8;
-                                                        let vec212 = e;
-                                                        let len212 = vec212.len();
-                                                        let layout212 =
+                                                        let vec239 = e;
+                                                        let len239 = vec239.len();
+                                                        let layout239 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec212.len()
+                                                                vec239.len()
                                                                     * (2 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -1762,69 +2047,69 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result212, _cleanup212) =
+                                                        let (result239, _cleanup239) =
                                                             wit_bindgen::rt::Cleanup::new(
-                                                                layout212,
+                                                                layout239,
                                                             );
-                                                        if let Some(cleanup) = _cleanup212 {
+                                                        if let Some(cleanup) = _cleanup239 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec212.into_iter().enumerate()
+                                                        for (i, e) in vec239.into_iter().enumerate()
                                                         {
-                                                            let base = result212.add(
+                                                            let base = result239.add(
                                                                 i * (2 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let vec211 = (e.into_bytes())
+                                                                let vec238 = (e.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr211 =
-                                                                    vec211.as_ptr().cast::<u8>();
-                                                                let len211 = vec211.len();
-                                                                ::core::mem::forget(vec211);
+                                                                let ptr238 =
+                                                                    vec238.as_ptr().cast::<u8>();
+                                                                let len238 = vec238.len();
+                                                                ::core::mem::forget(vec238);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len211;
+                                                                    .cast::<usize>() = len238;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr211.cast_mut();
+                                                                    ptr238.cast_mut();
                                                             }
                                                         }
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len212;
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result212;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len239;
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result239;
                                                     }
                                                     Step::Say(e) => {
                                                         *base.add(0).cast::<u8>() = (2i32) as u8;
-                                                        let Say { kind: kind213, value: value213 } =
+                                                        let Say { kind: kind240, value: value240 } =
                                                             e;
-                                                        let vec214 = (kind213.into_bytes())
+                                                        let vec241 = (kind240.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr214 = vec214.as_ptr().cast::<u8>();
-                                                        let len214 = vec214.len();
-                                                        ::core::mem::forget(vec214);
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len214;
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr214.cast_mut();
-                                                        let vec215 = (value213.into_bytes())
+                                                        let ptr241 = vec241.as_ptr().cast::<u8>();
+                                                        let len241 = vec241.len();
+                                                        ::core::mem::forget(vec241);
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len241;
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr241.cast_mut();
+                                                        let vec242 = (value240.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr215 = vec215.as_ptr().cast::<u8>();
-                                                        let len215 = vec215.len();
-                                                        ::core::mem::forget(vec215);
-                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len215;
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr215.cast_mut();
+                                                        let ptr242 = vec242.as_ptr().cast::<u8>();
+                                                        let len242 = vec242.len();
+                                                        ::core::mem::forget(vec242);
+                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len242;
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr242.cast_mut();
                                                     }
                                                     Step::Music(e) => {
                                                         *base.add(0).cast::<u8>() = (3i32) as u8;
-                                                        let vec216 =
+                                                        let vec243 =
                                                             (e.into_bytes()).into_boxed_slice();
-                                                        let ptr216 = vec216.as_ptr().cast::<u8>();
-                                                        let len216 = vec216.len();
-                                                        ::core::mem::forget(vec216);
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len216;
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr216.cast_mut();
+                                                        let ptr243 = vec243.as_ptr().cast::<u8>();
+                                                        let len243 = vec243.len();
+                                                        ::core::mem::forget(vec243);
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len243;
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr243.cast_mut();
                                                     }
                                                     Step::Silence => {
                                                         *base.add(0).cast::<u8>() = (4i32) as u8;
@@ -1832,12 +2117,13 @@ pub mod exports {
                                                     Step::Collect(e) => {
                                                         *base.add(0).cast::<u8>() = (5i32) as u8;
                                                         let Collect {
-                                                            most: most217,
-                                                            timeout_ms: timeout_ms217,
-                                                            between_ms: between_ms217,
-                                                            end_keys: end_keys217,
+                                                            most: most244,
+                                                            timeout_ms: timeout_ms244,
+                                                            between_ms: between_ms244,
+                                                            end_keys: end_keys244,
+                                                            facts: facts244,
                                                         } = e;
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(most217);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(most244);
                                                         *base
                                                             .add(
                                                                 4 + 1 * ::core::mem::size_of::<
@@ -1846,7 +2132,7 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<i32>() =
-                                                            _rt::as_i32(timeout_ms217);
+                                                            _rt::as_i32(timeout_ms244);
                                                         *base
                                                             .add(
                                                                 8 + 1 * ::core::mem::size_of::<
@@ -1855,12 +2141,12 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<i32>() =
-                                                            _rt::as_i32(between_ms217);
-                                                        let vec218 = (end_keys217.into_bytes())
+                                                            _rt::as_i32(between_ms244);
+                                                        let vec245 = (end_keys244.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr218 = vec218.as_ptr().cast::<u8>();
-                                                        let len218 = vec218.len();
-                                                        ::core::mem::forget(vec218);
+                                                        let ptr245 = vec245.as_ptr().cast::<u8>();
+                                                        let len245 = vec245.len();
+                                                        ::core::mem::forget(vec245);
                                                         *base
                                                             .add(
                                                                 8 + 3 * ::core::mem::size_of::<
@@ -1868,7 +2154,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len218;
+                                                            .cast::<usize>() = len245;
                                                         *base
                                                             .add(
                                                                 8 + 2 * ::core::mem::size_of::<
@@ -1876,7 +2162,91 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr218.cast_mut();
+                                                            .cast::<*mut u8>() = ptr245.cast_mut();
+                                                        let vec249 = facts244;
+                                                        let len249 = vec249.len();
+                                                        let layout249 =
+                                                            _rt::alloc::Layout::from_size_align(
+                                                                vec249.len()
+                                                                    * (4 * ::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    )),
+                                                                ::core::mem::size_of::<*const u8>(),
+                                                            )
+                                                            .unwrap();
+                                                        let (result249, _cleanup249) =
+                                                            wit_bindgen::rt::Cleanup::new(
+                                                                layout249,
+                                                            );
+                                                        if let Some(cleanup) = _cleanup249 {
+                                                            cleanup.forget();
+                                                        }
+                                                        for (i, e) in vec249.into_iter().enumerate()
+                                                        {
+                                                            let base = result249.add(
+                                                                i * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            );
+                                                            {
+                                                                let (t246_0, t246_1) = e;
+                                                                let vec247 = (t246_0.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr247 =
+                                                                    vec247.as_ptr().cast::<u8>();
+                                                                let len247 = vec247.len();
+                                                                ::core::mem::forget(vec247);
+                                                                *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<usize>() = len247;
+                                                                *base.add(0).cast::<*mut u8>() =
+                                                                    ptr247.cast_mut();
+                                                                let vec248 = (t246_1.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr248 =
+                                                                    vec248.as_ptr().cast::<u8>();
+                                                                let len248 = vec248.len();
+                                                                ::core::mem::forget(vec248);
+                                                                *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len248;
+                                                                *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr248.cast_mut();
+                                                            }
+                                                        }
+                                                        *base
+                                                            .add(
+                                                                8 + 5 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<usize>() = len249;
+                                                        *base
+                                                            .add(
+                                                                8 + 4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<*mut u8>() = result249;
                                                     }
                                                     Step::Wait(e) => {
                                                         *base.add(0).cast::<u8>() = (6i32) as u8;
@@ -1892,22 +2262,22 @@ pub mod exports {
                                                                     >(
                                                                     ))
                                                                     .cast::<u8>() = (1i32) as u8;
-                                                                use super::super::super::super::__with_name2::Target as V241;
+                                                                use super::super::super::super::__with_name2::Target as V281;
                                                                 match e {
-                                                                    V241::Queue(e) => {
+                                                                    V281::Queue(e) => {
                                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
-                                                                        let super::super::super::super::__with_name2::QueueTarget{ name:name219, priority:priority219, timeout_secs:timeout_secs219, facts:facts219, } = e;
-                                                                        let vec220 = (name219
+                                                                        let super::super::super::super::__with_name2::QueueTarget{ name:name250, priority:priority250, timeout_secs:timeout_secs250, facts:facts250, } = e;
+                                                                        let vec251 = (name250
                                                                             .into_bytes())
                                                                         .into_boxed_slice();
-                                                                        let ptr220 = vec220
+                                                                        let ptr251 = vec251
                                                                             .as_ptr()
                                                                             .cast::<u8>();
-                                                                        let len220 = vec220.len();
-                                                                        ::core::mem::forget(vec220);
-                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len220;
-                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr220.cast_mut();
-                                                                        match priority219 {
+                                                                        let len251 = vec251.len();
+                                                                        ::core::mem::forget(vec251);
+                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len251;
+                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr251.cast_mut();
+                                                                        match priority250 {
                                                                             Some(e) => {
                                                                                 *base.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
                                                                                 *base.add(4+5*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(e);
@@ -1916,216 +2286,307 @@ pub mod exports {
                                                                                 *base.add(5*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
                                                                             }
                                                                         };
-                                                                        *base.add(8+5*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(timeout_secs219);
-                                                                        let vec224 = facts219;
-                                                                        let len224 = vec224.len();
-                                                                        let layout224 = _rt::alloc::Layout::from_size_align(vec224.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                                        let (result224, _cleanup224) = wit_bindgen::rt::Cleanup::new(layout224);
+                                                                        *base.add(8+5*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(timeout_secs250);
+                                                                        let vec255 = facts250;
+                                                                        let len255 = vec255.len();
+                                                                        let layout255 = _rt::alloc::Layout::from_size_align(vec255.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                                        let (result255, _cleanup255) = wit_bindgen::rt::Cleanup::new(layout255);
                                                                         if let Some(cleanup) =
-                                                                            _cleanup224
+                                                                            _cleanup255
                                                                         {
                                                                             cleanup.forget();
                                                                         }
-                                                                        for (i, e) in vec224
+                                                                        for (i, e) in vec255
                                                                             .into_iter()
                                                                             .enumerate()
                                                                         {
-                                                                            let base = result224.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                            let base = result255.add(i * (4*::core::mem::size_of::<*const u8>()));
                                                                             {
                                                                                 let (
-                                                                                    t221_0,
-                                                                                    t221_1,
+                                                                                    t252_0,
+                                                                                    t252_1,
                                                                                 ) = e;
-                                                                                let vec222 = (t221_0.into_bytes()).into_boxed_slice();
-                                                                                let ptr222 = vec222
+                                                                                let vec253 = (t252_0.into_bytes()).into_boxed_slice();
+                                                                                let ptr253 = vec253
                                                                                     .as_ptr()
                                                                                     .cast::<u8>();
-                                                                                let len222 =
-                                                                                    vec222.len();
+                                                                                let len253 =
+                                                                                    vec253.len();
                                                                                 ::core::mem::forget(
-                                                                                    vec222,
+                                                                                    vec253,
                                                                                 );
-                                                                                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len222;
-                                                                                *base.add(0).cast::<*mut u8>() = ptr222.cast_mut();
-                                                                                let vec223 = (t221_1.into_bytes()).into_boxed_slice();
-                                                                                let ptr223 = vec223
+                                                                                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len253;
+                                                                                *base.add(0).cast::<*mut u8>() = ptr253.cast_mut();
+                                                                                let vec254 = (t252_1.into_bytes()).into_boxed_slice();
+                                                                                let ptr254 = vec254
                                                                                     .as_ptr()
                                                                                     .cast::<u8>();
-                                                                                let len223 =
-                                                                                    vec223.len();
+                                                                                let len254 =
+                                                                                    vec254.len();
                                                                                 ::core::mem::forget(
-                                                                                    vec223,
+                                                                                    vec254,
                                                                                 );
-                                                                                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len223;
-                                                                                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr223.cast_mut();
+                                                                                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len254;
+                                                                                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr254.cast_mut();
                                                                             }
                                                                         }
-                                                                        *base.add(8+7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len224;
-                                                                        *base.add(8+6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result224;
+                                                                        *base.add(8+7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len255;
+                                                                        *base.add(8+6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result255;
                                                                     }
-                                                                    V241::Extension(e) => {
+                                                                    V281::Extension(e) => {
                                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
-                                                                        let super::super::super::super::__with_name2::ExtensionTarget{ number:number225, timeout_secs:timeout_secs225, facts:facts225, } = e;
-                                                                        let vec226 = (number225
+                                                                        let super::super::super::super::__with_name2::ExtensionTarget{ number:number256, timeout_secs:timeout_secs256, facts:facts256, } = e;
+                                                                        let vec257 = (number256
                                                                             .into_bytes())
                                                                         .into_boxed_slice();
-                                                                        let ptr226 = vec226
+                                                                        let ptr257 = vec257
                                                                             .as_ptr()
                                                                             .cast::<u8>();
-                                                                        let len226 = vec226.len();
-                                                                        ::core::mem::forget(vec226);
-                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len226;
-                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr226.cast_mut();
-                                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(timeout_secs225);
-                                                                        let vec230 = facts225;
-                                                                        let len230 = vec230.len();
-                                                                        let layout230 = _rt::alloc::Layout::from_size_align(vec230.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                                        let (result230, _cleanup230) = wit_bindgen::rt::Cleanup::new(layout230);
+                                                                        let len257 = vec257.len();
+                                                                        ::core::mem::forget(vec257);
+                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len257;
+                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr257.cast_mut();
+                                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(timeout_secs256);
+                                                                        let vec261 = facts256;
+                                                                        let len261 = vec261.len();
+                                                                        let layout261 = _rt::alloc::Layout::from_size_align(vec261.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                                        let (result261, _cleanup261) = wit_bindgen::rt::Cleanup::new(layout261);
                                                                         if let Some(cleanup) =
-                                                                            _cleanup230
+                                                                            _cleanup261
                                                                         {
                                                                             cleanup.forget();
                                                                         }
-                                                                        for (i, e) in vec230
+                                                                        for (i, e) in vec261
                                                                             .into_iter()
                                                                             .enumerate()
                                                                         {
-                                                                            let base = result230.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                            let base = result261.add(i * (4*::core::mem::size_of::<*const u8>()));
                                                                             {
                                                                                 let (
-                                                                                    t227_0,
-                                                                                    t227_1,
+                                                                                    t258_0,
+                                                                                    t258_1,
                                                                                 ) = e;
-                                                                                let vec228 = (t227_0.into_bytes()).into_boxed_slice();
-                                                                                let ptr228 = vec228
+                                                                                let vec259 = (t258_0.into_bytes()).into_boxed_slice();
+                                                                                let ptr259 = vec259
                                                                                     .as_ptr()
                                                                                     .cast::<u8>();
-                                                                                let len228 =
-                                                                                    vec228.len();
+                                                                                let len259 =
+                                                                                    vec259.len();
                                                                                 ::core::mem::forget(
-                                                                                    vec228,
+                                                                                    vec259,
                                                                                 );
-                                                                                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len228;
-                                                                                *base.add(0).cast::<*mut u8>() = ptr228.cast_mut();
-                                                                                let vec229 = (t227_1.into_bytes()).into_boxed_slice();
-                                                                                let ptr229 = vec229
+                                                                                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len259;
+                                                                                *base.add(0).cast::<*mut u8>() = ptr259.cast_mut();
+                                                                                let vec260 = (t258_1.into_bytes()).into_boxed_slice();
+                                                                                let ptr260 = vec260
                                                                                     .as_ptr()
                                                                                     .cast::<u8>();
-                                                                                let len229 =
-                                                                                    vec229.len();
+                                                                                let len260 =
+                                                                                    vec260.len();
                                                                                 ::core::mem::forget(
-                                                                                    vec229,
+                                                                                    vec260,
                                                                                 );
-                                                                                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len229;
-                                                                                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr229.cast_mut();
+                                                                                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len260;
+                                                                                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr260.cast_mut();
                                                                             }
                                                                         }
-                                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len230;
-                                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result230;
+                                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len261;
+                                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result261;
                                                                     }
-                                                                    V241::Dialplan(e) => {
+                                                                    V281::Dialplan(e) => {
                                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
-                                                                        let super::super::super::super::__with_name2::DialplanTarget{ context:context231, extension:extension231, priority:priority231, } = e;
-                                                                        let vec232 = (context231
+                                                                        let super::super::super::super::__with_name2::DialplanTarget{ context:context262, extension:extension262, priority:priority262, facts:facts262, } = e;
+                                                                        let vec263 = (context262
                                                                             .into_bytes())
                                                                         .into_boxed_slice();
-                                                                        let ptr232 = vec232
+                                                                        let ptr263 = vec263
                                                                             .as_ptr()
                                                                             .cast::<u8>();
-                                                                        let len232 = vec232.len();
-                                                                        ::core::mem::forget(vec232);
-                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len232;
-                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr232.cast_mut();
-                                                                        let vec233 = (extension231
+                                                                        let len263 = vec263.len();
+                                                                        ::core::mem::forget(vec263);
+                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len263;
+                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr263.cast_mut();
+                                                                        let vec264 = (extension262
                                                                             .into_bytes())
                                                                         .into_boxed_slice();
-                                                                        let ptr233 = vec233
+                                                                        let ptr264 = vec264
                                                                             .as_ptr()
                                                                             .cast::<u8>();
-                                                                        let len233 = vec233.len();
-                                                                        ::core::mem::forget(vec233);
-                                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len233;
-                                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr233.cast_mut();
-                                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(priority231);
+                                                                        let len264 = vec264.len();
+                                                                        ::core::mem::forget(vec264);
+                                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len264;
+                                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr264.cast_mut();
+                                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(priority262);
+                                                                        let vec268 = facts262;
+                                                                        let len268 = vec268.len();
+                                                                        let layout268 = _rt::alloc::Layout::from_size_align(vec268.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                                        let (result268, _cleanup268) = wit_bindgen::rt::Cleanup::new(layout268);
+                                                                        if let Some(cleanup) =
+                                                                            _cleanup268
+                                                                        {
+                                                                            cleanup.forget();
+                                                                        }
+                                                                        for (i, e) in vec268
+                                                                            .into_iter()
+                                                                            .enumerate()
+                                                                        {
+                                                                            let base = result268.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                            {
+                                                                                let (
+                                                                                    t265_0,
+                                                                                    t265_1,
+                                                                                ) = e;
+                                                                                let vec266 = (t265_0.into_bytes()).into_boxed_slice();
+                                                                                let ptr266 = vec266
+                                                                                    .as_ptr()
+                                                                                    .cast::<u8>();
+                                                                                let len266 =
+                                                                                    vec266.len();
+                                                                                ::core::mem::forget(
+                                                                                    vec266,
+                                                                                );
+                                                                                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len266;
+                                                                                *base.add(0).cast::<*mut u8>() = ptr266.cast_mut();
+                                                                                let vec267 = (t265_1.into_bytes()).into_boxed_slice();
+                                                                                let ptr267 = vec267
+                                                                                    .as_ptr()
+                                                                                    .cast::<u8>();
+                                                                                let len267 =
+                                                                                    vec267.len();
+                                                                                ::core::mem::forget(
+                                                                                    vec267,
+                                                                                );
+                                                                                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len267;
+                                                                                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr267.cast_mut();
+                                                                            }
+                                                                        }
+                                                                        *base.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len268;
+                                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result268;
                                                                     }
-                                                                    V241::ContinueInDialplan => {
+                                                                    V281::ContinueInDialplan => {
                                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (3i32) as u8;
                                                                     }
-                                                                    V241::HangUp(e) => {
+                                                                    V281::HangUp(e) => {
                                                                         *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (4i32) as u8;
-                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<u16>() = (_rt::as_i32(e)) as u16;
-                                                                    }
-                                                                    V241::Other(e) => {
-                                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (5i32) as u8;
-                                                                        let super::super::super::super::__with_name2::Other{ kind:kind234, facts:facts234, data:data234, } = e;
-                                                                        let vec235 = (kind234
-                                                                            .into_bytes())
-                                                                        .into_boxed_slice();
-                                                                        let ptr235 = vec235
-                                                                            .as_ptr()
-                                                                            .cast::<u8>();
-                                                                        let len235 = vec235.len();
-                                                                        ::core::mem::forget(vec235);
-                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len235;
-                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr235.cast_mut();
-                                                                        let vec239 = facts234;
-                                                                        let len239 = vec239.len();
-                                                                        let layout239 = _rt::alloc::Layout::from_size_align(vec239.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                                        let (result239, _cleanup239) = wit_bindgen::rt::Cleanup::new(layout239);
+                                                                        let super::super::super::super::__with_name2::HangUpTarget{ q850:q850269, facts:facts269, } = e;
+                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<u16>() = (_rt::as_i32(q850269)) as u16;
+                                                                        let vec273 = facts269;
+                                                                        let len273 = vec273.len();
+                                                                        let layout273 = _rt::alloc::Layout::from_size_align(vec273.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                                        let (result273, _cleanup273) = wit_bindgen::rt::Cleanup::new(layout273);
                                                                         if let Some(cleanup) =
-                                                                            _cleanup239
+                                                                            _cleanup273
                                                                         {
                                                                             cleanup.forget();
                                                                         }
-                                                                        for (i, e) in vec239
+                                                                        for (i, e) in vec273
                                                                             .into_iter()
                                                                             .enumerate()
                                                                         {
-                                                                            let base = result239.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                            let base = result273.add(i * (4*::core::mem::size_of::<*const u8>()));
                                                                             {
                                                                                 let (
-                                                                                    t236_0,
-                                                                                    t236_1,
+                                                                                    t270_0,
+                                                                                    t270_1,
                                                                                 ) = e;
-                                                                                let vec237 = (t236_0.into_bytes()).into_boxed_slice();
-                                                                                let ptr237 = vec237
+                                                                                let vec271 = (t270_0.into_bytes()).into_boxed_slice();
+                                                                                let ptr271 = vec271
                                                                                     .as_ptr()
                                                                                     .cast::<u8>();
-                                                                                let len237 =
-                                                                                    vec237.len();
+                                                                                let len271 =
+                                                                                    vec271.len();
                                                                                 ::core::mem::forget(
-                                                                                    vec237,
+                                                                                    vec271,
                                                                                 );
-                                                                                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len237;
-                                                                                *base.add(0).cast::<*mut u8>() = ptr237.cast_mut();
-                                                                                let vec238 = (t236_1.into_bytes()).into_boxed_slice();
-                                                                                let ptr238 = vec238
+                                                                                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len271;
+                                                                                *base.add(0).cast::<*mut u8>() = ptr271.cast_mut();
+                                                                                let vec272 = (t270_1.into_bytes()).into_boxed_slice();
+                                                                                let ptr272 = vec272
                                                                                     .as_ptr()
                                                                                     .cast::<u8>();
-                                                                                let len238 =
-                                                                                    vec238.len();
+                                                                                let len272 =
+                                                                                    vec272.len();
                                                                                 ::core::mem::forget(
-                                                                                    vec238,
+                                                                                    vec272,
                                                                                 );
-                                                                                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len238;
-                                                                                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr238.cast_mut();
+                                                                                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len272;
+                                                                                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr272.cast_mut();
                                                                             }
                                                                         }
-                                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len239;
-                                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result239;
-                                                                        let vec240 = <_ as Into<
-                                                                            _rt::Vec<_>,
-                                                                        >>::into(
-                                                                            data234
-                                                                        )
+                                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len273;
+                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result273;
+                                                                    }
+                                                                    V281::Other(e) => {
+                                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>() = (5i32) as u8;
+                                                                        let super::super::super::super::__with_name2::Other{ kind:kind274, facts:facts274, data:data274, } = e;
+                                                                        let vec275 = (kind274
+                                                                            .into_bytes())
                                                                         .into_boxed_slice();
-                                                                        let ptr240 = vec240
+                                                                        let ptr275 = vec275
                                                                             .as_ptr()
                                                                             .cast::<u8>();
-                                                                        let len240 = vec240.len();
-                                                                        ::core::mem::forget(vec240);
-                                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len240;
-                                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr240.cast_mut();
+                                                                        let len275 = vec275.len();
+                                                                        ::core::mem::forget(vec275);
+                                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len275;
+                                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr275.cast_mut();
+                                                                        let vec279 = facts274;
+                                                                        let len279 = vec279.len();
+                                                                        let layout279 = _rt::alloc::Layout::from_size_align(vec279.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                                        let (result279, _cleanup279) = wit_bindgen::rt::Cleanup::new(layout279);
+                                                                        if let Some(cleanup) =
+                                                                            _cleanup279
+                                                                        {
+                                                                            cleanup.forget();
+                                                                        }
+                                                                        for (i, e) in vec279
+                                                                            .into_iter()
+                                                                            .enumerate()
+                                                                        {
+                                                                            let base = result279.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                            {
+                                                                                let (
+                                                                                    t276_0,
+                                                                                    t276_1,
+                                                                                ) = e;
+                                                                                let vec277 = (t276_0.into_bytes()).into_boxed_slice();
+                                                                                let ptr277 = vec277
+                                                                                    .as_ptr()
+                                                                                    .cast::<u8>();
+                                                                                let len277 =
+                                                                                    vec277.len();
+                                                                                ::core::mem::forget(
+                                                                                    vec277,
+                                                                                );
+                                                                                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len277;
+                                                                                *base.add(0).cast::<*mut u8>() = ptr277.cast_mut();
+                                                                                let vec278 = (t276_1.into_bytes()).into_boxed_slice();
+                                                                                let ptr278 = vec278
+                                                                                    .as_ptr()
+                                                                                    .cast::<u8>();
+                                                                                let len278 =
+                                                                                    vec278.len();
+                                                                                ::core::mem::forget(
+                                                                                    vec278,
+                                                                                );
+                                                                                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len278;
+                                                                                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr278.cast_mut();
+                                                                            }
+                                                                        }
+                                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len279;
+                                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result279;
+                                                                        let vec280 = <_ as Into<
+                                                                            _rt::Vec<_>,
+                                                                        >>::into(
+                                                                            data274
+                                                                        )
+                                                                        .into_boxed_slice();
+                                                                        let ptr280 = vec280
+                                                                            .as_ptr()
+                                                                            .cast::<u8>();
+                                                                        let len280 = vec280.len();
+                                                                        ::core::mem::forget(vec280);
+                                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len280;
+                                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr280.cast_mut();
                                                                     }
                                                                 }
                                                             }
@@ -2141,19 +2602,19 @@ pub mod exports {
                                                     }
                                                     Step::Other(e) => {
                                                         *base.add(0).cast::<u8>() = (8i32) as u8;
-                                                        let super::super::super::super::__with_name2::Other{ kind:kind242, facts:facts242, data:data242, } = e;
-                                                        let vec243 = (kind242.into_bytes())
+                                                        let super::super::super::super::__with_name2::Other{ kind:kind282, facts:facts282, data:data282, } = e;
+                                                        let vec283 = (kind282.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr243 = vec243.as_ptr().cast::<u8>();
-                                                        let len243 = vec243.len();
-                                                        ::core::mem::forget(vec243);
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len243;
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr243.cast_mut();
-                                                        let vec247 = facts242;
-                                                        let len247 = vec247.len();
-                                                        let layout247 =
+                                                        let ptr283 = vec283.as_ptr().cast::<u8>();
+                                                        let len283 = vec283.len();
+                                                        ::core::mem::forget(vec283);
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len283;
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr283.cast_mut();
+                                                        let vec287 = facts282;
+                                                        let len287 = vec287.len();
+                                                        let layout287 =
                                                             _rt::alloc::Layout::from_size_align(
-                                                                vec247.len()
+                                                                vec287.len()
                                                                     * (4 * ::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
@@ -2161,43 +2622,43 @@ pub mod exports {
                                                                 ::core::mem::size_of::<*const u8>(),
                                                             )
                                                             .unwrap();
-                                                        let (result247, _cleanup247) =
+                                                        let (result287, _cleanup287) =
                                                             wit_bindgen::rt::Cleanup::new(
-                                                                layout247,
+                                                                layout287,
                                                             );
-                                                        if let Some(cleanup) = _cleanup247 {
+                                                        if let Some(cleanup) = _cleanup287 {
                                                             cleanup.forget();
                                                         }
-                                                        for (i, e) in vec247.into_iter().enumerate()
+                                                        for (i, e) in vec287.into_iter().enumerate()
                                                         {
-                                                            let base = result247.add(
+                                                            let base = result287.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let (t244_0, t244_1) = e;
-                                                                let vec245 = (t244_0.into_bytes())
+                                                                let (t284_0, t284_1) = e;
+                                                                let vec285 = (t284_0.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr245 =
-                                                                    vec245.as_ptr().cast::<u8>();
-                                                                let len245 = vec245.len();
-                                                                ::core::mem::forget(vec245);
+                                                                let ptr285 =
+                                                                    vec285.as_ptr().cast::<u8>();
+                                                                let len285 = vec285.len();
+                                                                ::core::mem::forget(vec285);
                                                                 *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
-                                                                    .cast::<usize>() = len245;
+                                                                    .cast::<usize>() = len285;
                                                                 *base.add(0).cast::<*mut u8>() =
-                                                                    ptr245.cast_mut();
-                                                                let vec246 = (t244_1.into_bytes())
+                                                                    ptr285.cast_mut();
+                                                                let vec286 = (t284_1.into_bytes())
                                                                     .into_boxed_slice();
-                                                                let ptr246 =
-                                                                    vec246.as_ptr().cast::<u8>();
-                                                                let len246 = vec246.len();
-                                                                ::core::mem::forget(vec246);
+                                                                let ptr286 =
+                                                                    vec286.as_ptr().cast::<u8>();
+                                                                let len286 = vec286.len();
+                                                                ::core::mem::forget(vec286);
                                                                 *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
@@ -2205,7 +2666,7 @@ pub mod exports {
                                                                         >(
                                                                         ),
                                                                     )
-                                                                    .cast::<usize>() = len246;
+                                                                    .cast::<usize>() = len286;
                                                                 *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
@@ -2214,227 +2675,228 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>() =
-                                                                    ptr246.cast_mut();
+                                                                    ptr286.cast_mut();
                                                             }
                                                         }
-                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len247;
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result247;
-                                                        let vec248 =
-                                                            <_ as Into<_rt::Vec<_>>>::into(data242)
+                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len287;
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result287;
+                                                        let vec288 =
+                                                            <_ as Into<_rt::Vec<_>>>::into(data282)
                                                                 .into_boxed_slice();
-                                                        let ptr248 = vec248.as_ptr().cast::<u8>();
-                                                        let len248 = vec248.len();
-                                                        ::core::mem::forget(vec248);
-                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len248;
-                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr248.cast_mut();
+                                                        let ptr288 = vec288.as_ptr().cast::<u8>();
+                                                        let len288 = vec288.len();
+                                                        ::core::mem::forget(vec288);
+                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len288;
+                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr288.cast_mut();
                                                     }
                                                 }
                                             }
                                         }
-                                        *ptr208
+                                        *ptr235
                                             .add(5 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len249;
-                                        *ptr208
+                                            .cast::<usize>() = len289;
+                                        *ptr235
                                             .add(4 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = result249;
+                                            .cast::<*mut u8>() = result289;
                                     }
                                     None => {
-                                        *ptr208
+                                        *ptr235
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                let vec250 = (keys209.into_bytes()).into_boxed_slice();
-                                let ptr250 = vec250.as_ptr().cast::<u8>();
-                                let len250 = vec250.len();
-                                ::core::mem::forget(vec250);
-                                *ptr208
+                                let vec290 = (keys236.into_bytes()).into_boxed_slice();
+                                let ptr290 = vec290.as_ptr().cast::<u8>();
+                                let len290 = vec290.len();
+                                ::core::mem::forget(vec290);
+                                *ptr235
                                     .add(7 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len250;
-                                *ptr208
+                                    .cast::<usize>() = len290;
+                                *ptr235
                                     .add(6 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr250.cast_mut();
-                                match wake_ms209 {
+                                    .cast::<*mut u8>() = ptr290.cast_mut();
+                                match wake_ms236 {
                                     Some(e) => {
-                                        *ptr208
+                                        *ptr235
                                             .add(8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        *ptr208
+                                        *ptr235
                                             .add(4 + 8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<i32>() = _rt::as_i32(e);
                                     }
                                     None => {
-                                        *ptr208
+                                        *ptr235
                                             .add(8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                let vec279 = lookups209;
-                                let len279 = vec279.len();
-                                let layout279 = _rt::alloc::Layout::from_size_align(
-                                    vec279.len() * (14 * ::core::mem::size_of::<*const u8>()),
+                                let vec323 = lookups236;
+                                let len323 = vec323.len();
+                                let layout323 = _rt::alloc::Layout::from_size_align(
+                                    vec323.len() * (16 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result279, _cleanup279) =
-                                    wit_bindgen::rt::Cleanup::new(layout279);
-                                if let Some(cleanup) = _cleanup279 {
+                                let (result323, _cleanup323) =
+                                    wit_bindgen::rt::Cleanup::new(layout323);
+                                if let Some(cleanup) = _cleanup323 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec279.into_iter().enumerate() {
-                                    let base = result279
-                                        .add(i * (14 * ::core::mem::size_of::<*const u8>()));
+                                for (i, e) in vec323.into_iter().enumerate() {
+                                    let base = result323
+                                        .add(i * (16 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let super::super::super::super::__with_name2::Lookup {
-                                            id: id251,
-                                            question: question251,
+                                            id: id291,
+                                            question: question291,
+                                            facts: facts291,
                                         } = e;
-                                        let vec252 = (id251.into_bytes()).into_boxed_slice();
-                                        let ptr252 = vec252.as_ptr().cast::<u8>();
-                                        let len252 = vec252.len();
-                                        ::core::mem::forget(vec252);
+                                        let vec292 = (id291.into_bytes()).into_boxed_slice();
+                                        let ptr292 = vec292.as_ptr().cast::<u8>();
+                                        let len292 = vec292.len();
+                                        ::core::mem::forget(vec292);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len252;
-                                        *base.add(0).cast::<*mut u8>() = ptr252.cast_mut();
-                                        use super::super::super::super::__with_name2::Question as V278;
-                                        match question251 {
-                                            V278::Http(e) => {
+                                            .cast::<usize>() = len292;
+                                        *base.add(0).cast::<*mut u8>() = ptr292.cast_mut();
+                                        use super::super::super::super::__with_name2::Question as V318;
+                                        match question291 {
+                                            V318::Http(e) => {
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (0i32) as u8;
-                                                let super::super::super::super::__with_name2::HttpRequest{ method:method253, url:url253, headers:headers253, secret_headers:secret_headers253, body:body253, timeout_ms:timeout_ms253, } = e;
-                                                let vec254 =
-                                                    (method253.into_bytes()).into_boxed_slice();
-                                                let ptr254 = vec254.as_ptr().cast::<u8>();
-                                                let len254 = vec254.len();
-                                                ::core::mem::forget(vec254);
+                                                let super::super::super::super::__with_name2::HttpRequest{ method:method293, url:url293, headers:headers293, secret_headers:secret_headers293, body:body293, timeout_ms:timeout_ms293, } = e;
+                                                let vec294 =
+                                                    (method293.into_bytes()).into_boxed_slice();
+                                                let ptr294 = vec294.as_ptr().cast::<u8>();
+                                                let len294 = vec294.len();
+                                                ::core::mem::forget(vec294);
                                                 *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len254;
+                                                    .cast::<usize>() = len294;
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr254.cast_mut();
-                                                let vec255 =
-                                                    (url253.into_bytes()).into_boxed_slice();
-                                                let ptr255 = vec255.as_ptr().cast::<u8>();
-                                                let len255 = vec255.len();
-                                                ::core::mem::forget(vec255);
+                                                    .cast::<*mut u8>() = ptr294.cast_mut();
+                                                let vec295 =
+                                                    (url293.into_bytes()).into_boxed_slice();
+                                                let ptr295 = vec295.as_ptr().cast::<u8>();
+                                                let len295 = vec295.len();
+                                                ::core::mem::forget(vec295);
                                                 *base
                                                     .add(6 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len255;
+                                                    .cast::<usize>() = len295;
                                                 *base
                                                     .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr255.cast_mut();
-                                                let vec259 = headers253;
-                                                let len259 = vec259.len();
-                                                let layout259 = _rt::alloc::Layout::from_size_align(vec259.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                let (result259, _cleanup259) =
-                                                    wit_bindgen::rt::Cleanup::new(layout259);
-                                                if let Some(cleanup) = _cleanup259 {
+                                                    .cast::<*mut u8>() = ptr295.cast_mut();
+                                                let vec299 = headers293;
+                                                let len299 = vec299.len();
+                                                let layout299 = _rt::alloc::Layout::from_size_align(vec299.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result299, _cleanup299) =
+                                                    wit_bindgen::rt::Cleanup::new(layout299);
+                                                if let Some(cleanup) = _cleanup299 {
                                                     cleanup.forget();
                                                 }
-                                                for (i, e) in vec259.into_iter().enumerate() {
-                                                    let base = result259.add(
+                                                for (i, e) in vec299.into_iter().enumerate() {
+                                                    let base = result299.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let (t256_0, t256_1) = e;
-                                                        let vec257 = (t256_0.into_bytes())
+                                                        let (t296_0, t296_1) = e;
+                                                        let vec297 = (t296_0.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr257 = vec257.as_ptr().cast::<u8>();
-                                                        let len257 = vec257.len();
-                                                        ::core::mem::forget(vec257);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len257;
+                                                        let ptr297 = vec297.as_ptr().cast::<u8>();
+                                                        let len297 = vec297.len();
+                                                        ::core::mem::forget(vec297);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len297;
                                                         *base.add(0).cast::<*mut u8>() =
-                                                            ptr257.cast_mut();
-                                                        let vec258 = (t256_1.into_bytes())
+                                                            ptr297.cast_mut();
+                                                        let vec298 = (t296_1.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr258 = vec258.as_ptr().cast::<u8>();
-                                                        let len258 = vec258.len();
-                                                        ::core::mem::forget(vec258);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len258;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr258.cast_mut();
+                                                        let ptr298 = vec298.as_ptr().cast::<u8>();
+                                                        let len298 = vec298.len();
+                                                        ::core::mem::forget(vec298);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len298;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr298.cast_mut();
                                                     }
                                                 }
                                                 *base
                                                     .add(8 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len259;
+                                                    .cast::<usize>() = len299;
                                                 *base
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = result259;
-                                                let vec268 = secret_headers253;
-                                                let len268 = vec268.len();
-                                                let layout268 =
+                                                    .cast::<*mut u8>() = result299;
+                                                let vec308 = secret_headers293;
+                                                let len308 = vec308.len();
+                                                let layout308 =
                                                     _rt::alloc::Layout::from_size_align(
-                                                        vec268.len()
+                                                        vec308.len()
                                                             * (12
                                                                 * ::core::mem::size_of::<*const u8>(
                                                                 )),
                                                         ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .unwrap();
-                                                let (result268, _cleanup268) =
-                                                    wit_bindgen::rt::Cleanup::new(layout268);
-                                                if let Some(cleanup) = _cleanup268 {
+                                                let (result308, _cleanup308) =
+                                                    wit_bindgen::rt::Cleanup::new(layout308);
+                                                if let Some(cleanup) = _cleanup308 {
                                                     cleanup.forget();
                                                 }
-                                                for (i, e) in vec268.into_iter().enumerate() {
-                                                    let base = result268.add(
+                                                for (i, e) in vec308.into_iter().enumerate() {
+                                                    let base = result308.add(
                                                         i * (12
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let super::super::super::super::__with_name2::SecretHeader{ name:name260, before:before260, secret:secret260, } = e;
-                                                        let vec261 = (name260.into_bytes())
+                                                        let super::super::super::super::__with_name2::SecretHeader{ name:name300, before:before300, secret:secret300, } = e;
+                                                        let vec301 = (name300.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr261 = vec261.as_ptr().cast::<u8>();
-                                                        let len261 = vec261.len();
-                                                        ::core::mem::forget(vec261);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len261;
+                                                        let ptr301 = vec301.as_ptr().cast::<u8>();
+                                                        let len301 = vec301.len();
+                                                        ::core::mem::forget(vec301);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len301;
                                                         *base.add(0).cast::<*mut u8>() =
-                                                            ptr261.cast_mut();
-                                                        let vec262 = (before260.into_bytes())
+                                                            ptr301.cast_mut();
+                                                        let vec302 = (before300.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr262 = vec262.as_ptr().cast::<u8>();
-                                                        let len262 = vec262.len();
-                                                        ::core::mem::forget(vec262);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len262;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr262.cast_mut();
-                                                        let super::super::super::super::__with_name2::SecretPart{ name:name263, form:form263, prefix:prefix263, suffix:suffix263, } = secret260;
-                                                        let vec264 = (name263.into_bytes())
+                                                        let ptr302 = vec302.as_ptr().cast::<u8>();
+                                                        let len302 = vec302.len();
+                                                        ::core::mem::forget(vec302);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len302;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr302.cast_mut();
+                                                        let super::super::super::super::__with_name2::SecretPart{ name:name303, form:form303, prefix:prefix303, suffix:suffix303, } = secret300;
+                                                        let vec304 = (name303.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr264 = vec264.as_ptr().cast::<u8>();
-                                                        let len264 = vec264.len();
-                                                        ::core::mem::forget(vec264);
-                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len264;
-                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr264.cast_mut();
-                                                        let vec265 = (form263.into_bytes())
+                                                        let ptr304 = vec304.as_ptr().cast::<u8>();
+                                                        let len304 = vec304.len();
+                                                        ::core::mem::forget(vec304);
+                                                        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len304;
+                                                        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr304.cast_mut();
+                                                        let vec305 = (form303.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr265 = vec265.as_ptr().cast::<u8>();
-                                                        let len265 = vec265.len();
-                                                        ::core::mem::forget(vec265);
-                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len265;
-                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr265.cast_mut();
-                                                        let vec266 =
+                                                        let ptr305 = vec305.as_ptr().cast::<u8>();
+                                                        let len305 = vec305.len();
+                                                        ::core::mem::forget(vec305);
+                                                        *base.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len305;
+                                                        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr305.cast_mut();
+                                                        let vec306 =
                                                             <_ as Into<_rt::Vec<_>>>::into(
-                                                                prefix263,
+                                                                prefix303,
                                                             )
                                                             .into_boxed_slice();
-                                                        let ptr266 = vec266.as_ptr().cast::<u8>();
-                                                        let len266 = vec266.len();
-                                                        ::core::mem::forget(vec266);
-                                                        *base.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len266;
-                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr266.cast_mut();
-                                                        let vec267 =
+                                                        let ptr306 = vec306.as_ptr().cast::<u8>();
+                                                        let len306 = vec306.len();
+                                                        ::core::mem::forget(vec306);
+                                                        *base.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len306;
+                                                        *base.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr306.cast_mut();
+                                                        let vec307 =
                                                             <_ as Into<_rt::Vec<_>>>::into(
-                                                                suffix263,
+                                                                suffix303,
                                                             )
                                                             .into_boxed_slice();
-                                                        let ptr267 = vec267.as_ptr().cast::<u8>();
-                                                        let len267 = vec267.len();
-                                                        ::core::mem::forget(vec267);
+                                                        let ptr307 = vec307.as_ptr().cast::<u8>();
+                                                        let len307 = vec307.len();
+                                                        ::core::mem::forget(vec307);
                                                         *base
                                                             .add(
                                                                 11 * ::core::mem::size_of::<
@@ -2442,7 +2904,7 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<usize>() = len267;
+                                                            .cast::<usize>() = len307;
                                                         *base
                                                             .add(
                                                                 10 * ::core::mem::size_of::<
@@ -2450,295 +2912,342 @@ pub mod exports {
                                                                 >(
                                                                 ),
                                                             )
-                                                            .cast::<*mut u8>() = ptr267.cast_mut();
+                                                            .cast::<*mut u8>() = ptr307.cast_mut();
                                                     }
                                                 }
                                                 *base
                                                     .add(10 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len268;
+                                                    .cast::<usize>() = len308;
                                                 *base
                                                     .add(9 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = result268;
-                                                let vec269 =
-                                                    <_ as Into<_rt::Vec<_>>>::into(body253)
+                                                    .cast::<*mut u8>() = result308;
+                                                let vec309 =
+                                                    <_ as Into<_rt::Vec<_>>>::into(body293)
                                                         .into_boxed_slice();
-                                                let ptr269 = vec269.as_ptr().cast::<u8>();
-                                                let len269 = vec269.len();
-                                                ::core::mem::forget(vec269);
+                                                let ptr309 = vec309.as_ptr().cast::<u8>();
+                                                let len309 = vec309.len();
+                                                ::core::mem::forget(vec309);
                                                 *base
                                                     .add(12 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len269;
+                                                    .cast::<usize>() = len309;
                                                 *base
                                                     .add(11 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr269.cast_mut();
+                                                    .cast::<*mut u8>() = ptr309.cast_mut();
                                                 *base
                                                     .add(13 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<i32>() = _rt::as_i32(timeout_ms253);
+                                                    .cast::<i32>() = _rt::as_i32(timeout_ms293);
                                             }
-                                            V278::Stored(e) => {
+                                            V318::Stored(e) => {
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (1i32) as u8;
-                                                let vec270 = (e.into_bytes()).into_boxed_slice();
-                                                let ptr270 = vec270.as_ptr().cast::<u8>();
-                                                let len270 = vec270.len();
-                                                ::core::mem::forget(vec270);
+                                                let vec310 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr310 = vec310.as_ptr().cast::<u8>();
+                                                let len310 = vec310.len();
+                                                ::core::mem::forget(vec310);
                                                 *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len270;
+                                                    .cast::<usize>() = len310;
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr270.cast_mut();
+                                                    .cast::<*mut u8>() = ptr310.cast_mut();
                                             }
-                                            V278::Other(e) => {
+                                            V318::Other(e) => {
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (2i32) as u8;
-                                                let super::super::super::super::__with_name2::Other{ kind:kind271, facts:facts271, data:data271, } = e;
-                                                let vec272 =
-                                                    (kind271.into_bytes()).into_boxed_slice();
-                                                let ptr272 = vec272.as_ptr().cast::<u8>();
-                                                let len272 = vec272.len();
-                                                ::core::mem::forget(vec272);
+                                                let super::super::super::super::__with_name2::Other{ kind:kind311, facts:facts311, data:data311, } = e;
+                                                let vec312 =
+                                                    (kind311.into_bytes()).into_boxed_slice();
+                                                let ptr312 = vec312.as_ptr().cast::<u8>();
+                                                let len312 = vec312.len();
+                                                ::core::mem::forget(vec312);
                                                 *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len272;
+                                                    .cast::<usize>() = len312;
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr272.cast_mut();
-                                                let vec276 = facts271;
-                                                let len276 = vec276.len();
-                                                let layout276 = _rt::alloc::Layout::from_size_align(vec276.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                let (result276, _cleanup276) =
-                                                    wit_bindgen::rt::Cleanup::new(layout276);
-                                                if let Some(cleanup) = _cleanup276 {
+                                                    .cast::<*mut u8>() = ptr312.cast_mut();
+                                                let vec316 = facts311;
+                                                let len316 = vec316.len();
+                                                let layout316 = _rt::alloc::Layout::from_size_align(vec316.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result316, _cleanup316) =
+                                                    wit_bindgen::rt::Cleanup::new(layout316);
+                                                if let Some(cleanup) = _cleanup316 {
                                                     cleanup.forget();
                                                 }
-                                                for (i, e) in vec276.into_iter().enumerate() {
-                                                    let base = result276.add(
+                                                for (i, e) in vec316.into_iter().enumerate() {
+                                                    let base = result316.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let (t273_0, t273_1) = e;
-                                                        let vec274 = (t273_0.into_bytes())
+                                                        let (t313_0, t313_1) = e;
+                                                        let vec314 = (t313_0.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr274 = vec274.as_ptr().cast::<u8>();
-                                                        let len274 = vec274.len();
-                                                        ::core::mem::forget(vec274);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len274;
+                                                        let ptr314 = vec314.as_ptr().cast::<u8>();
+                                                        let len314 = vec314.len();
+                                                        ::core::mem::forget(vec314);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len314;
                                                         *base.add(0).cast::<*mut u8>() =
-                                                            ptr274.cast_mut();
-                                                        let vec275 = (t273_1.into_bytes())
+                                                            ptr314.cast_mut();
+                                                        let vec315 = (t313_1.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr275 = vec275.as_ptr().cast::<u8>();
-                                                        let len275 = vec275.len();
-                                                        ::core::mem::forget(vec275);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len275;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr275.cast_mut();
+                                                        let ptr315 = vec315.as_ptr().cast::<u8>();
+                                                        let len315 = vec315.len();
+                                                        ::core::mem::forget(vec315);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len315;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr315.cast_mut();
                                                     }
                                                 }
                                                 *base
                                                     .add(6 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len276;
+                                                    .cast::<usize>() = len316;
                                                 *base
                                                     .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = result276;
-                                                let vec277 =
-                                                    <_ as Into<_rt::Vec<_>>>::into(data271)
+                                                    .cast::<*mut u8>() = result316;
+                                                let vec317 =
+                                                    <_ as Into<_rt::Vec<_>>>::into(data311)
                                                         .into_boxed_slice();
-                                                let ptr277 = vec277.as_ptr().cast::<u8>();
-                                                let len277 = vec277.len();
-                                                ::core::mem::forget(vec277);
+                                                let ptr317 = vec317.as_ptr().cast::<u8>();
+                                                let len317 = vec317.len();
+                                                ::core::mem::forget(vec317);
                                                 *base
                                                     .add(8 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len277;
+                                                    .cast::<usize>() = len317;
                                                 *base
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr277.cast_mut();
+                                                    .cast::<*mut u8>() = ptr317.cast_mut();
                                             }
                                         }
+                                        let vec322 = facts291;
+                                        let len322 = vec322.len();
+                                        let layout322 = _rt::alloc::Layout::from_size_align(
+                                            vec322.len()
+                                                * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        )
+                                        .unwrap();
+                                        let (result322, _cleanup322) =
+                                            wit_bindgen::rt::Cleanup::new(layout322);
+                                        if let Some(cleanup) = _cleanup322 {
+                                            cleanup.forget();
+                                        }
+                                        for (i, e) in vec322.into_iter().enumerate() {
+                                            let base = result322
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let (t319_0, t319_1) = e;
+                                                let vec320 =
+                                                    (t319_0.into_bytes()).into_boxed_slice();
+                                                let ptr320 = vec320.as_ptr().cast::<u8>();
+                                                let len320 = vec320.len();
+                                                ::core::mem::forget(vec320);
+                                                *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len320;
+                                                *base.add(0).cast::<*mut u8>() = ptr320.cast_mut();
+                                                let vec321 =
+                                                    (t319_1.into_bytes()).into_boxed_slice();
+                                                let ptr321 = vec321.as_ptr().cast::<u8>();
+                                                let len321 = vec321.len();
+                                                ::core::mem::forget(vec321);
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len321;
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr321.cast_mut();
+                                            }
+                                        }
+                                        *base
+                                            .add(15 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len322;
+                                        *base
+                                            .add(14 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = result322;
                                     }
                                 }
-                                *ptr208
+                                *ptr235
                                     .add(8 + 9 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len279;
-                                *ptr208
+                                    .cast::<usize>() = len323;
+                                *ptr235
                                     .add(8 + 8 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result279;
+                                    .cast::<*mut u8>() = result323;
                                 let super::super::super::super::__with_name2::Patch {
-                                    priority: priority280,
-                                    language: language280,
-                                    variables: variables280,
-                                    facts: facts280,
-                                } = patch209;
-                                match priority280 {
+                                    priority: priority324,
+                                    language: language324,
+                                    variables: variables324,
+                                    facts: facts324,
+                                } = patch236;
+                                match priority324 {
                                     Some(e) => {
-                                        *ptr208
+                                        *ptr235
                                             .add(8 + 10 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        *ptr208
+                                        *ptr235
                                             .add(12 + 10 * ::core::mem::size_of::<*const u8>())
                                             .cast::<i32>() = _rt::as_i32(e);
                                     }
                                     None => {
-                                        *ptr208
+                                        *ptr235
                                             .add(8 + 10 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                match language280 {
+                                match language324 {
                                     Some(e) => {
-                                        *ptr208
+                                        *ptr235
                                             .add(16 + 10 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        let vec281 = (e.into_bytes()).into_boxed_slice();
-                                        let ptr281 = vec281.as_ptr().cast::<u8>();
-                                        let len281 = vec281.len();
-                                        ::core::mem::forget(vec281);
-                                        *ptr208
+                                        let vec325 = (e.into_bytes()).into_boxed_slice();
+                                        let ptr325 = vec325.as_ptr().cast::<u8>();
+                                        let len325 = vec325.len();
+                                        ::core::mem::forget(vec325);
+                                        *ptr235
                                             .add(16 + 12 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len281;
-                                        *ptr208
+                                            .cast::<usize>() = len325;
+                                        *ptr235
                                             .add(16 + 11 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr281.cast_mut();
+                                            .cast::<*mut u8>() = ptr325.cast_mut();
                                     }
                                     None => {
-                                        *ptr208
+                                        *ptr235
                                             .add(16 + 10 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
-                                let vec285 = variables280;
-                                let len285 = vec285.len();
-                                let layout285 = _rt::alloc::Layout::from_size_align(
-                                    vec285.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                let vec329 = variables324;
+                                let len329 = vec329.len();
+                                let layout329 = _rt::alloc::Layout::from_size_align(
+                                    vec329.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result285, _cleanup285) =
-                                    wit_bindgen::rt::Cleanup::new(layout285);
-                                if let Some(cleanup) = _cleanup285 {
+                                let (result329, _cleanup329) =
+                                    wit_bindgen::rt::Cleanup::new(layout329);
+                                if let Some(cleanup) = _cleanup329 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec285.into_iter().enumerate() {
-                                    let base = result285
+                                for (i, e) in vec329.into_iter().enumerate() {
+                                    let base = result329
                                         .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let (t282_0, t282_1) = e;
-                                        let vec283 = (t282_0.into_bytes()).into_boxed_slice();
-                                        let ptr283 = vec283.as_ptr().cast::<u8>();
-                                        let len283 = vec283.len();
-                                        ::core::mem::forget(vec283);
+                                        let (t326_0, t326_1) = e;
+                                        let vec327 = (t326_0.into_bytes()).into_boxed_slice();
+                                        let ptr327 = vec327.as_ptr().cast::<u8>();
+                                        let len327 = vec327.len();
+                                        ::core::mem::forget(vec327);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len283;
-                                        *base.add(0).cast::<*mut u8>() = ptr283.cast_mut();
-                                        let vec284 = (t282_1.into_bytes()).into_boxed_slice();
-                                        let ptr284 = vec284.as_ptr().cast::<u8>();
-                                        let len284 = vec284.len();
-                                        ::core::mem::forget(vec284);
+                                            .cast::<usize>() = len327;
+                                        *base.add(0).cast::<*mut u8>() = ptr327.cast_mut();
+                                        let vec328 = (t326_1.into_bytes()).into_boxed_slice();
+                                        let ptr328 = vec328.as_ptr().cast::<u8>();
+                                        let len328 = vec328.len();
+                                        ::core::mem::forget(vec328);
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len284;
+                                            .cast::<usize>() = len328;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr284.cast_mut();
+                                            .cast::<*mut u8>() = ptr328.cast_mut();
                                     }
                                 }
-                                *ptr208
+                                *ptr235
                                     .add(16 + 14 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len285;
-                                *ptr208
+                                    .cast::<usize>() = len329;
+                                *ptr235
                                     .add(16 + 13 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result285;
-                                let vec289 = facts280;
-                                let len289 = vec289.len();
-                                let layout289 = _rt::alloc::Layout::from_size_align(
-                                    vec289.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<*mut u8>() = result329;
+                                let vec333 = facts324;
+                                let len333 = vec333.len();
+                                let layout333 = _rt::alloc::Layout::from_size_align(
+                                    vec333.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result289, _cleanup289) =
-                                    wit_bindgen::rt::Cleanup::new(layout289);
-                                if let Some(cleanup) = _cleanup289 {
+                                let (result333, _cleanup333) =
+                                    wit_bindgen::rt::Cleanup::new(layout333);
+                                if let Some(cleanup) = _cleanup333 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec289.into_iter().enumerate() {
-                                    let base = result289
+                                for (i, e) in vec333.into_iter().enumerate() {
+                                    let base = result333
                                         .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let (t286_0, t286_1) = e;
-                                        let vec287 = (t286_0.into_bytes()).into_boxed_slice();
-                                        let ptr287 = vec287.as_ptr().cast::<u8>();
-                                        let len287 = vec287.len();
-                                        ::core::mem::forget(vec287);
+                                        let (t330_0, t330_1) = e;
+                                        let vec331 = (t330_0.into_bytes()).into_boxed_slice();
+                                        let ptr331 = vec331.as_ptr().cast::<u8>();
+                                        let len331 = vec331.len();
+                                        ::core::mem::forget(vec331);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len287;
-                                        *base.add(0).cast::<*mut u8>() = ptr287.cast_mut();
-                                        let vec288 = (t286_1.into_bytes()).into_boxed_slice();
-                                        let ptr288 = vec288.as_ptr().cast::<u8>();
-                                        let len288 = vec288.len();
-                                        ::core::mem::forget(vec288);
+                                            .cast::<usize>() = len331;
+                                        *base.add(0).cast::<*mut u8>() = ptr331.cast_mut();
+                                        let vec332 = (t330_1.into_bytes()).into_boxed_slice();
+                                        let ptr332 = vec332.as_ptr().cast::<u8>();
+                                        let len332 = vec332.len();
+                                        ::core::mem::forget(vec332);
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len288;
+                                            .cast::<usize>() = len332;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr288.cast_mut();
+                                            .cast::<*mut u8>() = ptr332.cast_mut();
                                     }
                                 }
-                                *ptr208
+                                *ptr235
                                     .add(16 + 16 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len289;
-                                *ptr208
+                                    .cast::<usize>() = len333;
+                                *ptr235
                                     .add(16 + 15 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result289;
-                                let vec293 = stores209;
-                                let len293 = vec293.len();
-                                let layout293 = _rt::alloc::Layout::from_size_align(
-                                    vec293.len() * (5 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<*mut u8>() = result333;
+                                let vec341 = stores236;
+                                let len341 = vec341.len();
+                                let layout341 = _rt::alloc::Layout::from_size_align(
+                                    vec341.len() * (7 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 )
                                 .unwrap();
-                                let (result293, _cleanup293) =
-                                    wit_bindgen::rt::Cleanup::new(layout293);
-                                if let Some(cleanup) = _cleanup293 {
+                                let (result341, _cleanup341) =
+                                    wit_bindgen::rt::Cleanup::new(layout341);
+                                if let Some(cleanup) = _cleanup341 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec293.into_iter().enumerate() {
-                                    let base = result293
-                                        .add(i * (5 * ::core::mem::size_of::<*const u8>()));
+                                for (i, e) in vec341.into_iter().enumerate() {
+                                    let base = result341
+                                        .add(i * (7 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let super::super::super::super::__with_name2::Store {
-                                            key: key290,
-                                            value: value290,
+                                            key: key334,
+                                            value: value334,
+                                            facts: facts334,
                                         } = e;
-                                        let vec291 = (key290.into_bytes()).into_boxed_slice();
-                                        let ptr291 = vec291.as_ptr().cast::<u8>();
-                                        let len291 = vec291.len();
-                                        ::core::mem::forget(vec291);
+                                        let vec335 = (key334.into_bytes()).into_boxed_slice();
+                                        let ptr335 = vec335.as_ptr().cast::<u8>();
+                                        let len335 = vec335.len();
+                                        ::core::mem::forget(vec335);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len291;
-                                        *base.add(0).cast::<*mut u8>() = ptr291.cast_mut();
-                                        match value290 {
+                                            .cast::<usize>() = len335;
+                                        *base.add(0).cast::<*mut u8>() = ptr335.cast_mut();
+                                        match value334 {
                                             Some(e) => {
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (1i32) as u8;
-                                                let vec292 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                let vec336 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
-                                                let ptr292 = vec292.as_ptr().cast::<u8>();
-                                                let len292 = vec292.len();
-                                                ::core::mem::forget(vec292);
+                                                let ptr336 = vec336.as_ptr().cast::<u8>();
+                                                let len336 = vec336.len();
+                                                ::core::mem::forget(vec336);
                                                 *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len292;
+                                                    .cast::<usize>() = len336;
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr292.cast_mut();
+                                                    .cast::<*mut u8>() = ptr336.cast_mut();
                                             }
                                             None => {
                                                 *base
@@ -2746,60 +3255,149 @@ pub mod exports {
                                                     .cast::<u8>() = (0i32) as u8;
                                             }
                                         };
+                                        let vec340 = facts334;
+                                        let len340 = vec340.len();
+                                        let layout340 = _rt::alloc::Layout::from_size_align(
+                                            vec340.len()
+                                                * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        )
+                                        .unwrap();
+                                        let (result340, _cleanup340) =
+                                            wit_bindgen::rt::Cleanup::new(layout340);
+                                        if let Some(cleanup) = _cleanup340 {
+                                            cleanup.forget();
+                                        }
+                                        for (i, e) in vec340.into_iter().enumerate() {
+                                            let base = result340
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let (t337_0, t337_1) = e;
+                                                let vec338 =
+                                                    (t337_0.into_bytes()).into_boxed_slice();
+                                                let ptr338 = vec338.as_ptr().cast::<u8>();
+                                                let len338 = vec338.len();
+                                                ::core::mem::forget(vec338);
+                                                *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len338;
+                                                *base.add(0).cast::<*mut u8>() = ptr338.cast_mut();
+                                                let vec339 =
+                                                    (t337_1.into_bytes()).into_boxed_slice();
+                                                let ptr339 = vec339.as_ptr().cast::<u8>();
+                                                let len339 = vec339.len();
+                                                ::core::mem::forget(vec339);
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len339;
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr339.cast_mut();
+                                            }
+                                        }
+                                        *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len340;
+                                        *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = result340;
                                     }
                                 }
-                                *ptr208
+                                *ptr235
                                     .add(16 + 18 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len293;
-                                *ptr208
+                                    .cast::<usize>() = len341;
+                                *ptr235
                                     .add(16 + 17 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result293;
-                                let vec294 = (reason209.into_bytes()).into_boxed_slice();
-                                let ptr294 = vec294.as_ptr().cast::<u8>();
-                                let len294 = vec294.len();
-                                ::core::mem::forget(vec294);
-                                *ptr208
+                                    .cast::<*mut u8>() = result341;
+                                let vec342 = (reason236.into_bytes()).into_boxed_slice();
+                                let ptr342 = vec342.as_ptr().cast::<u8>();
+                                let len342 = vec342.len();
+                                ::core::mem::forget(vec342);
+                                *ptr235
                                     .add(16 + 20 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len294;
-                                *ptr208
+                                    .cast::<usize>() = len342;
+                                *ptr235
                                     .add(16 + 19 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr294.cast_mut();
+                                    .cast::<*mut u8>() = ptr342.cast_mut();
+                                let vec346 = facts236;
+                                let len346 = vec346.len();
+                                let layout346 = _rt::alloc::Layout::from_size_align(
+                                    vec346.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                )
+                                .unwrap();
+                                let (result346, _cleanup346) =
+                                    wit_bindgen::rt::Cleanup::new(layout346);
+                                if let Some(cleanup) = _cleanup346 {
+                                    cleanup.forget();
+                                }
+                                for (i, e) in vec346.into_iter().enumerate() {
+                                    let base = result346
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    {
+                                        let (t343_0, t343_1) = e;
+                                        let vec344 = (t343_0.into_bytes()).into_boxed_slice();
+                                        let ptr344 = vec344.as_ptr().cast::<u8>();
+                                        let len344 = vec344.len();
+                                        ::core::mem::forget(vec344);
+                                        *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len344;
+                                        *base.add(0).cast::<*mut u8>() = ptr344.cast_mut();
+                                        let vec345 = (t343_1.into_bytes()).into_boxed_slice();
+                                        let ptr345 = vec345.as_ptr().cast::<u8>();
+                                        let len345 = vec345.len();
+                                        ::core::mem::forget(vec345);
+                                        *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len345;
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr345.cast_mut();
+                                    }
+                                }
+                                *ptr235
+                                    .add(16 + 22 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len346;
+                                *ptr235
+                                    .add(16 + 21 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = result346;
                             }
                             Err(e) => {
-                                *ptr208.add(0).cast::<u8>() = (1i32) as u8;
+                                *ptr235.add(0).cast::<u8>() = (1i32) as u8;
                                 let super::super::super::super::__with_name2::Error {
-                                    code: code295,
-                                    message: message295,
-                                    retryable: retryable295,
+                                    code: code347,
+                                    message: message347,
+                                    retryable: retryable347,
                                 } = e;
-                                let vec296 = (code295.into_bytes()).into_boxed_slice();
-                                let ptr296 = vec296.as_ptr().cast::<u8>();
-                                let len296 = vec296.len();
-                                ::core::mem::forget(vec296);
-                                *ptr208
+                                let vec348 = (code347.into_bytes()).into_boxed_slice();
+                                let ptr348 = vec348.as_ptr().cast::<u8>();
+                                let len348 = vec348.len();
+                                ::core::mem::forget(vec348);
+                                *ptr235
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len296;
-                                *ptr208
+                                    .cast::<usize>() = len348;
+                                *ptr235
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr296.cast_mut();
-                                let vec297 = (message295.into_bytes()).into_boxed_slice();
-                                let ptr297 = vec297.as_ptr().cast::<u8>();
-                                let len297 = vec297.len();
-                                ::core::mem::forget(vec297);
-                                *ptr208
+                                    .cast::<*mut u8>() = ptr348.cast_mut();
+                                let vec349 = (message347.into_bytes()).into_boxed_slice();
+                                let ptr349 = vec349.as_ptr().cast::<u8>();
+                                let len349 = vec349.len();
+                                ::core::mem::forget(vec349);
+                                *ptr235
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len297;
-                                *ptr208
+                                    .cast::<usize>() = len349;
+                                *ptr235
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr297.cast_mut();
-                                *ptr208.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
-                                    (match retryable295 {
+                                    .cast::<*mut u8>() = ptr349.cast_mut();
+                                *ptr235.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
+                                    (match retryable347 {
                                         true => 1,
                                         false => 0,
                                     }) as u8;
                             }
                         };
-                        ptr208
+                        ptr235
                     }
                 }
                 #[doc(hidden)]
@@ -2830,11 +3428,11 @@ pub mod exports {
                                         let l6 = *arg0
                                             .add(5 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let base69 = l5;
-                                        let len69 = l6;
-                                        for i in 0..len69 {
-                                            let base = base69.add(
-                                                i * (8 + 8 * ::core::mem::size_of::<*const u8>()),
+                                        let base90 = l5;
+                                        let len90 = l6;
+                                        for i in 0..len90 {
+                                            let base = base90.add(
+                                                i * (10 * ::core::mem::size_of::<*const u8>()),
                                             );
                                             {
                                                 let l7 = i32::from(*base.add(0).cast::<u8>());
@@ -2964,10 +3562,73 @@ pub mod exports {
                                                             )
                                                             .cast::<usize>();
                                                         _rt::cabi_dealloc(l19, l20, 1);
+                                                        let l21 = *base
+                                                            .add(
+                                                                8 + 4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<*mut u8>();
+                                                        let l22 = *base
+                                                            .add(
+                                                                8 + 5 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                ),
+                                                            )
+                                                            .cast::<usize>();
+                                                        let base27 = l21;
+                                                        let len27 = l22;
+                                                        for i in 0..len27 {
+                                                            let base = base27.add(
+                                                                i * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            );
+                                                            {
+                                                                let l23 =
+                                                                    *base.add(0).cast::<*mut u8>();
+                                                                let l24 = *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l23, l24, 1);
+                                                                let l25 = *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l26 = *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l25, l26, 1);
+                                                            }
+                                                        }
+                                                        _rt::cabi_dealloc(
+                                                            base27,
+                                                            len27
+                                                                * (4 * ::core::mem::size_of::<
+                                                                    *const u8,
+                                                                >(
+                                                                )),
+                                                            ::core::mem::size_of::<*const u8>(),
+                                                        );
                                                     }
                                                     6 => (),
                                                     7 => {
-                                                        let l21 = i32::from(
+                                                        let l28 = i32::from(
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
@@ -2975,112 +3636,153 @@ pub mod exports {
                                                                 ))
                                                                 .cast::<u8>(),
                                                         );
-                                                        match l21 {
+                                                        match l28 {
                                                             0 => (),
                                                             _ => {
-                                                                let l22 = i32::from(*base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>());
-                                                                match l22 {
+                                                                let l29 = i32::from(*base.add(2*::core::mem::size_of::<*const u8>()).cast::<u8>());
+                                                                match l29 {
                                                                     0 => {
-                                                                        let l23 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l24 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let l30 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l31 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                         _rt::cabi_dealloc(
-                                                                            l23, l24, 1,
+                                                                            l30, l31, 1,
                                                                         );
-                                                                        let l25 = *base.add(8+6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l26 = *base.add(8+7*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                                                                        let base31 = l25;
-                                                                        let len31 = l26;
-                                                                        for i in 0..len31 {
-                                                                            let base = base31.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                        let l32 = *base.add(8+6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l33 = *base.add(8+7*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let base38 = l32;
+                                                                        let len38 = l33;
+                                                                        for i in 0..len38 {
+                                                                            let base = base38.add(i * (4*::core::mem::size_of::<*const u8>()));
                                                                             {
-                                                                                let l27 = *base.add(0).cast::<*mut u8>();
-                                                                                let l28 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                let l34 = *base.add(0).cast::<*mut u8>();
+                                                                                let l35 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                                 _rt::cabi_dealloc(
-                                                                                    l27, l28, 1,
+                                                                                    l34, l35, 1,
                                                                                 );
-                                                                                let l29 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                                let l30 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                                                                                _rt::cabi_dealloc(
-                                                                                    l29, l30, 1,
-                                                                                );
-                                                                            }
-                                                                        }
-                                                                        _rt::cabi_dealloc(base31, len31 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
-                                                                    }
-                                                                    1 => {
-                                                                        let l32 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l33 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                                                                        _rt::cabi_dealloc(
-                                                                            l32, l33, 1,
-                                                                        );
-                                                                        let l34 = *base.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l35 = *base.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                                                                        let base40 = l34;
-                                                                        let len40 = l35;
-                                                                        for i in 0..len40 {
-                                                                            let base = base40.add(i * (4*::core::mem::size_of::<*const u8>()));
-                                                                            {
-                                                                                let l36 = *base.add(0).cast::<*mut u8>();
-                                                                                let l37 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                let l36 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                                let l37 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                                 _rt::cabi_dealloc(
                                                                                     l36, l37, 1,
                                                                                 );
-                                                                                let l38 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                                let l39 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                            }
+                                                                        }
+                                                                        _rt::cabi_dealloc(base38, len38 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+                                                                    }
+                                                                    1 => {
+                                                                        let l39 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l40 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        _rt::cabi_dealloc(
+                                                                            l39, l40, 1,
+                                                                        );
+                                                                        let l41 = *base.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l42 = *base.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let base47 = l41;
+                                                                        let len47 = l42;
+                                                                        for i in 0..len47 {
+                                                                            let base = base47.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                            {
+                                                                                let l43 = *base.add(0).cast::<*mut u8>();
+                                                                                let l44 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                                 _rt::cabi_dealloc(
-                                                                                    l38, l39, 1,
+                                                                                    l43, l44, 1,
+                                                                                );
+                                                                                let l45 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                                let l46 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                _rt::cabi_dealloc(
+                                                                                    l45, l46, 1,
                                                                                 );
                                                                             }
                                                                         }
-                                                                        _rt::cabi_dealloc(base40, len40 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+                                                                        _rt::cabi_dealloc(base47, len47 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
                                                                     }
                                                                     2 => {
-                                                                        let l41 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l42 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let l48 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l49 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                         _rt::cabi_dealloc(
-                                                                            l41, l42, 1,
+                                                                            l48, l49, 1,
                                                                         );
-                                                                        let l43 = *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l44 = *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let l50 = *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l51 = *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                         _rt::cabi_dealloc(
-                                                                            l43, l44, 1,
+                                                                            l50, l51, 1,
                                                                         );
-                                                                    }
-                                                                    3 => (),
-                                                                    4 => (),
-                                                                    _ => {
-                                                                        let l45 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l46 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                                                                        _rt::cabi_dealloc(
-                                                                            l45, l46, 1,
-                                                                        );
-                                                                        let l47 = *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l48 = *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                                                                        let base53 = l47;
-                                                                        let len53 = l48;
-                                                                        for i in 0..len53 {
-                                                                            let base = base53.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                        let l52 = *base.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l53 = *base.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let base58 = l52;
+                                                                        let len58 = l53;
+                                                                        for i in 0..len58 {
+                                                                            let base = base58.add(i * (4*::core::mem::size_of::<*const u8>()));
                                                                             {
-                                                                                let l49 = *base.add(0).cast::<*mut u8>();
-                                                                                let l50 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                let l54 = *base.add(0).cast::<*mut u8>();
+                                                                                let l55 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                                 _rt::cabi_dealloc(
-                                                                                    l49, l50, 1,
+                                                                                    l54, l55, 1,
                                                                                 );
-                                                                                let l51 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                                let l52 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                let l56 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                                let l57 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                                 _rt::cabi_dealloc(
-                                                                                    l51, l52, 1,
+                                                                                    l56, l57, 1,
                                                                                 );
                                                                             }
                                                                         }
-                                                                        _rt::cabi_dealloc(base53, len53 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
-                                                                        let l54 = *base.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                                                                        let l55 = *base.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                                                                        let base56 = l54;
-                                                                        let len56 = l55;
+                                                                        _rt::cabi_dealloc(base58, len58 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+                                                                    }
+                                                                    3 => (),
+                                                                    4 => {
+                                                                        let l59 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l60 = *base.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let base65 = l59;
+                                                                        let len65 = l60;
+                                                                        for i in 0..len65 {
+                                                                            let base = base65.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                            {
+                                                                                let l61 = *base.add(0).cast::<*mut u8>();
+                                                                                let l62 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                _rt::cabi_dealloc(
+                                                                                    l61, l62, 1,
+                                                                                );
+                                                                                let l63 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                                let l64 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                _rt::cabi_dealloc(
+                                                                                    l63, l64, 1,
+                                                                                );
+                                                                            }
+                                                                        }
+                                                                        _rt::cabi_dealloc(base65, len65 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+                                                                    }
+                                                                    _ => {
+                                                                        let l66 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l67 = *base.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
                                                                         _rt::cabi_dealloc(
-                                                                            base56,
-                                                                            len56 * 1,
+                                                                            l66, l67, 1,
+                                                                        );
+                                                                        let l68 = *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l69 = *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let base74 = l68;
+                                                                        let len74 = l69;
+                                                                        for i in 0..len74 {
+                                                                            let base = base74.add(i * (4*::core::mem::size_of::<*const u8>()));
+                                                                            {
+                                                                                let l70 = *base.add(0).cast::<*mut u8>();
+                                                                                let l71 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                _rt::cabi_dealloc(
+                                                                                    l70, l71, 1,
+                                                                                );
+                                                                                let l72 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                                let l73 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                                _rt::cabi_dealloc(
+                                                                                    l72, l73, 1,
+                                                                                );
+                                                                            }
+                                                                        }
+                                                                        _rt::cabi_dealloc(base74, len74 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+                                                                        let l75 = *base.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                                                                        let l76 = *base.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                                                                        let base77 = l75;
+                                                                        let len77 = l76;
+                                                                        _rt::cabi_dealloc(
+                                                                            base77,
+                                                                            len77 * 1,
                                                                             1,
                                                                         );
                                                                     }
@@ -3089,14 +3791,14 @@ pub mod exports {
                                                         }
                                                     }
                                                     _ => {
-                                                        let l57 =
+                                                        let l78 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<*mut u8>();
-                                                        let l58 =
+                                                        let l79 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -3105,8 +3807,8 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l57, l58, 1);
-                                                        let l59 =
+                                                        _rt::cabi_dealloc(l78, l79, 1);
+                                                        let l80 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -3115,7 +3817,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l60 =
+                                                        let l81 =
                                                             *base
                                                                 .add(
                                                                     4 * ::core::mem::size_of::<
@@ -3124,26 +3826,26 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        let base65 = l59;
-                                                        let len65 = l60;
-                                                        for i in 0..len65 {
-                                                            let base = base65.add(
+                                                        let base86 = l80;
+                                                        let len86 = l81;
+                                                        for i in 0..len86 {
+                                                            let base = base86.add(
                                                                 i * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             );
                                                             {
-                                                                let l61 =
+                                                                let l82 =
                                                                     *base.add(0).cast::<*mut u8>();
-                                                                let l62 = *base
+                                                                let l83 = *base
                                                                     .add(::core::mem::size_of::<
                                                                         *const u8,
                                                                     >(
                                                                     ))
                                                                     .cast::<usize>();
-                                                                _rt::cabi_dealloc(l61, l62, 1);
-                                                                let l63 = *base
+                                                                _rt::cabi_dealloc(l82, l83, 1);
+                                                                let l84 = *base
                                                                     .add(
                                                                         2 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -3151,7 +3853,7 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<*mut u8>();
-                                                                let l64 = *base
+                                                                let l85 = *base
                                                                     .add(
                                                                         3 * ::core::mem::size_of::<
                                                                             *const u8,
@@ -3159,19 +3861,19 @@ pub mod exports {
                                                                         ),
                                                                     )
                                                                     .cast::<usize>();
-                                                                _rt::cabi_dealloc(l63, l64, 1);
+                                                                _rt::cabi_dealloc(l84, l85, 1);
                                                             }
                                                         }
                                                         _rt::cabi_dealloc(
-                                                            base65,
-                                                            len65
+                                                            base86,
+                                                            len86
                                                                 * (4 * ::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 )),
                                                             ::core::mem::size_of::<*const u8>(),
                                                         );
-                                                        let l66 =
+                                                        let l87 =
                                                             *base
                                                                 .add(
                                                                     5 * ::core::mem::size_of::<
@@ -3180,7 +3882,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l67 =
+                                                        let l88 =
                                                             *base
                                                                 .add(
                                                                     6 * ::core::mem::size_of::<
@@ -3189,89 +3891,89 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        let base68 = l66;
-                                                        let len68 = l67;
-                                                        _rt::cabi_dealloc(base68, len68 * 1, 1);
+                                                        let base89 = l87;
+                                                        let len89 = l88;
+                                                        _rt::cabi_dealloc(base89, len89 * 1, 1);
                                                     }
                                                 }
                                             }
                                         }
                                         _rt::cabi_dealloc(
-                                            base69,
-                                            len69 * (8 + 8 * ::core::mem::size_of::<*const u8>()),
+                                            base90,
+                                            len90 * (10 * ::core::mem::size_of::<*const u8>()),
                                             ::core::mem::size_of::<*const u8>(),
                                         );
                                     }
                                 }
-                                let l70 = *arg0
+                                let l91 = *arg0
                                     .add(6 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l71 = *arg0
+                                let l92 = *arg0
                                     .add(7 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l70, l71, 1);
-                                let l72 = *arg0
+                                _rt::cabi_dealloc(l91, l92, 1);
+                                let l93 = *arg0
                                     .add(8 + 8 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l73 = *arg0
+                                let l94 = *arg0
                                     .add(8 + 9 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base122 = l72;
-                                let len122 = l73;
-                                for i in 0..len122 {
+                                let base150 = l93;
+                                let len150 = l94;
+                                for i in 0..len150 {
                                     let base =
-                                        base122.add(i * (14 * ::core::mem::size_of::<*const u8>()));
+                                        base150.add(i * (16 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let l74 = *base.add(0).cast::<*mut u8>();
-                                        let l75 = *base
+                                        let l95 = *base.add(0).cast::<*mut u8>();
+                                        let l96 = *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l74, l75, 1);
-                                        let l76 = i32::from(
+                                        _rt::cabi_dealloc(l95, l96, 1);
+                                        let l97 = i32::from(
                                             *base
                                                 .add(2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<u8>(),
                                         );
-                                        match l76 {
+                                        match l97 {
                                             0 => {
-                                                let l77 = *base
+                                                let l98 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l78 = *base
+                                                let l99 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l77, l78, 1);
-                                                let l79 = *base
+                                                _rt::cabi_dealloc(l98, l99, 1);
+                                                let l100 = *base
                                                     .add(5 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l80 = *base
+                                                let l101 = *base
                                                     .add(6 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l79, l80, 1);
-                                                let l81 = *base
+                                                _rt::cabi_dealloc(l100, l101, 1);
+                                                let l102 = *base
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l82 = *base
+                                                let l103 = *base
                                                     .add(8 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base87 = l81;
-                                                let len87 = l82;
-                                                for i in 0..len87 {
-                                                    let base = base87.add(
+                                                let base108 = l102;
+                                                let len108 = l103;
+                                                for i in 0..len108 {
+                                                    let base = base108.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l83 = *base.add(0).cast::<*mut u8>();
-                                                        let l84 =
+                                                        let l104 = *base.add(0).cast::<*mut u8>();
+                                                        let l105 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l83, l84, 1);
-                                                        let l85 =
+                                                        _rt::cabi_dealloc(l104, l105, 1);
+                                                        let l106 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -3280,7 +3982,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l86 =
+                                                        let l107 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -3289,39 +3991,39 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l85, l86, 1);
+                                                        _rt::cabi_dealloc(l106, l107, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base87,
-                                                    len87
+                                                    base108,
+                                                    len108
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                let l88 = *base
+                                                let l109 = *base
                                                     .add(9 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l89 = *base
+                                                let l110 = *base
                                                     .add(10 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base104 = l88;
-                                                let len104 = l89;
-                                                for i in 0..len104 {
-                                                    let base = base104.add(
+                                                let base125 = l109;
+                                                let len125 = l110;
+                                                for i in 0..len125 {
+                                                    let base = base125.add(
                                                         i * (12
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l90 = *base.add(0).cast::<*mut u8>();
-                                                        let l91 =
+                                                        let l111 = *base.add(0).cast::<*mut u8>();
+                                                        let l112 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l90, l91, 1);
-                                                        let l92 =
+                                                        _rt::cabi_dealloc(l111, l112, 1);
+                                                        let l113 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -3330,7 +4032,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l93 =
+                                                        let l114 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -3339,8 +4041,8 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l92, l93, 1);
-                                                        let l94 =
+                                                        _rt::cabi_dealloc(l113, l114, 1);
+                                                        let l115 =
                                                             *base
                                                                 .add(
                                                                     4 * ::core::mem::size_of::<
@@ -3349,7 +4051,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l95 =
+                                                        let l116 =
                                                             *base
                                                                 .add(
                                                                     5 * ::core::mem::size_of::<
@@ -3358,8 +4060,8 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l94, l95, 1);
-                                                        let l96 =
+                                                        _rt::cabi_dealloc(l115, l116, 1);
+                                                        let l117 =
                                                             *base
                                                                 .add(
                                                                     6 * ::core::mem::size_of::<
@@ -3368,7 +4070,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l97 =
+                                                        let l118 =
                                                             *base
                                                                 .add(
                                                                     7 * ::core::mem::size_of::<
@@ -3377,8 +4079,8 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l96, l97, 1);
-                                                        let l98 =
+                                                        _rt::cabi_dealloc(l117, l118, 1);
+                                                        let l119 =
                                                             *base
                                                                 .add(
                                                                     8 * ::core::mem::size_of::<
@@ -3387,7 +4089,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l99 =
+                                                        let l120 =
                                                             *base
                                                                 .add(
                                                                     9 * ::core::mem::size_of::<
@@ -3396,10 +4098,10 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        let base100 = l98;
-                                                        let len100 = l99;
-                                                        _rt::cabi_dealloc(base100, len100 * 1, 1);
-                                                        let l101 = *base
+                                                        let base121 = l119;
+                                                        let len121 = l120;
+                                                        _rt::cabi_dealloc(base121, len121 * 1, 1);
+                                                        let l122 = *base
                                                             .add(
                                                                 10 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -3407,7 +4109,7 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<*mut u8>();
-                                                        let l102 = *base
+                                                        let l123 = *base
                                                             .add(
                                                                 11 * ::core::mem::size_of::<
                                                                     *const u8,
@@ -3415,69 +4117,69 @@ pub mod exports {
                                                                 ),
                                                             )
                                                             .cast::<usize>();
-                                                        let base103 = l101;
-                                                        let len103 = l102;
-                                                        _rt::cabi_dealloc(base103, len103 * 1, 1);
+                                                        let base124 = l122;
+                                                        let len124 = l123;
+                                                        _rt::cabi_dealloc(base124, len124 * 1, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base104,
-                                                    len104
+                                                    base125,
+                                                    len125
                                                         * (12
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                let l105 = *base
+                                                let l126 = *base
                                                     .add(11 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l106 = *base
+                                                let l127 = *base
                                                     .add(12 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base107 = l105;
-                                                let len107 = l106;
-                                                _rt::cabi_dealloc(base107, len107 * 1, 1);
+                                                let base128 = l126;
+                                                let len128 = l127;
+                                                _rt::cabi_dealloc(base128, len128 * 1, 1);
                                             }
                                             1 => {
-                                                let l108 = *base
+                                                let l129 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l109 = *base
+                                                let l130 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l108, l109, 1);
+                                                _rt::cabi_dealloc(l129, l130, 1);
                                             }
                                             _ => {
-                                                let l110 = *base
+                                                let l131 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l111 = *base
+                                                let l132 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l110, l111, 1);
-                                                let l112 = *base
+                                                _rt::cabi_dealloc(l131, l132, 1);
+                                                let l133 = *base
                                                     .add(5 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l113 = *base
+                                                let l134 = *base
                                                     .add(6 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base118 = l112;
-                                                let len118 = l113;
-                                                for i in 0..len118 {
-                                                    let base = base118.add(
+                                                let base139 = l133;
+                                                let len139 = l134;
+                                                for i in 0..len139 {
+                                                    let base = base139.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l114 = *base.add(0).cast::<*mut u8>();
-                                                        let l115 =
+                                                        let l135 = *base.add(0).cast::<*mut u8>();
+                                                        let l136 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l114, l115, 1);
-                                                        let l116 =
+                                                        _rt::cabi_dealloc(l135, l136, 1);
+                                                        let l137 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -3486,7 +4188,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l117 =
+                                                        let l138 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -3495,178 +4197,271 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l116, l117, 1);
+                                                        _rt::cabi_dealloc(l137, l138, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base118,
-                                                    len118
+                                                    base139,
+                                                    len139
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                let l119 = *base
+                                                let l140 = *base
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l120 = *base
+                                                let l141 = *base
                                                     .add(8 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base121 = l119;
-                                                let len121 = l120;
-                                                _rt::cabi_dealloc(base121, len121 * 1, 1);
+                                                let base142 = l140;
+                                                let len142 = l141;
+                                                _rt::cabi_dealloc(base142, len142 * 1, 1);
                                             }
                                         }
+                                        let l143 = *base
+                                            .add(14 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l144 = *base
+                                            .add(15 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base149 = l143;
+                                        let len149 = l144;
+                                        for i in 0..len149 {
+                                            let base = base149
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let l145 = *base.add(0).cast::<*mut u8>();
+                                                let l146 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l145, l146, 1);
+                                                let l147 = *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l148 = *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l147, l148, 1);
+                                            }
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base149,
+                                            len149 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base122,
-                                    len122 * (14 * ::core::mem::size_of::<*const u8>()),
+                                    base150,
+                                    len150 * (16 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
-                                let l123 = i32::from(
+                                let l151 = i32::from(
                                     *arg0
                                         .add(16 + 10 * ::core::mem::size_of::<*const u8>())
                                         .cast::<u8>(),
                                 );
-                                match l123 {
+                                match l151 {
                                     0 => (),
                                     _ => {
-                                        let l124 = *arg0
+                                        let l152 = *arg0
                                             .add(16 + 11 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l125 = *arg0
+                                        let l153 = *arg0
                                             .add(16 + 12 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l124, l125, 1);
+                                        _rt::cabi_dealloc(l152, l153, 1);
                                     }
                                 }
-                                let l126 = *arg0
+                                let l154 = *arg0
                                     .add(16 + 13 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l127 = *arg0
+                                let l155 = *arg0
                                     .add(16 + 14 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base132 = l126;
-                                let len132 = l127;
-                                for i in 0..len132 {
+                                let base160 = l154;
+                                let len160 = l155;
+                                for i in 0..len160 {
                                     let base =
-                                        base132.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        base160.add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let l128 = *base.add(0).cast::<*mut u8>();
-                                        let l129 = *base
+                                        let l156 = *base.add(0).cast::<*mut u8>();
+                                        let l157 = *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l128, l129, 1);
-                                        let l130 = *base
+                                        _rt::cabi_dealloc(l156, l157, 1);
+                                        let l158 = *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l131 = *base
+                                        let l159 = *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l130, l131, 1);
+                                        _rt::cabi_dealloc(l158, l159, 1);
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base132,
-                                    len132 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    base160,
+                                    len160 * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
-                                let l133 = *arg0
+                                let l161 = *arg0
                                     .add(16 + 15 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l134 = *arg0
+                                let l162 = *arg0
                                     .add(16 + 16 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base139 = l133;
-                                let len139 = l134;
-                                for i in 0..len139 {
+                                let base167 = l161;
+                                let len167 = l162;
+                                for i in 0..len167 {
                                     let base =
-                                        base139.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        base167.add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let l135 = *base.add(0).cast::<*mut u8>();
-                                        let l136 = *base
+                                        let l163 = *base.add(0).cast::<*mut u8>();
+                                        let l164 = *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l135, l136, 1);
-                                        let l137 = *base
+                                        _rt::cabi_dealloc(l163, l164, 1);
+                                        let l165 = *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
-                                        let l138 = *base
+                                        let l166 = *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l137, l138, 1);
+                                        _rt::cabi_dealloc(l165, l166, 1);
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base139,
-                                    len139 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    base167,
+                                    len167 * (4 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
-                                let l140 = *arg0
+                                let l168 = *arg0
                                     .add(16 + 17 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l141 = *arg0
+                                let l169 = *arg0
                                     .add(16 + 18 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base148 = l140;
-                                let len148 = l141;
-                                for i in 0..len148 {
+                                let base183 = l168;
+                                let len183 = l169;
+                                for i in 0..len183 {
                                     let base =
-                                        base148.add(i * (5 * ::core::mem::size_of::<*const u8>()));
+                                        base183.add(i * (7 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let l142 = *base.add(0).cast::<*mut u8>();
-                                        let l143 = *base
+                                        let l170 = *base.add(0).cast::<*mut u8>();
+                                        let l171 = *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        _rt::cabi_dealloc(l142, l143, 1);
-                                        let l144 = i32::from(
+                                        _rt::cabi_dealloc(l170, l171, 1);
+                                        let l172 = i32::from(
                                             *base
                                                 .add(2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<u8>(),
                                         );
-                                        match l144 {
+                                        match l172 {
                                             0 => (),
                                             _ => {
-                                                let l145 = *base
+                                                let l173 = *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>();
-                                                let l146 = *base
+                                                let l174 = *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
-                                                let base147 = l145;
-                                                let len147 = l146;
-                                                _rt::cabi_dealloc(base147, len147 * 1, 1);
+                                                let base175 = l173;
+                                                let len175 = l174;
+                                                _rt::cabi_dealloc(base175, len175 * 1, 1);
                                             }
                                         }
+                                        let l176 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l177 = *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base182 = l176;
+                                        let len182 = l177;
+                                        for i in 0..len182 {
+                                            let base = base182
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let l178 = *base.add(0).cast::<*mut u8>();
+                                                let l179 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l178, l179, 1);
+                                                let l180 = *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l181 = *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l180, l181, 1);
+                                            }
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base182,
+                                            len182 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base148,
-                                    len148 * (5 * ::core::mem::size_of::<*const u8>()),
+                                    base183,
+                                    len183 * (7 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
-                                let l149 = *arg0
+                                let l184 = *arg0
                                     .add(16 + 19 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l150 = *arg0
+                                let l185 = *arg0
                                     .add(16 + 20 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l149, l150, 1);
+                                _rt::cabi_dealloc(l184, l185, 1);
+                                let l186 = *arg0
+                                    .add(16 + 21 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l187 = *arg0
+                                    .add(16 + 22 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base192 = l186;
+                                let len192 = l187;
+                                for i in 0..len192 {
+                                    let base =
+                                        base192.add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    {
+                                        let l188 = *base.add(0).cast::<*mut u8>();
+                                        let l189 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l188, l189, 1);
+                                        let l190 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l191 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l190, l191, 1);
+                                    }
+                                }
+                                _rt::cabi_dealloc(
+                                    base192,
+                                    len192 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
                             }
                             _ => {
-                                let l151 = *arg0
+                                let l193 = *arg0
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l152 = *arg0
+                                let l194 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l151, l152, 1);
-                                let l153 = *arg0
+                                _rt::cabi_dealloc(l193, l194, 1);
+                                let l195 = *arg0
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l154 = *arg0
+                                let l196 = *arg0
                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l153, l154, 1);
+                                _rt::cabi_dealloc(l195, l196, 1);
                             }
                         }
                     }
@@ -3688,37 +4483,37 @@ pub mod exports {
                 #[doc(hidden)]
                 #[macro_export]
                 macro_rules! __export_jackfield_treatment_wait_treatment_0_1_0_cabi{
-          ($ty:ident with_types_in $($path_to_types:tt)*) => (const _: () = {
+        ($ty:ident with_types_in $($path_to_types:tt)*) => (const _: () = {
 
-            #[unsafe(export_name = "jackfield:treatment/wait-treatment@0.1.0#init")]
-            unsafe extern "C" fn export_init(arg0: *mut u8,arg1: usize,arg2: *mut u8,arg3: usize,) -> *mut u8 {
-              unsafe { $($path_to_types)*::_export_init_cabi::<$ty>(arg0, arg1, arg2, arg3) }
-            }
-            #[unsafe(export_name = "cabi_post_jackfield:treatment/wait-treatment@0.1.0#init")]
-            unsafe extern "C" fn _post_return_init(arg0: *mut u8,) {
-              unsafe { $($path_to_types)*::__post_return_init::<$ty>(arg0) }
-            }
-            #[unsafe(export_name = "jackfield:treatment/wait-treatment@0.1.0#next")]
-            unsafe extern "C" fn export_next(arg0: *mut u8,) -> *mut u8 {
-              unsafe { $($path_to_types)*::_export_next_cabi::<$ty>(arg0) }
-            }
-            #[unsafe(export_name = "cabi_post_jackfield:treatment/wait-treatment@0.1.0#next")]
-            unsafe extern "C" fn _post_return_next(arg0: *mut u8,) {
-              unsafe { $($path_to_types)*::__post_return_next::<$ty>(arg0) }
-            }
-          };);
-        }
+          #[unsafe(export_name = "jackfield:treatment/wait-treatment@0.1.0#init")]
+          unsafe extern "C" fn export_init(arg0: *mut u8,arg1: usize,arg2: *mut u8,arg3: usize,arg4: *mut u8,arg5: usize,) -> *mut u8 {
+            unsafe { $($path_to_types)*::_export_init_cabi::<$ty>(arg0, arg1, arg2, arg3, arg4, arg5) }
+          }
+          #[unsafe(export_name = "cabi_post_jackfield:treatment/wait-treatment@0.1.0#init")]
+          unsafe extern "C" fn _post_return_init(arg0: *mut u8,) {
+            unsafe { $($path_to_types)*::__post_return_init::<$ty>(arg0) }
+          }
+          #[unsafe(export_name = "jackfield:treatment/wait-treatment@0.1.0#next")]
+          unsafe extern "C" fn export_next(arg0: *mut u8,) -> *mut u8 {
+            unsafe { $($path_to_types)*::_export_next_cabi::<$ty>(arg0) }
+          }
+          #[unsafe(export_name = "cabi_post_jackfield:treatment/wait-treatment@0.1.0#next")]
+          unsafe extern "C" fn _post_return_next(arg0: *mut u8,) {
+            unsafe { $($path_to_types)*::__post_return_next::<$ty>(arg0) }
+          }
+        };);
+      }
                 #[doc(hidden)]
                 pub use __export_jackfield_treatment_wait_treatment_0_1_0_cabi;
 
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
-                    [::core::mem::MaybeUninit<u8>; 16 + 21 * ::core::mem::size_of::<*const u8>()],
+                    [::core::mem::MaybeUninit<u8>; 16 + 23 * ::core::mem::size_of::<*const u8>()],
                 );
                 static mut _RET_AREA: _RetArea = _RetArea(
                     [::core::mem::MaybeUninit::uninit();
-                        16 + 21 * ::core::mem::size_of::<*const u8>()],
+                        16 + 23 * ::core::mem::size_of::<*const u8>()],
                 );
             }
         }
@@ -3740,7 +4535,6 @@ mod _rt {
             unsafe { String::from_utf8_unchecked(bytes) }
         }
     }
-    pub use alloc_crate::alloc;
     pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
         if size == 0 {
             return;
@@ -3750,6 +4544,7 @@ mod _rt {
             alloc::dealloc(ptr, layout);
         }
     }
+    pub use alloc_crate::alloc;
     pub unsafe fn invalid_enum_discriminant<T>() -> T {
         if cfg!(debug_assertions) {
             panic!("invalid enum discriminant")
@@ -3870,50 +4665,50 @@ macro_rules! __export_wait_treatment_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk@0.1.0:wait-treatment:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4137] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa4\x1f\x01A\x02\x01\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4242] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8d\x20\x01A\x02\x01\
 A\x16\x01B\x02\x01@\x02\x05level}\x07messages\x01\0\x04\0\x03log\x01\0\x03\0\x17\
 jackfield:log/log@0.1.0\x05\0\x01B<\x01s\x04\0\x06leg-id\x03\0\0\x01o\x02ss\x01p\
 \x02\x04\0\x0aattributes\x03\0\x03\x01r\x03\x06numbers\x04names\x0cpresentations\
 \x04\0\x05party\x03\0\x05\x01r\x03\x04q850{\x03sip{\x04texts\x04\0\x05cause\x03\0\
-\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0astarted-at\x09\
-\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\x07\
-related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\x07\
-dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-state\
-\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01p\x01\
-\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03leg\x01\
-\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\x05e\
-ntrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-offere\
-d\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01r\x03\
-\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kinds\x0a\
-transferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\0\x20\
-\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cwrap-up\
--secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0fsta\
-te-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
-\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x09last-call\x09\x04\0\
-\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
-r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x0bwaited-secsy\x04\0\x06ca\
-ller\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-\
-left\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
-offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msy\
+\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0dstarted-at-\
+ns\x09\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\
+\x07related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\
+\x07dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-s\
+tate\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01\
+p\x01\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03\
+leg\x01\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\
+\x05entrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-o\
+ffered\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01\
+r\x03\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kind\
+s\x0atransferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\
+\0\x20\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cw\
+rap-up-secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0f\
+state-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
+\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x0clast-call-ns\x09\x04\
+\0\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
+r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x09waited-msw\x04\0\x06call\
+er\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-le\
+ft\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
+offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msw\
 \x04\0\x0boffer-ended\x03\0.\x01r\x06\x05queues\x03leg\x01\x09interfaces\x0amemb\
-er-leg\x0d\x0bwaited-secsy\x09rang-secsy\x04\0\x07service\x03\00\x01r\x05\x05que\
-ues\x03leg\x01\x09interfaces\x08ended-bys\x0btalked-secsy\x04\0\x0dservice-ended\
-\x03\02\x01r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\
-\04\x01r\x04\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01\
-r\x03\x04kinds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pb\
-x\x01\x0c\0\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\
-\0\x09leg-peers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg\
--released\x01\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dq\
-ueue-removed\x01s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01\
-)\0\x0bcaller-left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservi\
-ce-started\x011\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-remov\
-ed\x01s\0\x06notice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfie\
-ld:telephony/facts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05pa\
-rty\x01B1\x02\x03\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x05party\x03\0\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\
-\x01r\x03\x04codes\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x02\
-\x02ids\x08settingss\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
+er-leg\x0d\x09waited-msw\x07rang-msw\x04\0\x07service\x03\00\x01r\x05\x05queues\x03\
+leg\x01\x09interfaces\x08ended-bys\x09talked-msw\x04\0\x0dservice-ended\x03\02\x01\
+r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\04\x01r\x04\
+\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01r\x03\x04ki\
+nds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pbx\x01\x0c\0\
+\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\0\x09leg-p\
+eers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg-released\x01\
+\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dqueue-removed\x01\
+s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01)\0\x0bcaller-\
+left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservice-started\x01\
+1\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-removed\x01s\0\x06n\
+otice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfield:telephony/f\
+acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B4\x02\x03\
+\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05party\x03\0\
+\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\x01r\x03\x04co\
+des\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x03\x02ids\x08set\
+tingss\x05facts\x01\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
 facts\x01\x04\0\x06wishes\x03\0\x0b\x01r\x0a\x04zones\x04year{\x05month}\x03day}\
 \x07weekday}\x04hour}\x06minute}\x06second}\x03dst\x7f\x12utc-offset-minutes|\x04\
 \0\x0acivil-time\x03\0\x0d\x01kz\x01p\x0e\x01r\x0f\x02ids\x09connectors\x05entry\
@@ -3925,43 +4720,45 @@ suffix\x13\x04\0\x0bsecret-part\x03\0\x14\x01r\x03\x04names\x06befores\x06secret
 aders\x01\x0esecret-headers\x18\x04body\x13\x0atimeout-msy\x04\0\x0chttp-request\
 \x03\0\x19\x01r\x03\x04kinds\x05facts\x01\x04data\x13\x04\0\x05other\x03\0\x1b\x01\
 q\x03\x04http\x01\x1a\0\x06stored\x01s\0\x05other\x01\x1c\0\x04\0\x08question\x03\
-\0\x1d\x01r\x02\x02ids\x08question\x1e\x04\0\x06lookup\x03\0\x1f\x01r\x05\x02ids\
-\x06status{\x07headers\x01\x04body\x13\x05errors\x04\0\x06answer\x03\0!\x01k\x13\
-\x01r\x02\x03keys\x05value#\x04\0\x05store\x03\0$\x01r\x04\x04names\x08priority\x0f\
-\x0ctimeout-secsy\x05facts\x01\x04\0\x0cqueue-target\x03\0&\x01r\x03\x06numbers\x0c\
-timeout-secsy\x05facts\x01\x04\0\x10extension-target\x03\0(\x01r\x03\x07contexts\
-\x09extensions\x08priorityy\x04\0\x0fdialplan-target\x03\0*\x01q\x06\x05queue\x01\
-'\0\x09extension\x01)\0\x08dialplan\x01+\0\x14continue-in-dialplan\0\0\x07hang-u\
-p\x01{\0\x05other\x01\x1c\0\x04\0\x06target\x03\0,\x01ks\x01r\x04\x08priority\x0f\
-\x08language.\x09variables\x01\x05facts\x01\x04\0\x05patch\x03\0/\x03\0\x1bjackf\
-ield:hooks/types@0.1.0\x05\x04\x02\x03\0\x02\x06answer\x02\x03\0\x02\x0aattribut\
-es\x02\x03\0\x02\x04call\x02\x03\0\x02\x06config\x02\x03\0\x02\x05error\x02\x03\0\
-\x02\x06lookup\x02\x03\0\x02\x03now\x02\x03\0\x02\x05other\x02\x03\0\x02\x05patc\
-h\x02\x03\0\x02\x05store\x02\x03\0\x02\x06target\x02\x03\0\x02\x06wishes\x01B5\x02\
-\x03\x02\x01\x05\x04\0\x06answer\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0aattributes\
-\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x04call\x03\0\x04\x02\x03\x02\x01\x08\x04\0\
-\x06config\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x05error\x03\0\x08\x02\x03\x02\x01\
-\x0a\x04\0\x06lookup\x03\0\x0a\x02\x03\x02\x01\x0b\x04\0\x03now\x03\0\x0c\x02\x03\
-\x02\x01\x0c\x04\0\x05other\x03\0\x0e\x02\x03\x02\x01\x0d\x04\0\x05patch\x03\0\x10\
-\x02\x03\x02\x01\x0e\x04\0\x05store\x03\0\x12\x02\x03\x02\x01\x0f\x04\0\x06targe\
-t\x03\0\x14\x02\x03\x02\x01\x10\x04\0\x06wishes\x03\0\x16\x01k\x15\x01ky\x01r\x06\
-\x04call\x05\x09waited-msw\x04then\x18\x05facts\x03\x08position\x19\x0destimate-\
-secs\x19\x04\0\x07waiting\x03\0\x1a\x01r\x03\x04stepy\x04codes\x07messages\x04\0\
-\x0bfailed-step\x03\0\x1c\x01q\x0b\x07started\0\0\x04woke\0\0\x03key\x01s\0\x09c\
-ollected\x01s\0\x08finished\0\0\x06failed\x01\x1d\0\x09looked-up\0\0\x09came-bac\
-k\x01s\0\x07resumed\0\0\x07changed\x01\x03\0\x05other\x01\x0f\0\x04\0\x05cause\x03\
-\0\x1e\x01r\x04\x04mosty\x0atimeout-msy\x0abetween-msy\x08end-keyss\x04\0\x07col\
-lect\x03\0\x20\x01r\x02\x04kinds\x05values\x04\0\x03say\x03\0\"\x01ps\x01q\x09\x06\
-answer\0\0\x04play\x01$\0\x03say\x01#\0\x05music\x01s\0\x07silence\0\0\x07collec\
-t\x01!\0\x04wait\x01y\0\x09hand-over\x01\x18\0\x05other\x01\x0f\0\x04\0\x04step\x03\
-\0%\x01p}\x01p&\x01k(\x01p\x0b\x01p\x13\x01r\x08\x05state'\x05steps)\x04keyss\x07\
-wake-ms\x19\x07lookups*\x05patch\x11\x06stores+\x06reasons\x04\0\x04plan\x03\0,\x01\
-j\x01\x17\x01\x09\x01@\x01\x06config\x07\0.\x04\0\x04init\x01/\x01p\x01\x01j\x01\
--\x01\x09\x01@\x05\x03now\x0d\x07waiting\x1b\x05state'\x05cause\x1f\x07answers0\0\
-1\x04\0\x04next\x012\x04\0(jackfield:treatment/wait-treatment@0.1.0\x05\x11\x04\0\
-\"jackfield:sdk/wait-treatment@0.1.0\x04\0\x0b\x14\x01\0\x0ewait-treatment\x03\0\
-\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bi\
-ndgen-rust\x060.61.1";
+\0\x1d\x01r\x03\x02ids\x08question\x1e\x05facts\x01\x04\0\x06lookup\x03\0\x1f\x01\
+k\x07\x01r\x05\x02ids\x06status{\x07headers\x01\x04body\x13\x05error!\x04\0\x06a\
+nswer\x03\0\"\x01k\x13\x01r\x03\x03keys\x05value$\x05facts\x01\x04\0\x05store\x03\
+\0%\x01r\x04\x04names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cque\
+ue-target\x03\0'\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10exte\
+nsion-target\x03\0)\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\
+\x04\0\x0fdialplan-target\x03\0+\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up\
+-target\x03\0-\x01q\x06\x05queue\x01(\0\x09extension\x01*\0\x08dialplan\x01,\0\x14\
+continue-in-dialplan\0\0\x07hang-up\x01.\0\x05other\x01\x1c\0\x04\0\x06target\x03\
+\0/\x01ks\x01r\x04\x08priority\x0f\x08language1\x09variables\x01\x05facts\x01\x04\
+\0\x05patch\x03\02\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x02\x03\0\x02\x06\
+answer\x02\x03\0\x02\x0aattributes\x02\x03\0\x02\x04call\x02\x03\0\x02\x06config\
+\x02\x03\0\x02\x05error\x02\x03\0\x02\x06lookup\x02\x03\0\x02\x03now\x02\x03\0\x02\
+\x05other\x02\x03\0\x02\x05patch\x02\x03\0\x02\x05store\x02\x03\0\x02\x06target\x02\
+\x03\0\x02\x06wishes\x01B7\x02\x03\x02\x01\x05\x04\0\x06answer\x03\0\0\x02\x03\x02\
+\x01\x06\x04\0\x0aattributes\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x04call\x03\0\x04\
+\x02\x03\x02\x01\x08\x04\0\x06config\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x05erro\
+r\x03\0\x08\x02\x03\x02\x01\x0a\x04\0\x06lookup\x03\0\x0a\x02\x03\x02\x01\x0b\x04\
+\0\x03now\x03\0\x0c\x02\x03\x02\x01\x0c\x04\0\x05other\x03\0\x0e\x02\x03\x02\x01\
+\x0d\x04\0\x05patch\x03\0\x10\x02\x03\x02\x01\x0e\x04\0\x05store\x03\0\x12\x02\x03\
+\x02\x01\x0f\x04\0\x06target\x03\0\x14\x02\x03\x02\x01\x10\x04\0\x06wishes\x03\0\
+\x16\x01k\x15\x01ky\x01r\x06\x04call\x05\x09waited-msw\x04then\x18\x05facts\x03\x08\
+position\x19\x0destimate-secs\x19\x04\0\x07waiting\x03\0\x1a\x01r\x02\x04stepy\x05\
+error\x09\x04\0\x0bfailed-step\x03\0\x1c\x01r\x02\x04keyss\x08ended-bys\x04\0\x09\
+collected\x03\0\x1e\x01q\x0b\x07started\0\0\x04woke\0\0\x03key\x01s\0\x09collect\
+ed\x01\x1f\0\x08finished\0\0\x06failed\x01\x1d\0\x09looked-up\0\0\x09came-back\x01\
+s\0\x07resumed\0\0\x07changed\x01\x03\0\x05other\x01\x0f\0\x04\0\x05cause\x03\0\x20\
+\x01r\x05\x04mosty\x0atimeout-msy\x0abetween-msy\x08end-keyss\x05facts\x03\x04\0\
+\x07collect\x03\0\"\x01r\x02\x04kinds\x05values\x04\0\x03say\x03\0$\x01ps\x01q\x09\
+\x06answer\0\0\x04play\x01&\0\x03say\x01%\0\x05music\x01s\0\x07silence\0\0\x07co\
+llect\x01#\0\x04wait\x01y\0\x09hand-over\x01\x18\0\x05other\x01\x0f\0\x04\0\x04s\
+tep\x03\0'\x01p}\x01p(\x01k*\x01p\x0b\x01p\x13\x01r\x09\x05state)\x05steps+\x04k\
+eyss\x07wake-ms\x19\x07lookups,\x05patch\x11\x06stores-\x06reasons\x05facts\x03\x04\
+\0\x04plan\x03\0.\x01j\x01\x17\x01\x09\x01@\x01\x06config\x07\00\x04\0\x04init\x01\
+1\x01p\x01\x01j\x01/\x01\x09\x01@\x05\x03now\x0d\x07waiting\x1b\x05state)\x05cau\
+se!\x07answers2\03\x04\0\x04next\x014\x04\0(jackfield:treatment/wait-treatment@0\
+.1.0\x05\x11\x04\0\"jackfield:sdk/wait-treatment@0.1.0\x04\0\x0b\x14\x01\0\x0ewa\
+it-treatment\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.258.3\x10wit-bindgen-rust\x060.61.1";
   };
   )
 }
@@ -3972,50 +4769,50 @@ pub use __export_wait_treatment_impl as export;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk@0.1.0:wait-treatment-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3224] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf3\x17\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3289] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb4\x18\x01A\x02\x01\
 A\x08\x01B\x02\x01@\x02\x05level}\x07messages\x01\0\x04\0\x03log\x01\0\x03\0\x17\
 jackfield:log/log@0.1.0\x05\0\x01B<\x01s\x04\0\x06leg-id\x03\0\0\x01o\x02ss\x01p\
 \x02\x04\0\x0aattributes\x03\0\x03\x01r\x03\x06numbers\x04names\x0cpresentations\
 \x04\0\x05party\x03\0\x05\x01r\x03\x04q850{\x03sip{\x04texts\x04\0\x05cause\x03\0\
-\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0astarted-at\x09\
-\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\x07\
-related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\x07\
-dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-state\
-\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01p\x01\
-\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03leg\x01\
-\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\x05e\
-ntrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-offere\
-d\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01r\x03\
-\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kinds\x0a\
-transferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\0\x20\
-\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cwrap-up\
--secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0fsta\
-te-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
-\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x09last-call\x09\x04\0\
-\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
-r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x0bwaited-secsy\x04\0\x06ca\
-ller\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-\
-left\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
-offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msy\
+\x07\x01kw\x01ps\x01r\x05\x07products\x07versions\x0bsystem-names\x0dstarted-at-\
+ns\x09\x0ccapabilities\x0a\x04\0\x03pbx\x03\0\x0b\x01k\x01\x01ks\x01r\x08\x02id\x01\
+\x07related\x0d\x09directions\x06devices\x09extension\x0e\x05states\x05party\x06\
+\x07dialleds\x04\0\x03leg\x03\0\x0f\x01r\x02\x03leg\x01\x05states\x04\0\x09leg-s\
+tate\x03\0\x11\x01r\x02\x03leg\x01\x05party\x06\x04\0\x09leg-party\x03\0\x13\x01\
+p\x01\x01r\x02\x03leg\x01\x05peers\x15\x04\0\x09leg-peers\x03\0\x16\x01r\x03\x03\
+leg\x01\x05cause\x08\x08ended-bys\x04\0\x09leg-ended\x03\0\x18\x01r\x06\x03leg\x01\
+\x05entrys\x07dialleds\x0dreturned-froms\x07outcomes\x05facts\x04\x04\0\x0bleg-o\
+ffered\x03\0\x1a\x01r\x02\x03leg\x01\x06reasons\x04\0\x0cleg-released\x03\0\x1c\x01\
+r\x03\x03leg\x01\x03keys\x07held-msy\x04\0\x07leg-key\x03\0\x1e\x01r\x05\x04kind\
+s\x0atransferer\x01\x0atransferee\x0d\x06targets\x07outcomes\x04\0\x08transfer\x03\
+\0\x20\x01r\x06\x04names\x08strategys\x0amax-lengthy\x12service-level-secsy\x0cw\
+rap-up-secsy\x06weighty\x04\0\x05queue\x03\0\"\x01r\x0d\x05queues\x09interfaces\x0f\
+state-interfaces\x09extension\x0e\x04names\x0amemberships\x07penaltyy\x06paused\x7f\
+\x0cpause-reasons\x05states\x07in-call\x7f\x0bcalls-takeny\x0clast-call-ns\x09\x04\
+\0\x06member\x03\0$\x01r\x02\x05queues\x09interfaces\x04\0\x0amember-ref\x03\0&\x01\
+r\x05\x05queues\x03leg\x01\x08positiony\x08priorityz\x09waited-msw\x04\0\x06call\
+er\x03\0(\x01r\x04\x05queues\x03leg\x01\x04exits\x08evidences\x04\0\x0bcaller-le\
+ft\x03\0*\x01r\x04\x05queues\x03leg\x01\x09interfaces\x0amember-leg\x0d\x04\0\x05\
+offer\x03\0,\x01r\x05\x05queues\x03leg\x01\x09interfaces\x07outcomes\x07rang-msw\
 \x04\0\x0boffer-ended\x03\0.\x01r\x06\x05queues\x03leg\x01\x09interfaces\x0amemb\
-er-leg\x0d\x0bwaited-secsy\x09rang-secsy\x04\0\x07service\x03\00\x01r\x05\x05que\
-ues\x03leg\x01\x09interfaces\x08ended-bys\x0btalked-secsy\x04\0\x0dservice-ended\
-\x03\02\x01r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\
-\04\x01r\x04\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01\
-r\x03\x04kinds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pb\
-x\x01\x0c\0\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\
-\0\x09leg-peers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg\
--released\x01\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dq\
-ueue-removed\x01s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01\
-)\0\x0bcaller-left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservi\
-ce-started\x011\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-remov\
-ed\x01s\0\x06notice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfie\
-ld:telephony/facts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05pa\
-rty\x01B1\x02\x03\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x05party\x03\0\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\
-\x01r\x03\x04codes\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x02\
-\x02ids\x08settingss\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
+er-leg\x0d\x09waited-msw\x07rang-msw\x04\0\x07service\x03\00\x01r\x05\x05queues\x03\
+leg\x01\x09interfaces\x08ended-bys\x09talked-msw\x04\0\x0dservice-ended\x03\02\x01\
+r\x04\x06numbers\x06devices\x04names\x05states\x04\0\x09extension\x03\04\x01r\x04\
+\x04codes\x08severitys\x07messages\x03fixs\x04\0\x06notice\x03\06\x01r\x03\x04ki\
+nds\x03leg\x0d\x05facts\x04\x04\0\x0aother-fact\x03\08\x01q\x18\x03pbx\x01\x0c\0\
+\x0bleg-started\x01\x10\0\x09leg-state\x01\x12\0\x09leg-party\x01\x14\0\x09leg-p\
+eers\x01\x17\0\x09leg-ended\x01\x19\0\x0bleg-offered\x01\x1b\0\x0cleg-released\x01\
+\x1d\0\x07leg-key\x01\x1f\0\x08transfer\x01!\0\x05queue\x01#\0\x0dqueue-removed\x01\
+s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01)\0\x0bcaller-\
+left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservice-started\x01\
+1\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-removed\x01s\0\x06n\
+otice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfield:telephony/f\
+acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B4\x02\x03\
+\x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05party\x03\0\
+\x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\x01r\x03\x04co\
+des\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x03\x02ids\x08set\
+tingss\x05facts\x01\x04\0\x06config\x03\0\x08\x01ps\x01r\x02\x0atime-zones\x0a\x05\
 facts\x01\x04\0\x06wishes\x03\0\x0b\x01r\x0a\x04zones\x04year{\x05month}\x03day}\
 \x07weekday}\x04hour}\x06minute}\x06second}\x03dst\x7f\x12utc-offset-minutes|\x04\
 \0\x0acivil-time\x03\0\x0d\x01kz\x01p\x0e\x01r\x0f\x02ids\x09connectors\x05entry\
@@ -4027,19 +4824,20 @@ suffix\x13\x04\0\x0bsecret-part\x03\0\x14\x01r\x03\x04names\x06befores\x06secret
 aders\x01\x0esecret-headers\x18\x04body\x13\x0atimeout-msy\x04\0\x0chttp-request\
 \x03\0\x19\x01r\x03\x04kinds\x05facts\x01\x04data\x13\x04\0\x05other\x03\0\x1b\x01\
 q\x03\x04http\x01\x1a\0\x06stored\x01s\0\x05other\x01\x1c\0\x04\0\x08question\x03\
-\0\x1d\x01r\x02\x02ids\x08question\x1e\x04\0\x06lookup\x03\0\x1f\x01r\x05\x02ids\
-\x06status{\x07headers\x01\x04body\x13\x05errors\x04\0\x06answer\x03\0!\x01k\x13\
-\x01r\x02\x03keys\x05value#\x04\0\x05store\x03\0$\x01r\x04\x04names\x08priority\x0f\
-\x0ctimeout-secsy\x05facts\x01\x04\0\x0cqueue-target\x03\0&\x01r\x03\x06numbers\x0c\
-timeout-secsy\x05facts\x01\x04\0\x10extension-target\x03\0(\x01r\x03\x07contexts\
-\x09extensions\x08priorityy\x04\0\x0fdialplan-target\x03\0*\x01q\x06\x05queue\x01\
-'\0\x09extension\x01)\0\x08dialplan\x01+\0\x14continue-in-dialplan\0\0\x07hang-u\
-p\x01{\0\x05other\x01\x1c\0\x04\0\x06target\x03\0,\x01ks\x01r\x04\x08priority\x0f\
-\x08language.\x09variables\x01\x05facts\x01\x04\0\x05patch\x03\0/\x03\0\x1bjackf\
-ield:hooks/types@0.1.0\x05\x04\x04\0Bjackfield:sdk/wait-treatment-with-all-of-it\
-s-exports-removed@0.1.0\x04\0\x0b4\x01\0.wait-treatment-with-all-of-its-exports-\
-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.25\
-8.3\x10wit-bindgen-rust\x060.61.1";
+\0\x1d\x01r\x03\x02ids\x08question\x1e\x05facts\x01\x04\0\x06lookup\x03\0\x1f\x01\
+k\x07\x01r\x05\x02ids\x06status{\x07headers\x01\x04body\x13\x05error!\x04\0\x06a\
+nswer\x03\0\"\x01k\x13\x01r\x03\x03keys\x05value$\x05facts\x01\x04\0\x05store\x03\
+\0%\x01r\x04\x04names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cque\
+ue-target\x03\0'\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10exte\
+nsion-target\x03\0)\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\
+\x04\0\x0fdialplan-target\x03\0+\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up\
+-target\x03\0-\x01q\x06\x05queue\x01(\0\x09extension\x01*\0\x08dialplan\x01,\0\x14\
+continue-in-dialplan\0\0\x07hang-up\x01.\0\x05other\x01\x1c\0\x04\0\x06target\x03\
+\0/\x01ks\x01r\x04\x08priority\x0f\x08language1\x09variables\x01\x05facts\x01\x04\
+\0\x05patch\x03\02\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x04\0Bjackfield:\
+sdk/wait-treatment-with-all-of-its-exports-removed@0.1.0\x04\0\x0b4\x01\0.wait-t\
+reatment-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocesse\
+d-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

@@ -52,6 +52,11 @@ export interface Config {
     settings: string;
     /** The links that are configured: name and peer, e.g. `ami` and `tls://pbx.example.org:5039`. */
     links: [Link, string][];
+    /**
+     * Growing knowledge about the host: `host` is its version, e.g. `0.1.0`; `understands` names, with spaces
+     * between, the kinds of `other` actions it acts on.
+     */
+    facts: Attributes;
 }
 
 /** A connection stands. */
@@ -62,6 +67,8 @@ export interface LinkUp {
     peer: string;
     /** 32 random bytes, the only randomness a plugin gets. */
     nonce: Uint8Array;
+    /** Growing knowledge about the connection. */
+    facts: Attributes;
 }
 
 /** All bytes of the link that are not consumed yet. */
@@ -100,14 +107,33 @@ export interface Gap {
     bytes: number;
 }
 
-/** Something the host wants the PBX to do. */
+/**
+ * Something the host wants the PBX to do.
+ *
+ * All arguments are text; `?` may be missing. Commands for the PBX:
+ *
+ * - `probe`: what `jackfield doctor` asks for; `resync {scope?}`
+ * - `member-add {queue, interface, penalty?, name?, state-interface?, paused?, reason?}`;
+ *   `member-remove {queue, interface}`
+ * - `pause {interface, queue?, reason?}`, `unpause {interface, queue?}`; without `queue`, in all of them
+ *
+ * Commands for a leg that was offered have the argument `leg` (an id), and:
+ *
+ * - `leg-answer`; `leg-play {media}`, repeatable, `done` when heard to the end;
+ *   `leg-say {kind, value, language?}`, `kind` is `number` or `digits`
+ * - `leg-music {class?}`: from now on, also between and after announcements; `leg-silence`: none from now on
+ * - `leg-listen {on}`, `true` or `false`: `leg-key` is told only while it is on
+ * - `leg-lease {secs}`: after so long without a word the PBX takes the caller back by itself; 0: never
+ * - `leg-set {language?, variable.NAME}`
+ * - the hand-overs `leg-to-queue {queue, priority?, timeout-secs?, variable.NAME}`,
+ *   `leg-to-extension {extension, timeout-secs?}`, `leg-to-dialplan {context, extension, priority}`,
+ *   `leg-continue` (on behind the place where it was offered) and `leg-hang-up {q850}`
+ *
+ * For one leg the host sends the next command when the one before ended; but `leg-lease`, `leg-listen` and the
+ * hand-overs come at any moment, and a hand-over cuts short what is under way.
+ */
 export interface Command {
     id: number;
-    /**
-     * e.g. `probe`, `resync`, `member-add`, `member-remove`, `pause`, `unpause`; for a leg that was offered
-     * `leg-answer`, `leg-play`, `leg-say`, `leg-music`, `leg-silence`, `leg-listen`, `leg-lease`, `leg-set`,
-     * `leg-to-queue`, `leg-to-extension`, `leg-to-dialplan`, `leg-continue`, `leg-hang-up`.
-     */
     kind: string;
     arguments: Attributes;
     /** Monotonic time after which nobody waits any more; the host itself ends the command then. */
@@ -119,9 +145,10 @@ export interface HttpResponse {
     id: number;
     /** 0 when there was no response; `error` says why. */
     status: number;
+    /** Names in lower case. */
     headers: Attributes;
     body: Uint8Array;
-    error: string;
+    error: Error | null;
 }
 
 /** Something this version has no word for; ignore what you do not know. */
@@ -161,6 +188,15 @@ export interface SecretPart {
 
 export const SecretPartShape: Shape = { record: { name: "string", form: "string", prefix: "bytes", suffix: "bytes" } };
 
+/** A header whose value holds a secret: `before`, then the secret in its form. */
+export interface SecretHeader {
+    name: string;
+    before: string;
+    secret: SecretPart;
+}
+
+export const SecretHeaderShape: Shape = { record: { name: "string", before: "string", secret: SecretPartShape } };
+
 /** A piece of what is sent. */
 export type Part =
     | { tag: "literal"; val: Uint8Array }
@@ -176,25 +212,37 @@ export interface Consumed {
 
 export const ConsumedShape: Shape = { record: { link: LinkShape, offset: "u64" } };
 
-/** Bytes for a link. */
+/** Bytes for a link; on a link that has messages (WebSocket), one message. */
 export interface Send {
     link: Link;
     epoch: number;
+    /** The message is text; without meaning on a link of bytes. */
+    text: boolean;
     parts: Part[];
 }
 
-export const SendShape: Shape = { record: { link: LinkShape, epoch: "u64", parts: { list: PartShape } } };
+export const SendShape: Shape = { record: { link: LinkShape, epoch: "u64", text: "bool", parts: { list: PartShape } } };
 
 /** A fact, and when it was. */
 export interface Event {
     /** The PBX's own time of it, nanoseconds since the Unix epoch, when it says. */
-    atPbx: number | null;
+    atPbxNs: number | null;
     fact: Fact;
+    /** What the fact's record has no field for; growing knowledge. */
+    facts: Attributes;
 }
 
-export const EventShape: Shape = { record: { atPbx: { option: "u64" }, fact: FactShape } };
+export const EventShape: Shape = { record: { atPbxNs: { option: "u64" }, fact: FactShape, facts: AttributesShape } };
 
-/** How a command ended. */
+/**
+ * How a command ended.
+ *
+ * Codes of `error` that the host understands for a leg's commands. The caller is gone: `not-held`, `hung-up`,
+ * `interrupted`. There is no such place: `no-such-queue`, `no-such-extension`, `no-such-place`, `no-template`,
+ * `bad-argument`. The caller hears less, and stays: `media-not-found`. The PBX will not: `permission-denied`,
+ * `refused`, `too-many`, `not-connected`. Nobody knows (`unknown`): `link-lost`, `answer-lost`. Other codes are
+ * taken by `outcome` alone. What is `retryable` is tried again, up to 40 times within the deadline.
+ */
 export interface CommandOutcome {
     id: number;
     /** `done`, `failed` (the PBX refused), `rejected` (it makes no sense), or `unknown`. */
@@ -209,7 +257,10 @@ export const CommandOutcomeShape: Shape = { record: { id: "u64", outcome: "strin
 /** What follows as `resync-item`s is the whole truth about the scope. */
 export interface ResyncBegin {
     id: number;
-    /** `all`, `calls`, `queues` (with members and callers) or `extensions`. */
+    /**
+     * `all`, `calls` (with the legs that wait for instructions: an item `leg-started` and an item `leg-offered`),
+     * `queues` (with members and callers) or `extensions`.
+     */
     scope: string;
 }
 
@@ -219,21 +270,29 @@ export const ResyncBeginShape: Shape = { record: { id: "u64", scope: "string" } 
 export interface ResyncItem {
     id: number;
     fact: Fact;
+    /** As with `event`. */
+    facts: Attributes;
 }
 
-export const ResyncItemShape: Shape = { record: { id: "u64", fact: FactShape } };
+export const ResyncItemShape: Shape = { record: { id: "u64", fact: FactShape, facts: AttributesShape } };
 
 /** A request to a host that the manifest names and the admin allows. */
 export interface HttpRequest {
     id: number;
+    /** `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`. */
     method: string;
     url: string;
     headers: Attributes;
+    secretHeaders: SecretHeader[];
+    /** At most 1 MiB. */
     body: Uint8Array;
+    /** For all of it; 0: the host's usual time. */
     timeoutMs: number;
+    /** Growing wishes. */
+    facts: Attributes;
 }
 
-export const HttpRequestShape: Shape = { record: { id: "u64", method: "string", url: "string", headers: AttributesShape, body: "bytes", timeoutMs: "u32" } };
+export const HttpRequestShape: Shape = { record: { id: "u64", method: "string", url: "string", headers: AttributesShape, secretHeaders: { list: SecretHeaderShape }, body: "bytes", timeoutMs: "u32", facts: AttributesShape } };
 
 /** Ends a connection. */
 export interface Close {
@@ -270,7 +329,7 @@ export type Action =
     | { tag: "resync-item"; val: ResyncItem }
     /** The picture is complete. */
     | { tag: "resync-end"; val: number }
-    /** Monotonic time of the next `wake`; replaces the one before. 0 is never. */
+    /** Monotonic time of the next `wake`, nanoseconds; replaces the one before. 0 is never. */
     | { tag: "wake-at"; val: number }
     | { tag: "http-request"; val: HttpRequest }
     | { tag: "close"; val: Close }

@@ -36,6 +36,11 @@ export interface Config {
     id: string;
     /** The settings as JSON text, valid by the manifest's schema. */
     settings: string;
+    /**
+     * Growing knowledge about the host: `host` is its version, e.g. `0.1.0`; `understands` names, with spaces
+     * between, the kinds of `other` it acts on.
+     */
+    facts: Attributes;
 }
 
 /** What the hook needs with every call; the answer to `init`. */
@@ -45,6 +50,10 @@ export interface Wishes {
      * The site's own zone comes always, first.
      */
     timeZones: string[];
+    /**
+     * Growing wishes. An observer's `events`: the kinds it wants, with spaces between, e.g.
+     * `call.ended queue.*`; without it, all.
+     */
     facts: Attributes;
 }
 
@@ -83,15 +92,18 @@ export interface Call {
     caller: Party;
     /** The caller's number in E.164 with `+`; empty when it is no valid number. */
     callerE164: string;
-    /** Empty for a new call; else what it comes back from: `queue`, `extension`, `treatment`. */
+    /** Empty for a new call; else what it comes back from: `queue`, `extension`, `treatment`, or another word. */
     returnedFrom: string;
-    /** How that ended: `timed-out`, `full`, `join-empty`, `leave-empty`, `busy`, `no-answer`, `unreachable`, `failed`. */
+    /**
+     * How that ended: `timed-out`, `full`, `join-empty`, `leave-empty`, `busy`, `no-answer`, `unreachable`,
+     * `failed`, or another word.
+     */
     outcome: string;
     /** 1 for a new call; counts every time it is decided. */
     attempt: number;
     /** Milliseconds since the PBX first handed it over. */
     ageMs: number;
-    /** Set by a hook before this one. */
+    /** Set by a hook before this one; 0 is the lowest. */
     priority: number | null;
     /** Set by a hook before this one, or by the PBX, e.g. `de`; empty when unknown. */
     language: string;
@@ -165,9 +177,11 @@ export interface Lookup {
     /** Chosen by the hook, unique within one decision; the answer carries it. */
     id: string;
     question: Question;
+    /** Growing wishes. */
+    facts: Attributes;
 }
 
-export const LookupShape: Shape = { record: { id: "string", question: QuestionShape } };
+export const LookupShape: Shape = { record: { id: "string", question: QuestionShape, facts: AttributesShape } };
 
 /** What came of a lookup. */
 export interface Answer {
@@ -178,8 +192,8 @@ export interface Answer {
     /** Names in lower case. Empty for a stored value. */
     headers: Attributes;
     body: Uint8Array;
-    /** Empty when it worked. */
-    error: string;
+    /** None when it worked. */
+    error: Error | null;
 }
 
 /** A value to keep in the instance's own store; none removes the key. */
@@ -188,15 +202,17 @@ export interface Store {
     key: string;
     /** At most 64 KiB. */
     value: Uint8Array | null;
+    /** Growing wishes. */
+    facts: Attributes;
 }
 
-export const StoreShape: Shape = { record: { key: "string", value: { option: "bytes" } } };
+export const StoreShape: Shape = { record: { key: "string", value: { option: "bytes" }, facts: AttributesShape } };
 
 /** A queue of the PBX. */
 export interface QueueTarget {
     /** The PBX's name of the queue. */
     name: string;
-    /** Higher is served earlier; none: the call's. */
+    /** Higher is served earlier, 0 is the lowest; none: the call's. */
     priority: number | null;
     /** The call comes back to the routers after so many seconds; 0: the queue's own rules. */
     timeoutSecs: number;
@@ -219,10 +235,21 @@ export const ExtensionTargetShape: Shape = { record: { number: "string", timeout
 export interface DialplanTarget {
     context: string;
     extension: string;
+    /** 1 to 10,000. */
     priority: number;
+    facts: Attributes;
 }
 
-export const DialplanTargetShape: Shape = { record: { context: "string", extension: "string", priority: "u32" } };
+export const DialplanTargetShape: Shape = { record: { context: "string", extension: "string", priority: "u32", facts: AttributesShape } };
+
+/** The call ends. */
+export interface HangUpTarget {
+    /** Q.850 cause: 16 politely, 17 busy, 21 rejected. */
+    q850: number;
+    facts: Attributes;
+}
+
+export const HangUpTargetShape: Shape = { record: { q850: "u16", facts: AttributesShape } };
 
 /** Where a caller goes. */
 export type Target =
@@ -232,17 +259,18 @@ export type Target =
     | { tag: "dialplan"; val: DialplanTarget }
     /** On in the dialplan, behind the place where the call was handed over. */
     | { tag: "continue-in-dialplan" }
-    /** The call ends, with this Q.850 cause: 16 politely, 17 busy, 21 rejected. */
-    | { tag: "hang-up"; val: number }
+    /** The call ends. */
+    | { tag: "hang-up"; val: HangUpTarget }
     | { tag: "other"; val: Other };
 
-export const TargetShape: Shape = { variant: { "queue": QueueTargetShape, "extension": ExtensionTargetShape, "dialplan": DialplanTargetShape, "continue-in-dialplan": null, "hang-up": "u16", "other": OtherShape } };
+export const TargetShape: Shape = { variant: { "queue": QueueTargetShape, "extension": ExtensionTargetShape, "dialplan": DialplanTargetShape, "continue-in-dialplan": null, "hang-up": HangUpTargetShape, "other": OtherShape } };
 
 /** What a hook changes on the call for those after it. Later ones win, key by key. */
 export interface Patch {
+    /** 0 is the lowest. */
     priority: number | null;
     language: string | null;
-    /** Channel variables, also seen by the PBX. */
+    /** Channel variables, also seen by the PBX. At most 31 for a call. */
     variables: Attributes;
     /** Seen by hooks only. */
     facts: Attributes;

@@ -37,7 +37,7 @@ export type Action =
     /** A request, or a stored value; the answer comes as an input. */
     | { tag: "lookup"; val: Lookup }
     | { tag: "store"; val: Store }
-    /** Monotonic time of the next `wake`; replaces the one before. 0 is never. */
+    /** Monotonic time of the next `wake`, nanoseconds; replaces the one before. 0 is never. */
     | { tag: "wake-at"; val: number }
     | { tag: "other"; val: Other };
 

@@ -39,9 +39,11 @@ export interface Decision {
     stores: Store[];
     /** One sentence for whoever asks why; it stays with the call. */
     reason: string;
+    /** Growing knowledge about the decision. */
+    facts: Attributes;
 }
 
-export const DecisionShape: Shape = { record: { verdict: VerdictShape, patch: PatchShape, stores: { list: StoreShape }, reason: "string" } };
+export const DecisionShape: Shape = { record: { verdict: VerdictShape, patch: PatchShape, stores: { list: StoreShape }, reason: "string", facts: AttributesShape } };
 
 /**
  * Called when a call is handed over by the PBX, and again whenever it comes back: from a queue that timed out,

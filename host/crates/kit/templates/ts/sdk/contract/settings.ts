@@ -7,14 +7,16 @@ import type { Shape } from "../shape.ts";
 export interface Problem {
     /** Dotted path of the setting, e.g. `trunks`. */
     path: string;
+    /** `error`: the settings cannot be used; `warning`: they can, but the admin should know. */
+    severity: string;
     /** What is wrong, and what would be right. */
     message: string;
 }
 
-export const ProblemShape: Shape = { record: { path: "string", message: "string" } };
+export const ProblemShape: Shape = { record: { path: "string", severity: "string", message: "string" } };
 
 /** Without it, settings are checked by the manifest's schema alone. */
 export interface Settings {
-    /** Looks at settings that fit the schema; an empty list says that they can be used. */
+    /** Looks at settings that fit the schema; without an `error` among them they can be used. */
     validate(settings: string): Problem[];
 }

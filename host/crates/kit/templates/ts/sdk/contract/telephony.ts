@@ -51,7 +51,7 @@ export interface Pbx {
     /** The name it gives itself; empty when none. */
     systemName: string;
     /** When it started, nanoseconds since the Unix epoch; a new value means it restarted. */
-    startedAt: number | null;
+    startedAtNs: number | null;
     /**
      * What this account can do here: capability codes such as `queues`, `extensions`, `members`,
      * `pause`, `calls`, `exit-reasons`.
@@ -59,7 +59,7 @@ export interface Pbx {
     capabilities: string[];
 }
 
-export const PbxShape: Shape = { record: { product: "string", version: "string", systemName: "string", startedAt: { option: "u64" }, capabilities: { list: "string" } } };
+export const PbxShape: Shape = { record: { product: "string", version: "string", systemName: "string", startedAtNs: { option: "u64" }, capabilities: { list: "string" } } };
 
 /** A leg: one device's or trunk's part in a call. */
 export interface Leg {
@@ -125,9 +125,12 @@ export interface LegOffered {
     entry: string;
     /** The number the caller dialled. */
     dialled: string;
-    /** Empty for a new call; else what it comes back from: `queue` or `extension`. */
+    /** Empty for a new call; else what it comes back from: `queue`, `extension`, or another word. */
     returnedFrom: string;
-    /** How that ended, e.g. `timed-out`; empty for a new call. */
+    /**
+     * How that ended: `timed-out`, `full`, `join-empty`, `leave-empty`, `busy`, `no-answer`, `unreachable`,
+     * `failed`, or another word; empty for a new call.
+     */
     outcome: string;
     /** e.g. `language`, and `variable.NAME` for channel variables that the dialplan handed over. */
     facts: Attributes;
@@ -205,10 +208,10 @@ export interface Member {
     inCall: boolean;
     callsTaken: number;
     /** End of the last call, nanoseconds since the Unix epoch. */
-    lastCall: number | null;
+    lastCallNs: number | null;
 }
 
-export const MemberShape: Shape = { record: { queue: "string", interface: "string", stateInterface: "string", extension: { option: "string" }, name: "string", membership: "string", penalty: "u32", paused: "bool", pauseReason: "string", state: "string", inCall: "bool", callsTaken: "u32", lastCall: { option: "u64" } } };
+export const MemberShape: Shape = { record: { queue: "string", interface: "string", stateInterface: "string", extension: { option: "string" }, name: "string", membership: "string", penalty: "u32", paused: "bool", pauseReason: "string", state: "string", inCall: "bool", callsTaken: "u32", lastCallNs: { option: "u64" } } };
 
 /** A seat by its name: the queue, and what the queue dials. */
 export interface MemberRef {
@@ -226,11 +229,11 @@ export interface Caller {
     position: number;
     /** PBX priority; higher is served earlier. */
     priority: number;
-    /** How long this caller has waited already, seconds; 0 when joining now. */
-    waitedSecs: number;
+    /** How long this caller has waited already, milliseconds; 0 when joining now. */
+    waitedMs: number;
 }
 
-export const CallerShape: Shape = { record: { queue: "string", leg: LegIdShape, position: "u32", priority: "s32", waitedSecs: "u32" } };
+export const CallerShape: Shape = { record: { queue: "string", leg: LegIdShape, position: "u32", priority: "s32", waitedMs: "u64" } };
 
 /** A caller left a queue, or was refused at its door. */
 export interface CallerLeft {
@@ -268,7 +271,7 @@ export interface OfferEnded {
     rangMs: number;
 }
 
-export const OfferEndedShape: Shape = { record: { queue: "string", leg: LegIdShape, interface: "string", outcome: "string", rangMs: "u32" } };
+export const OfferEndedShape: Shape = { record: { queue: "string", leg: LegIdShape, interface: "string", outcome: "string", rangMs: "u64" } };
 
 /** A member took the caller. */
 export interface Service {
@@ -276,11 +279,11 @@ export interface Service {
     leg: LegId;
     interface: string;
     memberLeg: LegId | null;
-    waitedSecs: number;
-    rangSecs: number;
+    waitedMs: number;
+    rangMs: number;
 }
 
-export const ServiceShape: Shape = { record: { queue: "string", leg: LegIdShape, interface: "string", memberLeg: { option: LegIdShape }, waitedSecs: "u32", rangSecs: "u32" } };
+export const ServiceShape: Shape = { record: { queue: "string", leg: LegIdShape, interface: "string", memberLeg: { option: LegIdShape }, waitedMs: "u64", rangMs: "u64" } };
 
 /** The conversation between caller and member is over: `caller`, `member`, `transfer`, or `unknown`. */
 export interface ServiceEnded {
@@ -288,10 +291,10 @@ export interface ServiceEnded {
     leg: LegId;
     interface: string;
     endedBy: string;
-    talkedSecs: number;
+    talkedMs: number;
 }
 
-export const ServiceEndedShape: Shape = { record: { queue: "string", leg: LegIdShape, interface: "string", endedBy: "string", talkedSecs: "u32" } };
+export const ServiceEndedShape: Shape = { record: { queue: "string", leg: LegIdShape, interface: "string", endedBy: "string", talkedMs: "u64" } };
 
 /** An extension: somebody's line on this PBX. */
 export interface Extension {
