@@ -51,13 +51,13 @@ pub use crate::{
         router::{
             exports::jackfield::router::router::{Decision, Treat, Verdict},
             jackfield::hooks::types::{
-                Answer, Call, CivilTime, Config, DialplanTarget, Error, ExtensionTarget,
-                HttpRequest, Lookup, Now, Other, Patch, Question, QueueTarget, SecretHeader,
-                SecretPart, Store, Target, Wishes,
+                Answer, Call, CivilTime, Config, DialplanTarget, Error, ExtensionTarget, Failure,
+                HangUpTarget, HttpRequest, Lookup, Now, Other, Patch, Question, QueueTarget,
+                SecretHeader, SecretPart, Store, Target, Wishes,
             },
         },
         wait_treatment::exports::jackfield::treatment::wait_treatment::{
-            Cause, Collect, FailedStep, Plan, Say, Step, Waiting,
+            Cause, Collect, Collected, FailedStep, Plan, Say, Step, Waiting,
         },
     },
 };

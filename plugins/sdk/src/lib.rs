@@ -55,7 +55,7 @@ pub use bindings::{
         connector::types::{
             Action, Bytes, Close, Command, CommandOutcome, Config, Consumed, Error, Event, Gap,
             HttpRequest, HttpResponse, Input, LinkClosed, LinkUp, Message, Now, OtherAction,
-            OtherInput, Part, ResyncBegin, ResyncItem, SecretPart, Send, Snapshot,
+            OtherInput, Part, ResyncBegin, ResyncItem, SecretHeader, SecretPart, Send, Snapshot,
         },
         telephony::facts::{
             Caller, CallerLeft, Cause, Extension, Fact, Leg, LegEnded, LegKey, LegOffered,
@@ -101,9 +101,14 @@ pub trait Connector: Sized + 'static {
 }
 
 impl Problem {
-    /// Something that is wrong with the setting at `path`.
+    /// Something wrong with the setting at `path`: the settings cannot be used.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
+        Self { path: path.into(), severity: "error".into(), message: message.into() }
+    }
+
+    /// Something the admin should know about the setting at `path`, which can be used all the same.
+    pub fn warning(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: "warning".into(), ..Self::new(path, message) }
     }
 }
 
@@ -127,12 +132,22 @@ impl Action {
 
     /// Sends `bytes`; no secret in them.
     pub fn send(link: &str, epoch: u64, bytes: impl Into<Vec<u8>>) -> Self {
-        Self::Send(Send { link: link.into(), epoch, parts: vec![Part::Literal(bytes.into())] })
+        Self::send_parts(link, epoch, vec![Part::Literal(bytes.into())])
     }
 
-    /// Tells a fact, with the PBX's own time of it.
-    pub fn fact(at_pbx: Option<u64>, fact: Fact) -> Self {
-        Self::Event(Event { at_pbx, fact })
+    /// Sends literal pieces and secrets that the host puts in.
+    pub fn send_parts(link: &str, epoch: u64, parts: Vec<Part>) -> Self {
+        Self::Send(Send { link: link.into(), epoch, text: false, parts })
+    }
+
+    /// Tells a fact, with the PBX's own time of it, nanoseconds since the Unix epoch.
+    pub fn fact(at_pbx_ns: Option<u64>, fact: Fact) -> Self {
+        Self::Event(Event { at_pbx_ns, fact, facts: Vec::new() })
+    }
+
+    /// One thing of the picture of that id.
+    pub fn resync_item(id: u64, fact: Fact) -> Self {
+        Self::ResyncItem(ResyncItem { id, fact, facts: Vec::new() })
     }
 
     /// Ends a command well.

@@ -84,7 +84,12 @@ struct MockLink {
 impl<C: Connector> MockHost<C> {
     /// Makes an instance with these settings (JSON) and no link up.
     pub fn start(settings: &str) -> Result<Self, Error> {
-        let config = Config { id: "test".into(), settings: settings.into(), links: Vec::new() };
+        let config = Config {
+            id: "test".into(),
+            settings: settings.into(),
+            links: Vec::new(),
+            facts: Vec::new(),
+        };
         // Any moment will do, as long as it is always the same: 2026-01-01T00:00:00Z, an hour after boot.
         let now = Now { monotonic_ns: 3_600_000_000_000, wall_ns: 1_767_225_600_000_000_000 };
         let mut out = Vec::new();
@@ -148,6 +153,7 @@ impl<C: Connector> MockHost<C> {
             epoch,
             peer: format!("mock://{link}"),
             nonce,
+            facts: Vec::new(),
         })]);
         epoch
     }
@@ -319,7 +325,7 @@ impl<C: Connector> MockHost<C> {
                         }));
                     }
                 }
-                Action::Event(event) => self.seen.push(Seen::Fact(event.at_pbx, event.fact)),
+                Action::Event(event) => self.seen.push(Seen::Fact(event.at_pbx_ns, event.fact)),
                 Action::CommandOutcome(outcome) => {
                     assert!(
                         self.pending.remove(&outcome.id),

@@ -247,8 +247,11 @@ impl Connector {
             let most = self.seed.limits.http_per_minute;
             let error = format!("more than {most} requests within a minute");
             self.http_open.remove(&id);
-            self.queue
-                .push_back(Pending::Prepared(types::Input::HttpResponse(refusal(id, &error))));
+            self.queue.push_back(Pending::Prepared(types::Input::HttpResponse(refusal(
+                id,
+                "too-many-requests",
+                &error,
+            ))));
         }
         self.queue.extend(inputs.into_iter().map(Pending::Input));
         self.work(now, &mut out);
@@ -336,6 +339,7 @@ impl Connector {
                     epoch,
                     peer,
                     nonce: nonce.to_vec(),
+                    facts: Vec::new(),
                 }))
             }
             Input::Received { link, data } => {
@@ -383,6 +387,11 @@ impl Connector {
             }
             Input::HttpResponse { id, status, headers, body, error } => {
                 let expected = self.http_open.remove(&id);
+                let error = error.map(|Problem { code, message, retryable }| types::Error {
+                    code,
+                    message,
+                    retryable,
+                });
                 let response = types::HttpResponse { id, status, headers, body, error };
                 expected.then_some(types::Input::HttpResponse(response))
             }

@@ -107,7 +107,7 @@ pub(crate) fn fact(fact: wit::Fact) -> Result<Fact, Nonsense> {
                 product: cut(pbx.product),
                 version: cut(pbx.version),
                 system_name: cut(pbx.system_name),
-                started_at: pbx.started_at.map(Timestamp),
+                started_at: pbx.started_at_ns.map(Timestamp),
                 capabilities: pbx.capabilities.into_iter().map(cut).collect(),
             })
         }
@@ -174,7 +174,7 @@ pub(crate) fn fact(fact: wit::Fact) -> Result<Fact, Nonsense> {
             leg: id(caller.leg),
             position: caller.position,
             priority: caller.priority,
-            waited_secs: caller.waited_secs,
+            waited_secs: secs(caller.waited_ms),
         }),
         wit::Fact::CallerLeft(left) => Fact::CallerLeft {
             queue: cut(left.queue),
@@ -193,22 +193,22 @@ pub(crate) fn fact(fact: wit::Fact) -> Result<Fact, Nonsense> {
             leg: id(end.leg),
             interface: cut(end.interface),
             outcome: code(end.outcome),
-            rang_ms: end.rang_ms,
+            rang_ms: u32::try_from(end.rang_ms).unwrap_or(u32::MAX),
         },
         wit::Fact::ServiceStarted(service) => Fact::ServiceStarted {
             queue: cut(service.queue),
             leg: id(service.leg),
             interface: cut(service.interface),
             member_leg: service.member_leg.map(id),
-            waited_secs: service.waited_secs,
-            rang_secs: service.rang_secs,
+            waited_secs: secs(service.waited_ms),
+            rang_secs: secs(service.rang_ms),
         },
         wit::Fact::ServiceEnded(end) => Fact::ServiceEnded {
             queue: cut(end.queue),
             leg: id(end.leg),
             interface: cut(end.interface),
             ended_by: code(end.ended_by),
-            talked_secs: end.talked_secs,
+            talked_secs: secs(end.talked_ms),
         },
         wit::Fact::Extension(extension) => Fact::Extension(fact::Extension {
             number: cut(extension.number),
@@ -263,7 +263,7 @@ fn member(member: wit::Member) -> fact::Member {
         state: code(member.state),
         in_call: member.in_call,
         calls_taken: member.calls_taken,
-        last_call: member.last_call.map(Timestamp),
+        last_call: member.last_call_ns.map(Timestamp),
     }
 }
 
@@ -275,6 +275,11 @@ fn party(party: wit::Party) -> fact::RawParty {
         _ => fact::Presentation::Restricted,
     };
     fact::RawParty { number: cut(party.number), name: cut(party.name), presentation }
+}
+
+/// Whole seconds, as reports count them.
+fn secs(ms: u64) -> u32 {
+    u32::try_from(ms / 1000).unwrap_or(u32::MAX)
 }
 
 fn id(id: String) -> Box<str> {

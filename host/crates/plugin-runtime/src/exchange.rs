@@ -7,7 +7,7 @@ use calls::{
     event::{CommandEnd, Problem},
 };
 
-use crate::{connector::Version, secret::Part};
+use crate::{connector::Version, hooks::SecretHeader, secret::Part};
 
 /// Something that happened outside of the connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ pub enum Input {
         headers: Vec<(String, String)>,
         /// The body.
         body: Vec<u8>,
-        /// Empty when there was a response.
-        error: String,
+        /// None when there was a response.
+        error: Option<Problem>,
     },
 }
 
@@ -154,6 +154,8 @@ pub enum Effect {
         url: String,
         /// Names and values.
         headers: Vec<(String, String)>,
+        /// Headers that hold a secret, which manifest and grants allow.
+        secret_headers: Vec<SecretHeader>,
         /// The body.
         body: Vec<u8>,
         /// After this the host answers with an error.

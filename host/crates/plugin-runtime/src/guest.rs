@@ -59,10 +59,16 @@ pub(crate) struct Seed {
     pub(crate) log: Arc<LogGate>,
 }
 
+/// What every plugin is told about this host at `init`.
+pub(crate) fn host_facts() -> Vec<(String, String)> {
+    let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    vec![fact("host", env!("CARGO_PKG_VERSION")), fact("understands", "")]
+}
+
 impl Seed {
     pub(crate) fn new(plugin: &Plugin, config: InstanceConfig, log: Arc<LogGate>) -> Self {
         let InstanceConfig { id, settings, links, grants, limits } = config;
-        let config = Config { id, settings, links };
+        let config = Config { id, settings, links, facts: host_facts() };
         Self { plugin: plugin.clone(), config, grants, limits, log }
     }
 
@@ -234,7 +240,11 @@ pub(crate) fn validate_settings(
     }
     let problem =
         |p: crate::bindings::settings::exports::jackfield::settings::settings::Problem| {
-            SettingsProblem { path: cut(p.path), message: cut(p.message) }
+            SettingsProblem {
+                path: cut(p.path),
+                is_warning: p.severity == "warning",
+                message: cut(p.message),
+            }
         };
     Ok(problems.into_iter().map(problem).collect())
 }

@@ -29,12 +29,15 @@ mod treatment;
 
 pub use call::{Attributes, Call, CivilTime, Patch, Wishes};
 pub use failure::{HookError, HookFailure};
+pub(crate) use lift::{header_name, header_value};
 pub use limits::{HookConfig, HookLimits, HookUsage};
 pub use lookup::{Answer, HttpRequest, Lookup, Question, SecretHeader, Store};
 pub use observer::{Event, Observer, ObserverAction, ObserverInput};
 pub use router::{Decision, Router, Treat, Verdict};
-pub use target::{DialplanTarget, ExtensionTarget, QueueTarget, Target};
-pub use treatment::{Cause, Collect, FailedStep, Plan, Say, SayKind, Step, Treatment, Waiting};
+pub use target::{DialplanTarget, ExtensionTarget, HangUpTarget, QueueTarget, Target};
+pub use treatment::{
+    Cause, Collect, CollectEnd, Collected, FailedStep, Plan, Say, SayKind, Step, Treatment, Waiting,
+};
 
 /// Most time zones whose civil time a hook is given.
 pub const MAX_TIME_ZONES: usize = 8;
@@ -49,13 +52,15 @@ pub const MAX_STATE: usize = 16 << 10;
 /// Longest time a plan may wait or sleep.
 pub const MAX_WAIT: std::time::Duration = std::time::Duration::from_secs(3600);
 /// A plan that wants to be called again sooner is called after this time.
-pub const MIN_WAKE: std::time::Duration = std::time::Duration::from_millis(100);
+pub const MIN_WAKE: std::time::Duration = std::time::Duration::from_millis(250);
 /// Most lookups of an observer that may be unanswered, and that one step may ask for.
 pub const MAX_OPEN_LOOKUPS: usize = 64;
 /// Most pairs of any list of facts or headers.
 pub const MAX_LIST: usize = 64;
 /// Most channel variables of any list, and of one call: those of the Asterisk connector's instructions.
 pub const MAX_VARIABLES: usize = 31;
+/// Most headers of a request that hold a secret.
+pub const MAX_SECRET_HEADERS: usize = 8;
 /// Longest key of a stored value, in bytes.
 pub const MAX_KEY: usize = 256;
 /// Longest stored value, in bytes.

@@ -96,6 +96,8 @@ impl Kind {
 pub struct SettingsProblem {
     /// Dotted path of the setting.
     pub path: String,
+    /// The settings can be used all the same.
+    pub is_warning: bool,
     /// What is wrong.
     pub message: String,
 }

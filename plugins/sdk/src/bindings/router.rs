@@ -309,6 +309,25 @@ pub mod jackfield {
                         .finish()
                 }
             }
+            /// Why something that was asked for did not work.
+            #[derive(Clone, Eq, PartialEq)]
+            pub struct Failure {
+                /// A stable kebab-case code.
+                pub code: _rt::String,
+                /// One sentence for the operator, with the fix where there is one.
+                pub message: _rt::String,
+                /// May work the next time.
+                pub retryable: bool,
+            }
+            impl ::core::fmt::Debug for Failure {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.debug_struct("Failure")
+                        .field("code", &self.code)
+                        .field("message", &self.message)
+                        .field("retryable", &self.retryable)
+                        .finish()
+                }
+            }
             /// What came of a lookup.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Answer {
@@ -319,8 +338,8 @@ pub mod jackfield {
                 /// Names in lower case. Empty for a stored value.
                 pub headers: Attributes,
                 pub body: _rt::Vec<u8>,
-                /// None when it worked.
-                pub error: ::core::option::Option<Error>,
+                /// None when it worked. Its code is e.g. `timed-out`, `not-allowed`, `no-connection` or `too-many-requests`.
+                pub error: ::core::option::Option<Failure>,
             }
             impl ::core::fmt::Debug for Answer {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -1226,7 +1245,7 @@ pub mod exports {
                                                             .cast::<u8>(),
                                                     );
 
-                                                    super::super::super::super::jackfield::hooks::types::Error{
+                                                    super::super::super::super::jackfield::hooks::types::Failure{
                       code: _rt::string_lift(bytes93),
                       message: _rt::string_lift(bytes96),
                       retryable: _rt::bool_lift(l97 as u8),
@@ -4884,8 +4903,8 @@ macro_rules! __export_router_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk@0.1.0:router:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3804] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdf\x1c\x01A\x02\x01\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3846] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x89\x1d\x01A\x02\x01\
 A\x16\x01B\x02\x01@\x02\x05level}\x07messages\x01\0\x04\0\x03log\x01\0\x03\0\x17\
 jackfield:log/log@0.1.0\x05\0\x01B<\x01s\x04\0\x06leg-id\x03\0\0\x01o\x02ss\x01p\
 \x02\x04\0\x0aattributes\x03\0\x03\x01r\x03\x06numbers\x04names\x0cpresentations\
@@ -4923,7 +4942,7 @@ s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01)\0\x0bcaller-
 left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservice-started\x01\
 1\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-removed\x01s\0\x06n\
 otice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfield:telephony/f\
-acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B4\x02\x03\
+acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B6\x02\x03\
 \x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05party\x03\0\
 \x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\x01r\x03\x04co\
 des\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x03\x02ids\x08set\
@@ -4940,35 +4959,36 @@ aders\x01\x0esecret-headers\x18\x04body\x13\x0atimeout-msy\x04\0\x0chttp-request
 \x03\0\x19\x01r\x03\x04kinds\x05facts\x01\x04data\x13\x04\0\x05other\x03\0\x1b\x01\
 q\x03\x04http\x01\x1a\0\x06stored\x01s\0\x05other\x01\x1c\0\x04\0\x08question\x03\
 \0\x1d\x01r\x03\x02ids\x08question\x1e\x05facts\x01\x04\0\x06lookup\x03\0\x1f\x01\
-k\x07\x01r\x05\x02ids\x06status{\x07headers\x01\x04body\x13\x05error!\x04\0\x06a\
-nswer\x03\0\"\x01k\x13\x01r\x03\x03keys\x05value$\x05facts\x01\x04\0\x05store\x03\
-\0%\x01r\x04\x04names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cque\
-ue-target\x03\0'\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10exte\
-nsion-target\x03\0)\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\
-\x04\0\x0fdialplan-target\x03\0+\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up\
--target\x03\0-\x01q\x06\x05queue\x01(\0\x09extension\x01*\0\x08dialplan\x01,\0\x14\
-continue-in-dialplan\0\0\x07hang-up\x01.\0\x05other\x01\x1c\0\x04\0\x06target\x03\
-\0/\x01ks\x01r\x04\x08priority\x0f\x08language1\x09variables\x01\x05facts\x01\x04\
-\0\x05patch\x03\02\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x02\x03\0\x02\x06\
-answer\x02\x03\0\x02\x0aattributes\x02\x03\0\x02\x04call\x02\x03\0\x02\x06config\
-\x02\x03\0\x02\x05error\x02\x03\0\x02\x06lookup\x02\x03\0\x02\x03now\x02\x03\0\x02\
-\x05other\x02\x03\0\x02\x05patch\x02\x03\0\x02\x05store\x02\x03\0\x02\x06target\x02\
-\x03\0\x02\x06wishes\x01B(\x02\x03\x02\x01\x05\x04\0\x06answer\x03\0\0\x02\x03\x02\
-\x01\x06\x04\0\x0aattributes\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x04call\x03\0\x04\
-\x02\x03\x02\x01\x08\x04\0\x06config\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x05erro\
-r\x03\0\x08\x02\x03\x02\x01\x0a\x04\0\x06lookup\x03\0\x0a\x02\x03\x02\x01\x0b\x04\
-\0\x03now\x03\0\x0c\x02\x03\x02\x01\x0c\x04\0\x05other\x03\0\x0e\x02\x03\x02\x01\
-\x0d\x04\0\x05patch\x03\0\x10\x02\x03\x02\x01\x0e\x04\0\x05store\x03\0\x12\x02\x03\
-\x02\x01\x0f\x04\0\x06target\x03\0\x14\x02\x03\x02\x01\x10\x04\0\x06wishes\x03\0\
-\x16\x01k\x15\x01r\x03\x09treatments\x04then\x18\x05facts\x03\x04\0\x05treat\x03\
-\0\x19\x01p\x0b\x01q\x05\x04pass\0\0\x04need\x01\x1b\0\x04send\x01\x15\0\x05trea\
-t\x01\x1a\0\x05other\x01\x0f\0\x04\0\x07verdict\x03\0\x1c\x01p\x13\x01r\x05\x07v\
-erdict\x1d\x05patch\x11\x06stores\x1e\x06reasons\x05facts\x03\x04\0\x08decision\x03\
-\0\x1f\x01j\x01\x17\x01\x09\x01@\x01\x06config\x07\0!\x04\0\x04init\x01\"\x01p\x01\
-\x01j\x01\x20\x01\x09\x01@\x03\x03now\x0d\x04call\x05\x07answers#\0$\x04\0\x05ro\
-ute\x01%\x04\0\x1djackfield:router/router@0.1.0\x05\x11\x04\0\x1ajackfield:sdk/r\
-outer@0.1.0\x04\0\x0b\x0c\x01\0\x06router\x03\0\0\0G\x09producers\x01\x0cprocess\
-ed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+r\x03\x04codes\x07messages\x09retryable\x7f\x04\0\x07failure\x03\0!\x01k\"\x01r\x05\
+\x02ids\x06status{\x07headers\x01\x04body\x13\x05error#\x04\0\x06answer\x03\0$\x01\
+k\x13\x01r\x03\x03keys\x05value&\x05facts\x01\x04\0\x05store\x03\0'\x01r\x04\x04\
+names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cqueue-target\x03\0)\
+\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10extension-target\x03\
+\0+\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\x04\0\x0fdialpl\
+an-target\x03\0-\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up-target\x03\0/\x01\
+q\x06\x05queue\x01*\0\x09extension\x01,\0\x08dialplan\x01.\0\x14continue-in-dial\
+plan\0\0\x07hang-up\x010\0\x05other\x01\x1c\0\x04\0\x06target\x03\01\x01ks\x01r\x04\
+\x08priority\x0f\x08language3\x09variables\x01\x05facts\x01\x04\0\x05patch\x03\0\
+4\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x02\x03\0\x02\x06answer\x02\x03\0\
+\x02\x0aattributes\x02\x03\0\x02\x04call\x02\x03\0\x02\x06config\x02\x03\0\x02\x05\
+error\x02\x03\0\x02\x06lookup\x02\x03\0\x02\x03now\x02\x03\0\x02\x05other\x02\x03\
+\0\x02\x05patch\x02\x03\0\x02\x05store\x02\x03\0\x02\x06target\x02\x03\0\x02\x06\
+wishes\x01B(\x02\x03\x02\x01\x05\x04\0\x06answer\x03\0\0\x02\x03\x02\x01\x06\x04\
+\0\x0aattributes\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x04call\x03\0\x04\x02\x03\x02\
+\x01\x08\x04\0\x06config\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x05error\x03\0\x08\x02\
+\x03\x02\x01\x0a\x04\0\x06lookup\x03\0\x0a\x02\x03\x02\x01\x0b\x04\0\x03now\x03\0\
+\x0c\x02\x03\x02\x01\x0c\x04\0\x05other\x03\0\x0e\x02\x03\x02\x01\x0d\x04\0\x05p\
+atch\x03\0\x10\x02\x03\x02\x01\x0e\x04\0\x05store\x03\0\x12\x02\x03\x02\x01\x0f\x04\
+\0\x06target\x03\0\x14\x02\x03\x02\x01\x10\x04\0\x06wishes\x03\0\x16\x01k\x15\x01\
+r\x03\x09treatments\x04then\x18\x05facts\x03\x04\0\x05treat\x03\0\x19\x01p\x0b\x01\
+q\x05\x04pass\0\0\x04need\x01\x1b\0\x04send\x01\x15\0\x05treat\x01\x1a\0\x05othe\
+r\x01\x0f\0\x04\0\x07verdict\x03\0\x1c\x01p\x13\x01r\x05\x07verdict\x1d\x05patch\
+\x11\x06stores\x1e\x06reasons\x05facts\x03\x04\0\x08decision\x03\0\x1f\x01j\x01\x17\
+\x01\x09\x01@\x01\x06config\x07\0!\x04\0\x04init\x01\"\x01p\x01\x01j\x01\x20\x01\
+\x09\x01@\x03\x03now\x0d\x04call\x05\x07answers#\0$\x04\0\x05route\x01%\x04\0\x1d\
+jackfield:router/router@0.1.0\x05\x11\x04\0\x1ajackfield:sdk/router@0.1.0\x04\0\x0b\
+\x0c\x01\0\x06router\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-comp\
+onent\x070.258.3\x10wit-bindgen-rust\x060.61.1";
   };
   )
 }
@@ -4979,8 +4999,8 @@ pub use __export_router_impl as export;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:jackfield:sdk@0.1.0:router-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3273] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xac\x18\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3315] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd6\x18\x01A\x02\x01\
 A\x08\x01B\x02\x01@\x02\x05level}\x07messages\x01\0\x04\0\x03log\x01\0\x03\0\x17\
 jackfield:log/log@0.1.0\x05\0\x01B<\x01s\x04\0\x06leg-id\x03\0\0\x01o\x02ss\x01p\
 \x02\x04\0\x0aattributes\x03\0\x03\x01r\x03\x06numbers\x04names\x0cpresentations\
@@ -5018,7 +5038,7 @@ s\0\x06member\x01%\0\x0emember-removed\x01'\0\x0dcaller-joined\x01)\0\x0bcaller-
 left\x01+\0\x0doffer-started\x01-\0\x0boffer-ended\x01/\0\x0fservice-started\x01\
 1\0\x0dservice-ended\x013\0\x09extension\x015\0\x11extension-removed\x01s\0\x06n\
 otice\x017\0\x05other\x019\0\x04\0\x04fact\x03\0:\x03\0\x1fjackfield:telephony/f\
-acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B4\x02\x03\
+acts@0.1.0\x05\x01\x02\x03\0\x01\x0aattributes\x02\x03\0\x01\x05party\x01B6\x02\x03\
 \x02\x01\x02\x04\0\x0aattributes\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05party\x03\0\
 \x02\x01r\x02\x0cmonotonic-nsw\x07wall-nsw\x04\0\x03now\x03\0\x04\x01r\x03\x04co\
 des\x07messages\x09retryable\x7f\x04\0\x05error\x03\0\x06\x01r\x03\x02ids\x08set\
@@ -5035,19 +5055,20 @@ aders\x01\x0esecret-headers\x18\x04body\x13\x0atimeout-msy\x04\0\x0chttp-request
 \x03\0\x19\x01r\x03\x04kinds\x05facts\x01\x04data\x13\x04\0\x05other\x03\0\x1b\x01\
 q\x03\x04http\x01\x1a\0\x06stored\x01s\0\x05other\x01\x1c\0\x04\0\x08question\x03\
 \0\x1d\x01r\x03\x02ids\x08question\x1e\x05facts\x01\x04\0\x06lookup\x03\0\x1f\x01\
-k\x07\x01r\x05\x02ids\x06status{\x07headers\x01\x04body\x13\x05error!\x04\0\x06a\
-nswer\x03\0\"\x01k\x13\x01r\x03\x03keys\x05value$\x05facts\x01\x04\0\x05store\x03\
-\0%\x01r\x04\x04names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cque\
-ue-target\x03\0'\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10exte\
-nsion-target\x03\0)\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\
-\x04\0\x0fdialplan-target\x03\0+\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up\
--target\x03\0-\x01q\x06\x05queue\x01(\0\x09extension\x01*\0\x08dialplan\x01,\0\x14\
-continue-in-dialplan\0\0\x07hang-up\x01.\0\x05other\x01\x1c\0\x04\0\x06target\x03\
-\0/\x01ks\x01r\x04\x08priority\x0f\x08language1\x09variables\x01\x05facts\x01\x04\
-\0\x05patch\x03\02\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x04\0:jackfield:\
-sdk/router-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&router-with-al\
-l-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-\
-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+r\x03\x04codes\x07messages\x09retryable\x7f\x04\0\x07failure\x03\0!\x01k\"\x01r\x05\
+\x02ids\x06status{\x07headers\x01\x04body\x13\x05error#\x04\0\x06answer\x03\0$\x01\
+k\x13\x01r\x03\x03keys\x05value&\x05facts\x01\x04\0\x05store\x03\0'\x01r\x04\x04\
+names\x08priority\x0f\x0ctimeout-secsy\x05facts\x01\x04\0\x0cqueue-target\x03\0)\
+\x01r\x03\x06numbers\x0ctimeout-secsy\x05facts\x01\x04\0\x10extension-target\x03\
+\0+\x01r\x04\x07contexts\x09extensions\x08priorityy\x05facts\x01\x04\0\x0fdialpl\
+an-target\x03\0-\x01r\x02\x04q850{\x05facts\x01\x04\0\x0ehang-up-target\x03\0/\x01\
+q\x06\x05queue\x01*\0\x09extension\x01,\0\x08dialplan\x01.\0\x14continue-in-dial\
+plan\0\0\x07hang-up\x010\0\x05other\x01\x1c\0\x04\0\x06target\x03\01\x01ks\x01r\x04\
+\x08priority\x0f\x08language3\x09variables\x01\x05facts\x01\x04\0\x05patch\x03\0\
+4\x03\0\x1bjackfield:hooks/types@0.1.0\x05\x04\x04\0:jackfield:sdk/router-with-a\
+ll-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&router-with-all-of-its-exports-\
+removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.25\
+8.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use super::Answer;
+use super::{Answer, Failure};
 
 /// The answers to what a hook asked for, found by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,20 +34,27 @@ impl<const N: usize> From<[Answer; N]> for Answers {
     }
 }
 
+impl Failure {
+    /// As a test would give it: one that may be gone the next time.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), retryable: true }
+    }
+}
+
 impl Answer {
     /// One with a body, as a test would give it. For a stored value the status is 200.
     pub fn new(id: impl Into<String>, status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { id: id.into(), status, headers: Vec::new(), body: body.into(), error: String::new() }
+        Self { id: id.into(), status, headers: Vec::new(), body: body.into(), error: None }
     }
 
-    /// There is none, and why, as a test would give it.
-    pub fn failed(id: impl Into<String>, error: impl Into<String>) -> Self {
-        Self { error: error.into(), ..Self::new(id, 0, "") }
+    /// There is none, and why, as a test would give it: a code, e.g. `timeout`, and a sentence.
+    pub fn failed(id: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
+        Self { error: Some(Failure::new(code, message)), ..Self::new(id, 0, "") }
     }
 
     /// Did it work: a status of 200 to 299?
     pub fn is_ok(&self) -> bool {
-        self.error.is_empty() && (200..300).contains(&self.status)
+        self.error.is_none() && (200..300).contains(&self.status)
     }
 
     /// The body as text, if it worked and is UTF-8.

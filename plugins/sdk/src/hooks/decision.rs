@@ -25,11 +25,17 @@ impl Decision {
 
     /// Ends the call with this Q.850 cause: 16 politely, 17 busy, 21 rejected.
     pub fn hang_up(q850: u16) -> Self {
-        Self::send(Target::HangUp(q850))
+        Self::send(Target::hang_up(q850))
     }
 
     fn new(verdict: Verdict) -> Self {
-        Self { verdict, patch: Patch::default(), stores: Vec::new(), reason: String::new() }
+        Self {
+            verdict,
+            patch: Patch::default(),
+            stores: Vec::new(),
+            reason: String::new(),
+            facts: Vec::new(),
+        }
     }
 
     /// One sentence for whoever asks why; it stays with the call.
@@ -96,11 +102,11 @@ impl Treat {
 impl Store {
     /// Keeps a value: a key of at most 256 bytes, a value of at most 64 KiB.
     pub fn put(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        Self { key: key.into(), value: Some(value.into()) }
+        Self { key: key.into(), value: Some(value.into()), facts: Vec::new() }
     }
 
     /// Removes a key.
     pub fn remove(key: impl Into<String>) -> Self {
-        Self { key: key.into(), value: None }
+        Self { key: key.into(), value: None, facts: Vec::new() }
     }
 }

@@ -30,12 +30,12 @@ impl Lookup {
             body,
             timeout_ms: 0,
         };
-        Self { id: id.into(), question: Question::Http(request) }
+        Self { id: id.into(), question: Question::Http(request), facts: Vec::new() }
     }
 
     /// The value of a key in the instance's own store: status 200, or 404.
     pub fn stored(id: impl Into<String>, key: impl Into<String>) -> Self {
-        Self { id: id.into(), question: Question::Stored(key.into()) }
+        Self { id: id.into(), question: Question::Stored(key.into()), facts: Vec::new() }
     }
 
     /// Adds a header to a request.

@@ -98,6 +98,7 @@ impl Default for Plan {
             patch: Patch::default(),
             stores: Vec::new(),
             reason: String::new(),
+            facts: Vec::new(),
         }
     }
 }
@@ -141,6 +142,7 @@ impl Step {
             timeout_ms: millis(timeout),
             between_ms: 3000,
             end_keys: "#".into(),
+            facts: Vec::new(),
         })
     }
 }

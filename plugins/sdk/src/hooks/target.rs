@@ -1,6 +1,6 @@
 //! Where a caller goes.
 
-use super::{DialplanTarget, ExtensionTarget, QueueTarget, Target};
+use super::{DialplanTarget, ExtensionTarget, HangUpTarget, QueueTarget, Target};
 
 impl Target {
     /// Into a queue, by the PBX's name of it.
@@ -28,7 +28,13 @@ impl Target {
             context: context.into(),
             extension: extension.into(),
             priority: 1,
+            facts: Vec::new(),
         })
+    }
+
+    /// The call ends, with this Q.850 cause: 16 politely, 17 busy, 21 rejected.
+    pub fn hang_up(q850: u16) -> Self {
+        Self::HangUp(HangUpTarget { q850, facts: Vec::new() })
     }
 
     /// The call comes back after so many seconds in the queue, or when the extension did not answer within them.

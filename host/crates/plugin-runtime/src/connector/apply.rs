@@ -9,6 +9,7 @@ use crate::{
     Effect, Incident, Outcome, Part, Retry, SecretForm,
     bindings::types::{self, Action},
     convert::{self, Nonsense, code, cut},
+    hooks::{MAX_SECRET_HEADERS, SecretHeader, header_name, header_value},
 };
 
 /// Refusals that are reported one by one within one call; the others are only counted.
@@ -53,7 +54,7 @@ impl Connector {
                 self.usage.events += 1;
                 self.numbers.hear(&event.fact);
                 Effect::Fact {
-                    at_pbx: event.at_pbx.map(calls::Timestamp),
+                    at_pbx: event.at_pbx_ns.map(calls::Timestamp),
                     fact: convert::fact(event.fact)?,
                 }
             }
@@ -193,6 +194,29 @@ impl Connector {
         })
     }
 
+    fn secret_headers(
+        &self,
+        headers: Vec<types::SecretHeader>,
+    ) -> Result<Vec<SecretHeader>, Nonsense> {
+        if headers.len() > MAX_SECRET_HEADERS {
+            let count = headers.len();
+            return Err(Nonsense(format!(
+                "{count} headers with secrets; at most {MAX_SECRET_HEADERS}"
+            )));
+        }
+        let header = |header: types::SecretHeader| {
+            let secret = convert::part(types::Part::Secret(header.secret))?;
+            if let Part::Secret { name, form, .. } = &secret {
+                let manifest = self.seed.plugin.manifest();
+                manifest.may_send_secret(name, *form, &self.seed.grants).map_err(Nonsense)?;
+            }
+            let name = header_name(header.name).map_err(Nonsense)?;
+            let before = header_value(header.before).map_err(Nonsense)?;
+            Ok(SecretHeader { name, before, secret })
+        };
+        headers.into_iter().map(header).collect()
+    }
+
     /// Is there room for one more request in this minute?
     fn may_request(&mut self) -> bool {
         let minute = &mut self.http_minute;
@@ -216,6 +240,7 @@ impl Connector {
             return Err(Nonsense(format!("a request while {MAX_OPEN_REQUESTS} others are open")));
         }
         let headers = convert::attributes(request.headers)?;
+        let secret_headers = self.secret_headers(request.secret_headers)?;
         if !self.http_open.insert(request.id) {
             return Err(Nonsense(format!("a second request with the id {}", request.id)));
         }
@@ -229,6 +254,7 @@ impl Connector {
             id: request.id,
             method: cut(request.method),
             headers,
+            secret_headers,
             url: request.url,
             body: request.body,
             timeout: Duration::from_millis(request.timeout_ms.into()).min(MAX_HTTP_TIMEOUT),

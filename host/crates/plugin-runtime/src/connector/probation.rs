@@ -287,7 +287,11 @@ impl Connector {
         self.ask_for_resync();
         for id in never_sent {
             let error = "the request was not made, because a version of the plugin was rolled back";
-            self.queue.push_front(Pending::Prepared(Input::HttpResponse(refusal(id, error))));
+            self.queue.push_front(Pending::Prepared(Input::HttpResponse(refusal(
+                id,
+                "rolled-back",
+                error,
+            ))));
             self.http_open.remove(&id);
         }
         for input in failing.into_iter().rev() {
@@ -370,12 +374,16 @@ fn unknown(id: u64) -> Effect {
 }
 
 /// The answer to a request that was not made.
-pub(super) fn refusal(id: u64, error: &str) -> types::HttpResponse {
+pub(super) fn refusal(id: u64, code: &str, message: &str) -> types::HttpResponse {
     types::HttpResponse {
         id,
         status: 0,
         headers: Vec::new(),
         body: Vec::new(),
-        error: error.to_owned(),
+        error: Some(types::Error {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            retryable: true,
+        }),
     }
 }

@@ -51,4 +51,9 @@ impl HookError {
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), retryable: false }
     }
+
+    /// An error that may be gone the next time.
+    pub fn retryable(code: &str, message: impl Into<String>) -> Self {
+        Self { retryable: true, ..Self::new(code, message) }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 use calls::{Now, Timestamp};
 use wasmtime::{Store, component};
 
-use super::{HookConfig, HookError, HookFailure, HookUsage, Wishes, lift};
+use super::{HookConfig, HookError, HookFailure, HookUsage, Wishes, lift, lower::Pairs};
 use crate::{
     FailureKind, Kind, Plugin,
     bindings::hooks::{
@@ -164,11 +164,14 @@ impl<I: Interface> Live<I> {
         let mut store = guest::new_store(plugin, limits.memory_mib, limits.log_lines_per_sec, log);
         store.data_mut().set_time(at);
         let bytes = limits.bytes_per_call as usize;
+        let facts = guest::host_facts();
+        let facts = Pairs::of(&facts);
         let begun = guest::guarded(&mut store, SLOW_CALL, bytes, |store| {
             let instance = plugin.inner().instance.instantiate(&mut *store)?;
             let Some(interface) = I::load(plugin, store, &instance) else { return Ok(None) };
             let interface = interface?;
-            let answer = interface.init(store, wit::Config { id, settings })?;
+            let answer =
+                interface.init(store, wit::Config { id, settings, facts: facts.list() })?;
             Ok(Some((interface, answer)))
         });
         let (interface, answer) =

@@ -5,10 +5,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Collect, Decision, DialplanTarget, ExtensionTarget, HttpRequest, Lookup, MAX_BODY, MAX_KEY,
-    MAX_LIST, MAX_LOOKUPS, MAX_OPEN_LOOKUPS, MAX_STATE, MAX_STEPS, MAX_STORES, MAX_TIME_ZONES,
-    MAX_VALUE, MAX_WAIT, MIN_WAKE, ObserverAction, Patch, Plan, Question, QueueTarget, Say,
-    SayKind, SecretHeader, Step, Store, Target, Treat, Verdict, Wishes,
+    Collect, Decision, DialplanTarget, ExtensionTarget, HangUpTarget, HttpRequest, Lookup,
+    MAX_BODY, MAX_KEY, MAX_LIST, MAX_LOOKUPS, MAX_OPEN_LOOKUPS, MAX_SECRET_HEADERS, MAX_STATE,
+    MAX_STEPS, MAX_STORES, MAX_TIME_ZONES, MAX_VALUE, MAX_WAIT, MIN_WAKE, ObserverAction, Patch,
+    Plan, Question, QueueTarget, Say, SayKind, SecretHeader, Step, Store, Target, Treat, Verdict,
+    Wishes,
     names::{self, shown},
 };
 use crate::{
@@ -59,6 +60,7 @@ pub(super) fn decision(decision: router::Decision) -> Judged<Decision> {
         patch: patch(decision.patch)?,
         stores: stores(decision.stores)?,
         reason: reason(decision.reason),
+        facts: names::facts(decision.facts)?,
     })
 }
 
@@ -99,12 +101,16 @@ pub(super) fn target(target: wit::TargetResult) -> Judged<Target> {
                 1..=10_000 => place.priority,
                 odd => return Err(format!("the dialplan priority {odd}; use 1 to 10000")),
             },
+            facts: names::facts(place.facts)?,
         }),
         wit::TargetResult::ContinueInDialplan => Target::ContinueInDialplan,
-        wit::TargetResult::HangUp(q850 @ 1..=127) => Target::HangUp(q850),
-        wit::TargetResult::HangUp(odd) => {
+        wit::TargetResult::HangUp(end) if (1..=127).contains(&end.q850) => {
+            Target::HangUp(HangUpTarget { q850: end.q850, facts: names::facts(end.facts)? })
+        }
+        wit::TargetResult::HangUp(end) => {
             return Err(format!(
-                "a hang-up with the cause {odd}; Q.850 has 1 to 127, e.g. 16, 17, 21"
+                "a hang-up with the cause {}; Q.850 has 1 to 127, e.g. 16, 17, 21",
+                end.q850
             ));
         }
         wit::TargetResult::Other(other) => return Err(unknown("target", &other.kind)),
@@ -129,6 +135,7 @@ pub(super) fn plan(plan: treatment::Plan) -> Judged<Plan> {
         patch: patch(plan.patch)?,
         stores: stores(plan.stores)?,
         reason: reason(plan.reason),
+        facts: names::facts(plan.facts)?,
     })
 }
 
@@ -185,6 +192,7 @@ fn collect(collect: treatment::Collect) -> Judged<Collect> {
         timeout: wait("for a key", collect.timeout_ms)?,
         between: wait("for the next key", collect.between_ms)?,
         end_keys: names::keys("end keys", collect.end_keys)?,
+        facts: names::facts(collect.facts)?,
     })
 }
 
@@ -240,7 +248,7 @@ fn lookup(lookup: wit::Lookup) -> Judged<Lookup> {
         wit::Question::Stored(key) => Question::Stored(self::key(key)?),
         wit::Question::Other(other) => return Err(unknown("question", &other.kind)),
     };
-    Ok(Lookup { id, question })
+    Ok(Lookup { id, question, facts: names::facts(lookup.facts)? })
 }
 
 /// The URL is never shown: it may hold a password.
@@ -261,7 +269,8 @@ fn request(request: wit::HttpRequest) -> Judged<HttpRequest> {
         return Err(format!("a body of {} bytes; at most {MAX_BODY}", request.body.len()));
     }
     let headers = names::bounded("headers", request.headers, MAX_LIST)?;
-    let secret_headers = names::bounded("headers with secrets", request.secret_headers, 8)?;
+    let secret_headers =
+        names::bounded("headers with secrets", request.secret_headers, MAX_SECRET_HEADERS)?;
     Ok(HttpRequest {
         method: request.method,
         url,
@@ -297,7 +306,7 @@ fn secret_header(header: wit::SecretHeader) -> Judged<SecretHeader> {
 }
 
 /// A token of RFC 9110 §5.6.2.
-fn header_name(name: String) -> Judged<String> {
+pub(crate) fn header_name(name: String) -> Judged<String> {
     let may = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if (1..=names::MAX_NAME).contains(&name.len()) && name.bytes().all(may) {
         return Ok(name);
@@ -306,7 +315,7 @@ fn header_name(name: String) -> Judged<String> {
 }
 
 /// The value itself is never shown: it may be a token.
-fn header_value(value: String) -> Judged<String> {
+pub(crate) fn header_value(value: String) -> Judged<String> {
     if value.len() <= MAX_HEADER && !value.contains(char::is_control) {
         return Ok(value);
     }
@@ -325,7 +334,7 @@ fn store(store: wit::Store) -> Judged<Store> {
             value.len(),
             shown(&key)
         )),
-        value => Ok(Store { key, value }),
+        value => Ok(Store { key, value, facts: names::facts(store.facts)? }),
     }
 }
 

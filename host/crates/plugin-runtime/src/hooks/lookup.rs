@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Attributes;
+use super::{Attributes, HookError};
 use crate::Part;
 
 /// A question to the host. The hook is called again with the answer.
@@ -12,6 +12,8 @@ pub struct Lookup {
     pub id: String,
     /// What it wants to know.
     pub question: Question,
+    /// Growing wishes; this host knows none.
+    pub facts: Attributes,
 }
 
 /// What a hook wants to know.
@@ -62,14 +64,14 @@ pub struct Answer {
     pub headers: Attributes,
     /// The body, or the stored value.
     pub body: Vec<u8>,
-    /// Empty when it worked.
-    pub error: String,
+    /// None when it worked.
+    pub error: Option<HookError>,
 }
 
 impl Answer {
     /// There is none, and why.
-    pub fn failed(id: impl Into<String>, error: impl Into<String>) -> Self {
-        Self { id: id.into(), error: error.into(), ..Self::default() }
+    pub fn failed(id: impl Into<String>, error: HookError) -> Self {
+        Self { id: id.into(), error: Some(error), ..Self::default() }
     }
 }
 
@@ -80,4 +82,6 @@ pub struct Store {
     pub key: String,
     /// At most 64 KiB; none removes the key.
     pub value: Option<Vec<u8>>,
+    /// Growing wishes; this host knows none.
+    pub facts: Attributes,
 }

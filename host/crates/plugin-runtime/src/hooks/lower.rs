@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use calls::fact::{Presentation, RawParty};
 
-use super::{Answer, Attributes, Call, Cause, CivilTime, Event, ObserverInput, Target, Waiting};
+use super::{
+    Answer, Attributes, Call, Cause, CivilTime, Event, HookError, ObserverInput, Target, Waiting,
+};
 use crate::bindings::{
     borrowed_facts::Party,
     hooks::{
         exports::jackfield::{
             observer::observer,
-            treatment::wait_treatment::{self, FailedStep},
+            treatment::wait_treatment::{self, Collected, FailedStep},
         },
         jackfield::hooks::types as wit,
     },
@@ -85,8 +87,12 @@ fn one_answer<'a>(answer: &'a Answer, headers: &'a Pairs<'a>) -> wit::Answer<'a>
         status: answer.status,
         headers: headers.list(),
         body: &answer.body,
-        error: &answer.error,
+        error: answer.error.as_ref().map(failure),
     }
+}
+
+fn failure(error: &HookError) -> wit::Failure<'_> {
+    wit::Failure { code: &error.code, message: &error.message, retryable: error.retryable }
 }
 
 /// The lists of a wait.
@@ -101,7 +107,9 @@ impl<'a> WaitingLists<'a> {
         let then = match &waiting.then {
             Some(Target::Queue(queue)) => Pairs::of(&queue.facts),
             Some(Target::Extension(extension)) => Pairs::of(&extension.facts),
-            _ => Pairs(Vec::new()),
+            Some(Target::Dialplan(place)) => Pairs::of(&place.facts),
+            Some(Target::HangUp(end)) => Pairs::of(&end.facts),
+            Some(Target::ContinueInDialplan) | None => Pairs(Vec::new()),
         };
         Self { call: CallLists::of(&waiting.call), facts: Pairs::of(&waiting.facts), then }
     }
@@ -135,9 +143,12 @@ fn target<'a>(target: &'a Target, facts: &'a [(&'a str, &'a str)]) -> wit::Targe
             context: &place.context,
             extension: &place.extension,
             priority: place.priority,
+            facts,
         }),
         Target::ContinueInDialplan => wit::TargetParam::ContinueInDialplan,
-        Target::HangUp(q850) => wit::TargetParam::HangUp(*q850),
+        Target::HangUp(end) => {
+            wit::TargetParam::HangUp(wit::HangUpTargetParam { q850: end.q850, facts })
+        }
     }
 }
 
@@ -151,12 +162,14 @@ pub(super) fn cause<'a>(
         Cause::Started => wait_treatment::Cause::Started,
         Cause::Woke => wait_treatment::Cause::Woke,
         Cause::Key(_) => wait_treatment::Cause::Key(key),
-        Cause::Collected(keys) => wait_treatment::Cause::Collected(keys),
+        Cause::Collected(collected) => wait_treatment::Cause::Collected(Collected {
+            keys: &collected.keys,
+            ended_by: collected.ended_by.code(),
+        }),
         Cause::Finished => wait_treatment::Cause::Finished,
         Cause::Failed(failed) => wait_treatment::Cause::Failed(FailedStep {
             step: failed.step,
-            code: &failed.code,
-            message: &failed.message,
+            error: failure(&failed.error),
         }),
         Cause::LookedUp => wait_treatment::Cause::LookedUp,
         Cause::CameBack(why) => wait_treatment::Cause::CameBack(why),

@@ -24,6 +24,8 @@ pub struct Decision {
     pub stores: Vec<Store>,
     /// Why, in one sentence, without control characters.
     pub reason: String,
+    /// Growing knowledge; this host knows none of it.
+    pub facts: Attributes,
 }
 
 /// The heart of a decision.

@@ -15,8 +15,8 @@ pub enum Target {
     Dialplan(DialplanTarget),
     /// On in the dialplan, behind the place where the call was handed over.
     ContinueInDialplan,
-    /// The call ends, with this Q.850 cause.
-    HangUp(u16),
+    /// The call ends.
+    HangUp(HangUpTarget),
 }
 
 /// A queue, and how to wait in it.
@@ -52,6 +52,17 @@ pub struct DialplanTarget {
     pub extension: String,
     /// 1 is the first.
     pub priority: u32,
+    /// Growing knowledge.
+    pub facts: Attributes,
+}
+
+/// The end of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HangUpTarget {
+    /// Q.850 cause: 16 politely, 17 busy, 21 rejected.
+    pub q850: u16,
+    /// Growing knowledge.
+    pub facts: Attributes,
 }
 
 impl Target {
@@ -64,6 +75,11 @@ impl Target {
     pub fn extension(number: impl Into<String>) -> Self {
         Self::Extension(ExtensionTarget { number: number.into(), ..ExtensionTarget::default() })
     }
+
+    /// The call ends, with this Q.850 cause.
+    pub fn hang_up(q850: u16) -> Self {
+        Self::HangUp(HangUpTarget { q850, facts: Attributes::new() })
+    }
 }
 
 /// As people write it: `queue:vip`, `extension:1001`, `dialplan:from-inside,500,1`, `continue-in-dialplan`,
@@ -73,11 +89,11 @@ impl fmt::Display for Target {
         match self {
             Self::Queue(queue) => write!(f, "queue:{}", queue.name),
             Self::Extension(extension) => write!(f, "extension:{}", extension.number),
-            Self::Dialplan(DialplanTarget { context, extension, priority }) => {
+            Self::Dialplan(DialplanTarget { context, extension, priority, .. }) => {
                 write!(f, "dialplan:{context},{extension},{priority}")
             }
             Self::ContinueInDialplan => f.write_str("continue-in-dialplan"),
-            Self::HangUp(q850) => write!(f, "hang-up:{q850}"),
+            Self::HangUp(end) => write!(f, "hang-up:{}", end.q850),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use calls::Now;
 
 use super::{
-    Answer, Attributes, Call, HookConfig, HookFailure, HookUsage, Lookup, Patch, Store, Target,
-    Wishes,
+    Answer, Attributes, Call, HookConfig, HookError, HookFailure, HookUsage, Lookup, Patch, Store,
+    Target, Wishes,
     instance::Instance,
     lift,
     lower::{self, AnswerLists, Pairs, WaitingLists},
@@ -39,8 +39,8 @@ pub enum Cause {
     Woke,
     /// A key the plan listens to: one of 0-9, `*`, `#`, A-D.
     Key(char),
-    /// What [`Step::Collect`] gathered; empty when nothing was pressed.
-    Collected(String),
+    /// A [`Step::Collect`] ended.
+    Collected(Collected),
     /// All steps are done.
     Finished,
     /// A step did not work.
@@ -60,10 +60,39 @@ pub enum Cause {
 pub struct FailedStep {
     /// Its index in the steps it came with.
     pub step: u32,
-    /// E.g. `media-not-found`.
-    pub code: String,
-    /// One sentence.
-    pub message: String,
+    /// Its code is e.g. `media-not-found`.
+    pub error: HookError,
+}
+
+/// What [`Step::Collect`] gathered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collected {
+    /// Empty when nothing was pressed.
+    pub keys: String,
+    /// What ended it.
+    pub ended_by: CollectEnd,
+}
+
+/// What ended a [`Step::Collect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CollectEnd {
+    /// As many keys as asked for.
+    Most,
+    /// One of [`Collect::end_keys`].
+    EndKey,
+    /// The caller was too slow for the first or the next key.
+    Timeout,
+}
+
+impl CollectEnd {
+    /// `most`, `end-key` or `timeout`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Most => "most",
+            Self::EndKey => "end-key",
+            Self::Timeout => "timeout",
+        }
+    }
 }
 
 /// What a treatment wants done.
@@ -85,6 +114,8 @@ pub struct Plan {
     pub stores: Vec<Store>,
     /// Why, in one sentence, without control characters.
     pub reason: String,
+    /// Growing wishes; this host knows none.
+    pub facts: Attributes,
 }
 
 /// One thing to do for a waiting caller.
@@ -147,6 +178,8 @@ pub struct Collect {
     pub between: Duration,
     /// Keys that end it, not part of the result.
     pub end_keys: String,
+    /// Growing wishes; this host knows none.
+    pub facts: Attributes,
 }
 
 /// An instance of a wait treatment. It may comfort many callers: each one's state is kept by the host.

@@ -202,10 +202,10 @@ macro_rules! variants {
 records! {
     types::Now { monotonic_ns, wall_ns }
     types::Snapshot { format, version, data }
-    types::Config { id, settings, links }
+    types::Config { id, settings, links, facts }
     types::Error { code, message, retryable }
 
-    types::LinkUp { link, epoch, peer, nonce }
+    types::LinkUp { link, epoch, peer, nonce, facts }
     types::Bytes { link, epoch, offset, data }
     types::Message { link, epoch, text, data }
     types::LinkClosed { link, epoch, reason }
@@ -215,19 +215,20 @@ records! {
     types::OtherInput { kind, facts, data }
 
     types::Consumed { link, offset }
-    types::Send { link, epoch, parts }
+    types::Send { link, epoch, text, parts }
+    types::SecretHeader { name, before, secret }
     types::SecretPart { name, form, prefix, suffix }
-    types::Event { at_pbx, fact }
+    types::Event { at_pbx_ns, fact, facts }
     types::CommandOutcome { id, outcome, error, detail }
     types::ResyncBegin { id, scope }
-    types::ResyncItem { id, fact }
-    types::HttpRequest { id, method, url, headers, body, timeout_ms }
+    types::ResyncItem { id, fact, facts }
+    types::HttpRequest { id, method, url, headers, secret_headers, body, timeout_ms, facts }
     types::Close { link, reason, retry }
     types::OtherAction { kind, facts, data }
 
     facts::Party { number, name, presentation }
     facts::Cause { q850, sip, text }
-    facts::Pbx { product, version, system_name, started_at, capabilities }
+    facts::Pbx { product, version, system_name, started_at_ns, capabilities }
     facts::Leg { id, related, direction, device, extension, state, party, dialled }
     facts::LegState { leg, state }
     facts::LegParty { leg, party }
@@ -240,15 +241,15 @@ records! {
     facts::Queue { name, strategy, max_length, service_level_secs, wrap_up_secs, weight }
     facts::Member {
         queue, interface, state_interface, extension, name, membership, penalty, paused, pause_reason, state,
-        in_call, calls_taken, last_call
+        in_call, calls_taken, last_call_ns
     }
     facts::MemberRef { queue, interface }
-    facts::Caller { queue, leg, position, priority, waited_secs }
+    facts::Caller { queue, leg, position, priority, waited_ms }
     facts::CallerLeft { queue, leg, exit, evidence }
     facts::Offer { queue, leg, interface, member_leg }
     facts::OfferEnded { queue, leg, interface, outcome, rang_ms }
-    facts::Service { queue, leg, interface, member_leg, waited_secs, rang_secs }
-    facts::ServiceEnded { queue, leg, interface, ended_by, talked_secs }
+    facts::Service { queue, leg, interface, member_leg, waited_ms, rang_ms }
+    facts::ServiceEnded { queue, leg, interface, ended_by, talked_ms }
     facts::Extension { number, device, name, state }
     facts::Notice { code, severity, message, fix }
     facts::OtherFact { kind, leg, facts }
@@ -534,22 +535,34 @@ mod tests {
         comes_back(types::Input::Bytes(bytes));
         comes_back(types::Input::Wake);
         comes_back(types::Action::Event(types::Event {
-            at_pbx: Some(u64::MAX),
+            at_pbx_ns: Some(u64::MAX),
             fact: facts::Fact::CallerJoined(facts::Caller {
                 queue: "q\u{0}\u{7f}".into(),
                 leg: "1".into(),
                 position: u32::MAX,
                 priority: i32::MIN,
-                waited_secs: 0,
+                waited_ms: 0,
             }),
+            facts: vec![("hop".into(), "1".into())],
         }));
         comes_back(types::Action::HttpRequest(types::HttpRequest {
             id: 1,
             method: "GET".into(),
             url: "https://crm.example.org".into(),
             headers: vec![("a".into(), "b".into())],
+            secret_headers: vec![types::SecretHeader {
+                name: "authorization".into(),
+                before: "Bearer ".into(),
+                secret: types::SecretPart {
+                    name: "api".into(),
+                    form: "plain".into(),
+                    prefix: Vec::new(),
+                    suffix: Vec::new(),
+                },
+            }],
             body: vec![0, 255],
             timeout_ms: 5,
+            facts: Vec::new(),
         }));
     }
 

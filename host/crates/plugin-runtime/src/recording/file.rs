@@ -185,6 +185,7 @@ mod line {
         pub plugin: Component,
         pub settings: String,
         pub links: Vec<(String, String)>,
+        pub facts: Vec<(String, String)>,
         pub limits: Bounds,
         pub from: String,
         pub now: Now,
@@ -224,7 +225,7 @@ mod line {
 records! {
     line::Header { format, version, wit, host, kind, connector, redacted, cut, unfaithful }
     line::Known { people, extensions, missed }
-    line::Instance { plugin, settings, links, limits, from, now, snapshot }
+    line::Instance { plugin, settings, links, facts, limits, from, now, snapshot }
     line::Component { id, version, sha256 }
     line::Bounds { memory_mib, step_ms, snapshot_kib, effects_per_step, bytes_per_step }
     line::Step { now, inputs }
@@ -420,6 +421,7 @@ impl<W: Write> Writer<'_, W> {
             },
             settings: config.settings.clone(),
             links: config.links.clone(),
+            facts: config.facts.clone(),
             limits: line::Bounds {
                 memory_mib: limits.memory_mib,
                 step_ms: limits.step_ms,
@@ -647,7 +649,8 @@ impl Reader {
 
     fn instance(&mut self, instance: line::Instance, answer: Option<Answer>) -> Result<(), Misfit> {
         self.close();
-        let line::Instance { plugin, settings, links, limits, from, now, snapshot } = instance;
+        let line::Instance { plugin, settings, links, facts, limits, from, now, snapshot } =
+            instance;
         let origin = match (from.as_str(), snapshot, answer) {
             (from::START, None, Some(answer)) => Origin::Start { now, answer },
             (from::HANDED_OVER, Some(snapshot), Some(answer)) => {
@@ -663,7 +666,7 @@ impl Reader {
         let line::Component { id, version, sha256 } = plugin;
         let head = Head {
             made_with: RecordedPlugin { id, version, sha256 },
-            config: Config { id: self.recording.connector.clone(), settings, links },
+            config: Config { id: self.recording.connector.clone(), settings, links, facts },
             limits: Limits {
                 memory_mib: limits.memory_mib,
                 step_ms: limits.step_ms,

@@ -183,6 +183,16 @@ export interface Lookup {
 
 export const LookupShape: Shape = { record: { id: "string", question: QuestionShape, facts: AttributesShape } };
 
+/** Why something that was asked for did not work. */
+export interface Failure {
+    /** A stable kebab-case code. */
+    code: string;
+    /** One sentence for the operator, with the fix where there is one. */
+    message: string;
+    /** May work the next time. */
+    retryable: boolean;
+}
+
 /** What came of a lookup. */
 export interface Answer {
     /** The lookup's. */
@@ -192,8 +202,8 @@ export interface Answer {
     /** Names in lower case. Empty for a stored value. */
     headers: Attributes;
     body: Uint8Array;
-    /** None when it worked. */
-    error: Error | null;
+    /** None when it worked. Its code is e.g. `timed-out`, `not-allowed`, `no-connection` or `too-many-requests`. */
+    error: Failure | null;
 }
 
 /** A value to keep in the instance's own store; none removes the key. */
