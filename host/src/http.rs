@@ -14,6 +14,7 @@
 
 mod address;
 mod exchange;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -34,6 +35,7 @@ use rustls::ClientConfig;
 use tokio::sync::OnceCell;
 
 pub use address::Place;
+pub(crate) use secrets::Sent;
 
 use self::{exchange::Answer, url::Url};
 use crate::links::tls;
@@ -246,6 +248,19 @@ pub enum FetchError {
         /// What was asked for.
         within: Duration,
     },
+}
+
+impl From<FetchError> for plugin_runtime::hooks::HookError {
+    fn from(error: FetchError) -> Self {
+        let retryable = matches!(
+            error,
+            FetchError::NoAddress { .. }
+                | FetchError::NoConnection { .. }
+                | FetchError::NoAnswer { .. }
+                | FetchError::TimedOut { .. }
+        );
+        Self { code: error.code().to_owned(), message: error.to_string(), retryable }
+    }
 }
 
 impl FetchError {

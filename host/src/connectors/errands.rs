@@ -3,12 +3,15 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use calls::fact::{Notice, Severity};
-use plugin_runtime::Input;
+use calls::{
+    event::Problem,
+    fact::{Notice, Severity},
+};
+use plugin_runtime::{Input, hooks::HookError};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::Plan;
-use crate::http::{FetchError, Fetcher, Request, Response, Rules};
+use crate::http::{FetchError, Fetcher, Request, Response, Rules, Sent};
 
 /// Requests on their way at once; the others wait for their turn.
 const AT_ONCE: usize = 4;
@@ -62,12 +65,12 @@ impl Errands {
     }
 
     /// Sends a request. `Some` when it is answered already: it was not sent.
-    pub fn send(&mut self, id: u64, request: Request) -> Option<Input> {
+    pub fn send(&mut self, id: u64, request: Request, sent: Sent) -> Option<Input> {
         let headers = request.headers.iter().map(|(name, value)| name.len() + value.len());
         let held = request.url.len() + request.body.len() + headers.sum::<usize>();
         if self.waiting_bytes + held > MAX_WAITING_BYTES {
-            let error = format!("requests of {MAX_WAITING_BYTES} bytes are on their way already");
-            return Some(refused(id, error));
+            let message = format!("requests of {MAX_WAITING_BYTES} bytes are on their way already");
+            return Some(refused(id, HookError::retryable("too-many-requests", message)));
         }
         self.waiting_bytes += held;
         let (fetcher, rules, turns) =
@@ -85,7 +88,10 @@ impl Errands {
                 };
             };
             let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
-            let result = fetcher.fetch(Request { timeout: left, ..request }, &rules).await;
+            let mut result = fetcher.fetch(Request { timeout: left, ..request }, &rules).await;
+            if let Ok(response) = &mut result {
+                sent.mask(response);
+            }
             Answered { id, host, held, result, _turn: turn.ok() }
         });
         None
@@ -120,7 +126,7 @@ impl Errands {
         let error = match result {
             Ok(Response { status, headers, body }) => {
                 return (
-                    Input::HttpResponse { id, status, headers, body, error: String::new() },
+                    Input::HttpResponse { id, status, headers, body, error: None },
                     None,
                 );
             }
@@ -133,7 +139,7 @@ impl Errands {
             message: format!("a request to {host} failed: {error}"),
             fix: fix_of(&error),
         });
-        (refused(id, error.to_string()), notice)
+        (refused(id, error.into()), notice)
     }
 
     /// A plugin that asks for ever what it does not get is one notice, not a thousand.
@@ -172,7 +178,10 @@ pub(crate) fn rules(hosts: &[String], grants: &[String]) -> Rules {
     rules
 }
 
-fn refused(id: u64, error: String) -> Input {
+/// The answer to a request that has none.
+pub(super) fn refused(id: u64, error: HookError) -> Input {
+    let HookError { code, message, retryable } = error;
+    let error = Some(Problem { code, message, retryable });
     Input::HttpResponse { id, status: 0, headers: Vec::new(), body: Vec::new(), error }
 }
 
@@ -281,7 +290,7 @@ mod tests {
             }
         });
         for id in 0..20 {
-            assert_eq!(errands.send(id, request(id)), None);
+            assert_eq!(errands.send(id, request(id), Sent::default()), None);
         }
         let mut answered = BTreeSet::new();
         for _ in 0..20 {
@@ -305,7 +314,7 @@ mod tests {
                 body: Vec::new(),
                 timeout: Duration::ZERO,
             };
-            assert_eq!(errands.send(id, request), None);
+            assert_eq!(errands.send(id, request, Sent::default()), None);
             let (answer, notice) = errands.answered().await;
             assert!(!format!("{answer:?} {notice:?}").contains("secret"));
             notices.extend(notice);

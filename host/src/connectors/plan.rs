@@ -8,7 +8,9 @@ use std::{
 };
 
 use calls::ConnectorId;
-use plugin_runtime::{InstanceConfig, Limits, LinkRequest, Plugin, Runtime, Secrets};
+use plugin_runtime::{
+    InstanceConfig, Limits, LinkRequest, Plugin, Runtime, Secrets, SettingsProblem,
+};
 
 use crate::{
     config::{
@@ -312,6 +314,10 @@ impl Planning<'_> {
         match plugin.plugin.validate_settings(&self.connector.settings.to_string()) {
             Ok(problems) => {
                 for problem in problems {
+                    if problem.is_warning {
+                        warn_of(self.connector.id.as_str(), &problem);
+                        continue;
+                    }
                     self.complain(
                         &settings_key(&problem.path),
                         problem.message,
@@ -410,7 +416,14 @@ fn numbers(config: &NumberRules, schema: &serde_json::Value) -> NumberRules {
     }
 }
 
-fn settings_key(path: &str) -> String {
+/// A plugin's warning about a setting, for the log: the settings are used.
+pub(crate) fn warn_of(instance: &str, problem: &SettingsProblem) {
+    let SettingsProblem { path, message, .. } = problem;
+    tracing::warn!(instance, setting = settings_key(path), message, "a plugin warns of a setting");
+}
+
+/// The key in the config of a setting by its dotted path.
+pub(crate) fn settings_key(path: &str) -> String {
     if path.is_empty() { "settings".to_owned() } else { format!("settings.{path}") }
 }
 

@@ -21,12 +21,12 @@ use tokio::sync::{mpsc, watch};
 use self::batch::Batch;
 use super::{
     Control, Delivery, Plan, PlannedLink, Surroundings,
-    errands::{Errands, Told},
+    errands::{self, Errands, Told},
     mask::Mask,
     notices,
 };
 use crate::{
-    http::{Fetcher, Request},
+    http::{Fetcher, Request, Sent},
     links::{self, DialError, LinkEvent, LinkWriter, Redial, Report},
     status::{ConnectorStatus, LinkWord, StatusWord},
 };
@@ -490,9 +490,16 @@ impl Supervisor {
                 Effect::Close { link, reason, retry } => {
                     self.close(&link, reason, retry, &mut blinded)
                 }
-                Effect::HttpRequest { id, method, url, headers, body, timeout } => {
-                    let request = Request { method, url, headers, body, timeout };
-                    self.answers.extend(self.errands.send(id, request));
+                Effect::HttpRequest { id, method, url, headers, secret_headers, body, timeout } => {
+                    let mut request = Request { method, url, headers, body, timeout };
+                    let Plan { plugin, instance, secrets, .. } = &self.plan;
+                    let (manifest, grants) = (&plugin.info.manifest, &instance.grants);
+                    let answer =
+                        match Sent::fill(&mut request, secret_headers, manifest, grants, secrets) {
+                            Ok(sent) => self.errands.send(id, request, sent),
+                            Err(error) => Some(errands::refused(id, error)),
+                        };
+                    self.answers.extend(answer);
                 }
                 effect => told.extend(self.fact(effect)),
             }

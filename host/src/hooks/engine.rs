@@ -25,7 +25,7 @@ use calls::{
 };
 use plugin_runtime::{
     Kind,
-    hooks::{Answer, Target},
+    hooks::{Answer, HookError, Target},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -410,7 +410,8 @@ impl Engine {
             Action::LookUp { number, instance, question, within } => {
                 let seat = self.desks.get_mut(&leg)?;
                 let Some(instance) = seat.plan.instance(&instance).cloned() else {
-                    let answer = Answer::failed(question.id, "the hook is not configured any more");
+                    let error = HookError::new("no-hook", "the hook is not configured any more");
+                    let answer = Answer::failed(question.id, error);
                     return Some(Event::LookedUp { number, answer });
                 };
                 let (library, answers) = (self.library.clone(), self.answers.clone());
@@ -579,7 +580,7 @@ fn rules(plan: &HookPlan) -> Rules {
             Fallback::ContinueInDialplan => Target::ContinueInDialplan,
             Fallback::Queue(name) => Target::queue(name),
             Fallback::Extension(number) => Target::extension(number),
-            Fallback::HangUp(q850) => Target::HangUp(*q850),
+            Fallback::HangUp(q850) => Target::hang_up(*q850),
         },
         emergency: plan.site.emergency.iter().cloned().collect(),
         decision: plan.router.decision,

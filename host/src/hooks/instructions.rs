@@ -108,7 +108,7 @@ impl Instruction {
                 ],
             ),
             Target::ContinueInDialplan => Self::new("leg-continue", []),
-            Target::HangUp(q850) => Self::new("leg-hang-up", [("q850", q850.to_string())]),
+            Target::HangUp(end) => Self::new("leg-hang-up", [("q850", end.q850.to_string())]),
         }
     }
 

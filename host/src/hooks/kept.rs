@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use calls::Timestamp;
 use plugin_runtime::hooks::{
-    Attributes, DialplanTarget, ExtensionTarget, Patch, QueueTarget, Target,
+    Attributes, DialplanTarget, ExtensionTarget, HangUpTarget, Patch, QueueTarget, Target,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,9 +38,9 @@ struct OnDisk {
 enum Place {
     Queue { name: String, priority: Option<i32>, timeout_ms: Option<u64>, facts: Attributes },
     Extension { number: String, timeout_ms: Option<u64>, facts: Attributes },
-    Dialplan { context: String, extension: String, priority: u32 },
+    Dialplan { context: String, extension: String, priority: u32, facts: Attributes },
     Continue,
-    HangUp { q850: u16 },
+    HangUp { q850: u16, facts: Attributes },
 }
 
 pub(super) fn encode(kept: Kept) -> Vec<u8> {
@@ -113,11 +113,11 @@ impl From<Target> for Place {
             Target::Extension(ExtensionTarget { number, timeout, facts }) => {
                 Self::Extension { number, timeout_ms: timeout.map(millis), facts }
             }
-            Target::Dialplan(DialplanTarget { context, extension, priority }) => {
-                Self::Dialplan { context, extension, priority }
+            Target::Dialplan(DialplanTarget { context, extension, priority, facts }) => {
+                Self::Dialplan { context, extension, priority, facts }
             }
             Target::ContinueInDialplan => Self::Continue,
-            Target::HangUp(q850) => Self::HangUp { q850 },
+            Target::HangUp(HangUpTarget { q850, facts }) => Self::HangUp { q850, facts },
         }
     }
 }
@@ -132,11 +132,11 @@ impl From<Place> for Target {
             Place::Extension { number, timeout_ms, facts } => {
                 Self::Extension(ExtensionTarget { number, timeout: time(timeout_ms), facts })
             }
-            Place::Dialplan { context, extension, priority } => {
-                Self::Dialplan(DialplanTarget { context, extension, priority })
+            Place::Dialplan { context, extension, priority, facts } => {
+                Self::Dialplan(DialplanTarget { context, extension, priority, facts })
             }
             Place::Continue => Self::ContinueInDialplan,
-            Place::HangUp { q850 } => Self::HangUp(q850),
+            Place::HangUp { q850, facts } => Self::HangUp(HangUpTarget { q850, facts }),
         }
     }
 }
@@ -163,7 +163,7 @@ mod tests {
                 priority: 7,
             })),
             Some(Target::ContinueInDialplan),
-            Some(Target::HangUp(21)),
+            Some(Target::hang_up(21)),
         ];
         for then in targets {
             let kept = Kept {

@@ -90,7 +90,7 @@ fn run(store: &HookStore, errand: Errand) {
     let done = match errand {
         Errand::Put { instance, stores } => {
             let writes: Vec<_> =
-                stores.into_iter().map(|Store { key, value }| StoreWrite { key, value }).collect();
+                stores.into_iter().map(|Store { key, value, .. }| StoreWrite { key, value }).collect();
             store.put(&instance, &writes)
         }
         Errand::Get { instance, key, answer } => {

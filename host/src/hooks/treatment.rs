@@ -10,7 +10,7 @@ use std::{
 
 use calls::event::Problem;
 use plugin_runtime::hooks::{
-    Answer, Attributes, Cause, Collect, FailedStep, Lookup, Plan, Question, Step, Target, Treat,
+    Answer, Attributes, Cause, Collect, CollectEnd, Collected, FailedStep, HookError, Lookup, Plan, Question, Step, Target, Treat,
 };
 
 use super::{
@@ -263,8 +263,10 @@ impl Treating {
                 keys.push(key);
                 *until = now + rules.between;
             }
-            if ends || keys.chars().count() >= rules.most as usize {
-                self.collected();
+            if ends {
+                self.collected(CollectEnd::EndKey);
+            } else if keys.chars().count() >= rules.most as usize {
+                self.collected(CollectEnd::Most);
             }
         } else if self.keys.contains(key) && self.pace.left(now) > PLANS_FOR_HOST {
             self.tell(Cause::Key(key));
@@ -291,7 +293,9 @@ impl Treating {
             Some(problem) => {
                 let step = doing.0;
                 self.running = None;
-                self.failed(FailedStep { step, code: problem.code, message: problem.message });
+                let Problem { code, message, retryable } = problem;
+                let error = HookError { code, message, retryable };
+                self.failed(FailedStep { step, error });
             }
         }
     }
@@ -323,12 +327,14 @@ impl Treating {
         }
         match &mut self.running {
             Some(Running::Wait { until }) if *until <= now => self.running = None,
-            Some(Running::Collect { until, .. }) if *until <= now => self.collected(),
+            Some(Running::Collect { until, .. }) if *until <= now => {
+                self.collected(CollectEnd::Timeout);
+            }
             Some(Running::Instruction { until, told: Some(_), doing, .. }) if *until <= now => {
-                let message = "the PBX did not say in time what came of it".to_owned();
+                let message = "the PBX did not say in time what came of it";
                 let step = doing.0;
                 self.running = None;
-                self.failed(FailedStep { step, code: "timed-out".to_owned(), message });
+                self.failed(FailedStep { step, error: HookError::retryable("timed-out", message) });
             }
             Some(Running::Instruction { until, told, doing, .. }) if *until <= now => {
                 *told = Some(out.instruct(doing.1.clone()));
@@ -395,9 +401,9 @@ impl Treating {
             && self.open.is_empty()
     }
 
-    fn collected(&mut self) {
+    fn collected(&mut self, ended_by: CollectEnd) {
         if let Some(Running::Collect { keys, .. }) = self.running.take() {
-            self.tell(Cause::Collected(keys));
+            self.tell(Cause::Collected(Collected { keys, ended_by }));
         }
     }
 
@@ -459,9 +465,11 @@ fn word(cause: &Cause) -> String {
         Cause::Woke => "woke".to_owned(),
         // Which one is nobody's business but the treatment's.
         Cause::Key(_) => "key".to_owned(),
-        Cause::Collected(keys) => format!("collected {} keys", keys.chars().count()),
+        Cause::Collected(it) => {
+            format!("collected {} keys ({})", it.keys.chars().count(), it.ended_by.code())
+        }
         Cause::Finished => "finished".to_owned(),
-        Cause::Failed(step) => format!("step {} failed: {}", step.step, step.code),
+        Cause::Failed(step) => format!("step {} failed: {}", step.step, step.error.code),
         Cause::LookedUp => "looked-up".to_owned(),
         Cause::CameBack(why) => format!("came-back {why}"),
         Cause::Resumed => "resumed".to_owned(),

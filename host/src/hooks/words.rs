@@ -48,9 +48,9 @@ pub(super) fn facts(call: &Call, answers: &[Answer]) -> Vec<(String, String)> {
         tell("priority".to_owned(), &priority.to_string());
     }
     for answer in answers {
-        let value = match answer.error.as_str() {
-            "" => answer.status.to_string(),
-            error => error.to_owned(),
+        let value = match &answer.error {
+            None => answer.status.to_string(),
+            Some(error) => error.message.clone(),
         };
         tell(format!("answer.{}", answer.id), &value);
     }

@@ -17,7 +17,7 @@ use crate::{
         CanaryConfig, Complaint, Config, HookInstanceConfig, HookLimitsConfig, HooksConfig,
         PluginSource, SecretText, nearest, schema,
     },
-    connectors::{LoadedPlugin, http_rules},
+    connectors::{LoadedPlugin, http_rules, settings_key, warn_of},
     hooks::{meter::HookMeter, plan::HookInstance},
 };
 
@@ -298,6 +298,10 @@ impl Building<'_> {
             Ok(problems) => {
                 let fix = format!("change it as {} asks", manifest.name);
                 for problem in problems {
+                    if problem.is_warning {
+                        warn_of(&self.hook.id, &problem);
+                        continue;
+                    }
                     self.complain(&settings_key(&problem.path), problem.message, fix.clone());
                 }
             }
@@ -346,10 +350,6 @@ impl Building<'_> {
             self.complain(&format!("secrets.{name}"), message, meant(name));
         }
     }
-}
-
-fn settings_key(path: &str) -> String {
-    if path.is_empty() { "settings".to_owned() } else { format!("settings.{path}") }
 }
 
 fn limits(config: &HookLimitsConfig) -> HookLimits {

@@ -569,7 +569,11 @@ impl Rig {
             self.lose(&link, "closed by the connector", redial);
         }
         for id in requests {
-            let error = "there is no web in a scenario of a connector".to_owned();
+            let error = Some(Problem {
+                code: "no-connection".to_owned(),
+                message: "there is no web in a scenario of a connector".to_owned(),
+                retryable: true,
+            });
             let (headers, body) = (Vec::new(), Vec::new());
             self.handle(vec![Input::HttpResponse { id, status: 0, headers, body, error }]);
         }

@@ -74,7 +74,7 @@ impl Desk {
                 return self.router_failed(outcome, why, now);
             }
         };
-        let Decision { verdict, patch, stores, reason } = decision;
+        let Decision { verdict, patch, stores, reason, .. } = decision;
         if let Verdict::Need(lookups) = verdict {
             return self.router_needs(lookups, &reason, now);
         }

@@ -17,7 +17,7 @@ use std::{
 
 use calls::Timestamp;
 use plugin_runtime::hooks::{
-    Answer, Event, HookFailure, Lookup, MAX_OPEN_LOOKUPS, ObserverAction, ObserverInput,
+    Answer, Event, HookError, HookFailure, Lookup, MAX_OPEN_LOOKUPS, ObserverAction, ObserverInput,
 };
 use serde::Deserialize;
 
@@ -279,12 +279,14 @@ impl Feed {
         let mut ask = Vec::new();
         for lookup in commit.lookups {
             if self.asked.len() >= MAX_OPEN_LOOKUPS {
-                let error = format!("{MAX_OPEN_LOOKUPS} lookups are unanswered already");
+                let message = format!("{MAX_OPEN_LOOKUPS} lookups are unanswered already");
+                let error = HookError::retryable("too-many-requests", message);
                 self.answers.push_back(Answer::failed(lookup.id, error));
             } else if self.asked.insert(lookup.id.clone()) {
                 ask.push(lookup);
             } else {
-                let error = "a lookup of this id is unanswered already";
+                let message = "a lookup of this id is unanswered already";
+                let error = HookError::new("asked-already", message);
                 self.answers.push_back(Answer::failed(lookup.id, error));
             }
         }

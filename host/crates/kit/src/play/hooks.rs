@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use calls::{Now, Timestamp};
 use plugin_runtime::{
     Log, Manifest, Part, Plugin,
-    hooks::{Answer, HookConfig, HookFailure, HookLimits, Lookup, Patch, Question, Store},
+    hooks::{Answer, HookConfig, HookError, HookFailure, HookLimits, Lookup, Patch, Question, Store},
 };
 
 use super::{Place, Played};
@@ -155,7 +155,8 @@ fn host_of(url: &str) -> &str {
 /// A scripted answer to a request that may take so long.
 pub(super) fn answer(id: &str, reply: &Reply, most: Duration) -> Found {
     if reply.hangs || reply.takes > most {
-        let error = format!("no answer within {} ms", most.as_millis());
+        let message = format!("no answer within {} ms", most.as_millis());
+        let error = HookError::retryable("timed-out", message);
         return Found { answer: Answer::failed(id, error), after: most };
     }
     let answer = Answer {
@@ -178,10 +179,9 @@ pub(super) fn lookup_line(lookup: &Lookup) -> String {
 
 /// `crm 200`, `crm connection refused`.
 pub(super) fn answer_line(answer: &Answer) -> String {
-    if answer.error.is_empty() {
-        format!("{} {}", answer.id, answer.status)
-    } else {
-        format!("{} {}", answer.id, answer.error)
+    match &answer.error {
+        None => format!("{} {}", answer.id, answer.status),
+        Some(error) => format!("{} {}", answer.id, error.message),
     }
 }
 

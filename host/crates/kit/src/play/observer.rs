@@ -9,7 +9,7 @@ use calls::Timestamp;
 use plugin_runtime::{
     Plugin,
     hooks::{
-        Answer, Event, HookConfig, HookFailure, Lookup, MAX_OPEN_LOOKUPS, Observer, ObserverAction,
+        Answer, Event, HookConfig, HookError, HookFailure, Lookup, MAX_OPEN_LOOKUPS, Observer, ObserverAction,
         ObserverInput, Question,
     },
 };
@@ -331,7 +331,10 @@ impl Journal<'_> {
         match found {
             Ok(found) => self.later(found.after, Due::Answer(found.answer)),
             Err(problem) => {
-                let answer = Answer::failed(lookup.id.clone(), problem.clone());
+                let answer = Answer::failed(
+                    lookup.id.clone(),
+                    HookError::new("not-scripted", problem.clone()),
+                );
                 self.window.problems.push(problem);
                 self.later(Duration::ZERO, Due::Answer(answer));
             }

@@ -12,7 +12,7 @@ use std::{
 use plugin_runtime::{
     Plugin,
     hooks::{
-        Answer, Cause, Collect, FailedStep, HookFailure, Plan, SayKind, Step, Target, Treatment,
+        Answer, Cause, Collect, CollectEnd, Collected, FailedStep, HookError, HookFailure, Plan, SayKind, Step, Target, Treatment,
         Waiting,
     },
 };
@@ -254,7 +254,9 @@ impl<'a> Desk<'a> {
         }
         match &mut self.running {
             Some(Running::Wait { until }) if *until <= self.at => self.running = None,
-            Some(Running::Collect { until, .. }) if *until <= self.at => self.collected(),
+            Some(Running::Collect { until, .. }) if *until <= self.at => {
+                self.collected(CollectEnd::Timeout);
+            }
             Some(Running::Pbx { until, step, fails }) if *until <= self.at => {
                 let (step, fails) = (*step, fails.take());
                 self.running = None;
@@ -262,8 +264,8 @@ impl<'a> Desk<'a> {
                     self.played.happened(self.at, "pbx", message.clone());
                     self.steps.clear();
                     self.unfinished = false;
-                    let code = "media-not-found".to_owned();
-                    self.causes.push_back(Cause::Failed(FailedStep { step, code, message }));
+                    let error = HookError::new("media-not-found", message);
+                    self.causes.push_back(Cause::Failed(FailedStep { step, error }));
                 }
             }
             _ => {}
@@ -278,17 +280,19 @@ impl<'a> Desk<'a> {
                 keys.push(key);
                 *until = self.at + rules.between;
             }
-            if ends || keys.chars().count() >= rules.most as usize {
-                self.collected();
+            if ends {
+                self.collected(CollectEnd::EndKey);
+            } else if keys.chars().count() >= rules.most as usize {
+                self.collected(CollectEnd::Most);
             }
         } else if self.keys.contains(key) {
             self.causes.push_back(Cause::Key(key));
         }
     }
 
-    fn collected(&mut self) {
+    fn collected(&mut self, ended_by: CollectEnd) {
         if let Some(Running::Collect { keys, .. }) = self.running.take() {
-            self.causes.push_back(Cause::Collected(keys));
+            self.causes.push_back(Cause::Collected(Collected { keys, ended_by }));
         }
     }
 
@@ -548,9 +552,11 @@ fn cause_word(cause: &Cause) -> String {
         Cause::Started => "started".to_owned(),
         Cause::Woke => "woke".to_owned(),
         Cause::Key(key) => format!("key {key}"),
-        Cause::Collected(keys) => format!("collected {keys}"),
+        Cause::Collected(Collected { keys, ended_by }) => {
+            format!("collected {keys} ({})", ended_by.code())
+        }
         Cause::Finished => "finished".to_owned(),
-        Cause::Failed(step) => format!("failed {} {}", step.step, step.code),
+        Cause::Failed(step) => format!("failed {} {}", step.step, step.error.code),
         Cause::LookedUp => "looked-up".to_owned(),
         Cause::CameBack(why) => format!("came-back {why}"),
         Cause::Resumed => "resumed".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use plugin_runtime::hooks::{Call, DialplanTarget, ExtensionTarget, QueueTarget, Target};
+use plugin_runtime::hooks::{Call, DialplanTarget, ExtensionTarget, HangUpTarget, HookError, QueueTarget, Target};
 use toml::de::DeValue;
 
 use super::{
@@ -21,7 +21,7 @@ pub struct Reply {
     /// The body.
     pub body: Vec<u8>,
     /// Why there is no answer.
-    pub error: String,
+    pub error: Option<HookError>,
     /// No answer within the lookup's time.
     pub hangs: bool,
     /// How long it takes.
@@ -123,7 +123,7 @@ fn fields_of(target: &Target) -> (&'static str, Vec<(String, String)>) {
             fields.extend(facts(&extension.facts));
             ("extension", fields)
         }
-        Target::Dialplan(DialplanTarget { context, extension, priority }) => (
+        Target::Dialplan(DialplanTarget { context, extension, priority, .. }) => (
             "dialplan",
             vec![
                 named("context", context.clone()),
@@ -132,7 +132,7 @@ fn fields_of(target: &Target) -> (&'static str, Vec<(String, String)>) {
             ],
         ),
         Target::ContinueInDialplan => ("continue-in-dialplan", Vec::new()),
-        Target::HangUp(q850) => ("hang-up", vec![named("q850", q850.to_string())]),
+        Target::HangUp(end) => ("hang-up", vec![named("q850", end.q850.to_string())]),
     }
 }
 
@@ -244,13 +244,14 @@ pub fn reply(section: &mut Section<'_, '_>) -> Reply {
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
     let body = section.string("body").map(|at| at.value);
     let json = section.json("json").map(|at| at.value.to_string());
-    let error = section.string("error").map(|at| at.value).unwrap_or_default();
+    let error = section.string("error").filter(|at| !at.value.is_empty());
+    let error = error.map(|at| HookError::retryable("no-connection", at.value));
     let hangs = section.bool("hangs").is_some_and(|at| at.value);
     let takes = duration(section, "takes").map(|at| at.value).unwrap_or_default();
     if body.is_some() && json.is_some() {
         section.complain("it has both a `body` and `json`", "keep one of the two");
     }
-    let is_none = hangs || !error.is_empty();
+    let is_none = hangs || error.is_some();
     if is_none && status.is_some() {
         section.complain("it has a `status`, and no answer comes", "keep one of the two");
     }
@@ -419,11 +420,14 @@ pub fn target(document: &Document<'_>, at: &Value<'_, '_>) -> Option<Target> {
         (None, Some(number), None, None) => {
             Target::Extension(ExtensionTarget { number: number.value, timeout, facts })
         }
-        (None, None, Some(q850), None) => Target::HangUp(q850.value),
+        (None, None, Some(q850), None) => {
+            Target::HangUp(HangUpTarget { q850: q850.value, facts })
+        }
         (None, None, None, Some(place)) => Target::Dialplan(DialplanTarget {
             context: place.string("context").map(|at| at.value).unwrap_or_default(),
             extension: place.string("extension").map(|at| at.value).unwrap_or_default(),
             priority: place.number("priority", 1..=u32::MAX).map_or(1, |at| at.value),
+            facts,
         }),
         _ => {
             section.complain("it names no place, or several", TARGET_KINDS);
