@@ -21,8 +21,8 @@ use plugin_runtime::{OnRefusal, Recording, SwapError, Swapped, Version};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use errands::{host_of, rules as http_rules};
-pub(crate) use plan::{settings_key, warn_of};
 pub use plan::{LoadedPlugin, Plan, PlannedLink, find, load, plan, plan_one};
+pub(crate) use plan::{settings_key, warn_of};
 
 use crate::{
     clock::Clock,

@@ -90,6 +90,7 @@ impl Native {
             id: "bench".into(),
             settings: SETTINGS.into(),
             links: vec![("ami".into(), "tcp://127.0.0.1".into())],
+            facts: Vec::new(),
         };
         let mut actions = Vec::new();
         let mut connector = Asterisk::init(config, None, NOW, &mut actions).expect("it starts");
@@ -98,6 +99,7 @@ impl Native {
             epoch: 1,
             peer: "127.0.0.1".into(),
             nonce: vec![7; 32],
+            facts: Vec::new(),
         };
         connector.step(NOW, vec![sdk::Input::LinkUp(up)], &mut actions).expect("a step");
         let mut this = Self { connector, unread: Vec::new(), offset: 0 };

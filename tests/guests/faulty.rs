@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use jackfield_sdk::{
     Action, Cause, Config, Connector, Error, Extension, Fact, Input, Leg, LegEnded, LegState, Now,
-    Party, ResyncBegin, ResyncItem, Snapshot, register_connector,
+    Party, ResyncBegin, Snapshot, register_connector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -196,7 +196,7 @@ impl Faulty {
     /// Within a picture it is part of the picture.
     fn tell(&self, fact: Fact, out: &mut Vec<Action>) {
         out.push(match self.picture {
-            Some(id) => Action::ResyncItem(ResyncItem { id, fact }),
+            Some(id) => Action::resync_item(id, fact),
             None => Action::fact(None, fact),
         });
     }

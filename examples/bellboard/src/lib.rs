@@ -13,7 +13,7 @@
 
 use jackfield_sdk::{
     Action, Bytes, Cause, Command, Config, Connector, Error, Fact, Input, Leg, LegEnded, LegState,
-    Now, Part, Party, ResyncBegin, ResyncItem, SecretPart, Send, Snapshot, log, register_connector,
+    Now, Part, Party, ResyncBegin, SecretPart, Snapshot, log, register_connector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -123,11 +123,7 @@ impl Bellboard {
             Part::Secret(hash),
             Part::Literal(b"\n".to_vec()),
         ];
-        out.push(Action::Send(Send {
-            link: LINK.into(),
-            epoch,
-            parts,
-        }));
+        out.push(Action::send_parts(LINK, epoch, parts));
     }
 
     /// Every command ends exactly once: done, failed, rejected or unknown.
@@ -185,10 +181,7 @@ impl Bellboard {
             )),
             ["HAS", id, state, number] if self.listing => {
                 let fact = Fact::LegStarted(leg(id, state_of(state), number));
-                out.push(Action::ResyncItem(ResyncItem {
-                    id: self.pictures,
-                    fact,
-                }));
+                out.push(Action::resync_item(self.pictures, fact));
             }
             ["END"] if self.listing => {
                 self.listing = false;

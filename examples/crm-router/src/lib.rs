@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn whatever_is_wrong_with_the_crm_costs_nobody_a_call() {
         for answer in [
-            Answer::failed("crm", "timed out"),
+            Answer::failed("crm", "timed-out", "timed out"),
             Answer::new("crm", 500, ""),
             Answer::new("crm", 200, "<html>"),
         ] {

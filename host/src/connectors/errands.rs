@@ -125,10 +125,7 @@ impl Errands {
         self.waiting_bytes = self.waiting_bytes.saturating_sub(held);
         let error = match result {
             Ok(Response { status, headers, body }) => {
-                return (
-                    Input::HttpResponse { id, status, headers, body, error: None },
-                    None,
-                );
+                return (Input::HttpResponse { id, status, headers, body, error: None }, None);
             }
             Err(error) => error,
         };

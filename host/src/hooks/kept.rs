@@ -161,6 +161,7 @@ mod tests {
                 context: "c".into(),
                 extension: "s".into(),
                 priority: 7,
+                facts: pairs("d"),
             })),
             Some(Target::ContinueInDialplan),
             Some(Target::hang_up(21)),

@@ -89,8 +89,10 @@ pub(super) fn kept(store: &HookStore, now: Timestamp) -> HashMap<LegId, Kept> {
 fn run(store: &HookStore, errand: Errand) {
     let done = match errand {
         Errand::Put { instance, stores } => {
-            let writes: Vec<_> =
-                stores.into_iter().map(|Store { key, value, .. }| StoreWrite { key, value }).collect();
+            let writes: Vec<_> = stores
+                .into_iter()
+                .map(|Store { key, value, .. }| StoreWrite { key, value })
+                .collect();
             store.put(&instance, &writes)
         }
         Errand::Get { instance, key, answer } => {

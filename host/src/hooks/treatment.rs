@@ -10,7 +10,8 @@ use std::{
 
 use calls::event::Problem;
 use plugin_runtime::hooks::{
-    Answer, Attributes, Cause, Collect, CollectEnd, Collected, FailedStep, HookError, Lookup, Plan, Question, Step, Target, Treat,
+    Answer, Attributes, Cause, Collect, CollectEnd, Collected, FailedStep, HookError, Lookup, Plan,
+    Question, Step, Target, Treat,
 };
 
 use super::{

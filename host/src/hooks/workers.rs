@@ -519,10 +519,11 @@ mod tests {
                 body: Vec::new(),
                 timeout: None,
             };
-            let lookup = Lookup { id: id.to_owned(), question: Question::Http(request) };
+            let lookup =
+                Lookup { id: id.to_owned(), question: Question::Http(request), facts: Vec::new() };
             let verdict = Verdict::Need(vec![lookup]);
             let (patch, stores, reason) = Default::default();
-            Answered::Route(Ok(Decision { verdict, patch, stores, reason }))
+            Answered::Route(Ok(Decision { verdict, patch, stores, reason, facts: Vec::new() }))
         };
         let heard = compared(&need("crm"), &need("vip"));
         assert_eq!(heard, Heard::Other("need crm instead of need vip".to_owned()));

@@ -32,10 +32,7 @@ impl Sent {
             let secret = secret.fill(secrets);
             let secret = secret.map_err(|error| HookError::new("no-secret", error.to_string()))?;
             let secret = String::from_utf8(secret).map_err(|_| {
-                HookError::new(
-                    "bad-secret",
-                    format!("the secret for the header {name} is no text"),
-                )
+                HookError::new("bad-secret", format!("the secret for the header {name} is no text"))
             })?;
             request.headers.push((name, before + &secret));
             forms.push(secret);

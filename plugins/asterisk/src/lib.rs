@@ -530,7 +530,7 @@ impl Asterisk {
             product: "Asterisk".into(),
             version: pbx.version.clone(),
             system_name: pbx.system_name.clone(),
-            started_at: pbx.started_at,
+            started_at_ns: pbx.started_at,
             capabilities,
         }));
     }

@@ -93,7 +93,7 @@ impl Queues {
         let entry =
             Entry { position, since: out.mono() as i64, place: told.place(), ..Entry::default() };
         self.entries.insert((queue.clone(), leg.clone()), entry);
-        out.fact(Fact::CallerJoined(Caller { queue, leg, position, priority: 0, waited_secs: 0 }));
+        out.fact(Fact::CallerJoined(Caller { queue, leg, position, priority: 0, waited_ms: 0 }));
     }
 
     /// Asterisk's "abandon", which is most ways out.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jackfield_sdk::{Action, ResyncBegin, ResyncItem};
+use jackfield_sdk::{Action, ResyncBegin};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -291,7 +291,7 @@ impl Resync {
             // Last, so that everybody who is offered is known.
             .chain(held.picture());
         for fact in facts {
-            out.push(Action::ResyncItem(ResyncItem { id, fact }));
+            out.push(Action::resync_item(id, fact));
         }
         out.push(Action::ResyncEnd(id));
         for command in self.commands {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jackfield_sdk::{Action, Part, SecretPart, Send};
+use jackfield_sdk::{Action, Part, SecretPart};
 use serde::{Deserialize, Serialize};
 
 use crate::{forgery::Shape, out::Out};
@@ -225,15 +225,12 @@ impl Session {
             prefix: challenge.to_vec(),
             suffix: Vec::new(),
         };
-        out.push(Action::Send(Send {
-            link: LINK.into(),
-            epoch: self.epoch,
-            parts: vec![
-                Part::Literal((text + "Key: ").into_bytes()),
-                Part::Secret(key),
-                Part::Literal(b"\r\n\r\n".to_vec()),
-            ],
-        }));
+        let parts = vec![
+            Part::Literal((text + "Key: ").into_bytes()),
+            Part::Secret(key),
+            Part::Literal(b"\r\n\r\n".to_vec()),
+        ];
+        out.push(Action::send_parts(LINK, self.epoch, parts));
     }
 
     /// Logged in: wait for the boot, which this account may not be told of.

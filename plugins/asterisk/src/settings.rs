@@ -72,10 +72,8 @@ pub fn problems(text: &str) -> Vec<Problem> {
             let mut found = Vec::new();
             found.extend(Rules::new(&settings).err());
             if settings.username.is_empty() {
-                found.push(Problem {
-                    path: "username".into(),
-                    message: "is empty; name the section of manager.conf to log in as".into(),
-                });
+                let message = "is empty; name the section of manager.conf to log in as";
+                found.push(Problem::new("username", message));
             }
             found
         }
@@ -84,11 +82,11 @@ pub fn problems(text: &str) -> Vec<Problem> {
 }
 
 fn parse(text: &str) -> Result<Settings, Problem> {
-    let settings: Settings = serde_json::from_str(text)
-        .map_err(|error| Problem { path: String::new(), message: error.to_string() })?;
+    let settings: Settings =
+        serde_json::from_str(text).map_err(|error| Problem::new("", error.to_string()))?;
     if !is_one_line(&settings.username) {
         let message = format!("must be one line of at most {LONGEST_VALUE} bytes");
-        return Err(Problem { path: "username".into(), message });
+        return Err(Problem::new("username", message));
     }
     Ok(settings)
 }
@@ -96,9 +94,8 @@ fn parse(text: &str) -> Result<Settings, Problem> {
 impl Rules {
     fn new(settings: &Settings) -> Result<Self, Problem> {
         let compile = |path: &str, pattern: &str| {
-            let regex = Regex::new(pattern).map_err(|error| Problem {
-                path: path.into(),
-                message: format!("`{pattern}` is no regular expression: {error}"),
+            let regex = Regex::new(pattern).map_err(|error| {
+                Problem::new(path, format!("`{pattern}` is no regular expression: {error}"))
             })?;
             Ok(Pattern { regex, said: RefCell::default() })
         };

@@ -317,8 +317,12 @@ fn the_probe_names_what_is_missing_and_what_is_too_much() {
 
 #[test]
 fn a_foreign_snapshot_is_refused() {
-    let config =
-        || jackfield_sdk::Config { id: "a".into(), settings: SETTINGS.into(), links: Vec::new() };
+    let config = || jackfield_sdk::Config {
+        id: "a".into(),
+        settings: SETTINGS.into(),
+        links: Vec::new(),
+        facts: Vec::new(),
+    };
     let now = jackfield_sdk::Now { monotonic_ns: 1, wall_ns: 1 };
     for (format, version, data) in [("asterisk", 2, "{}"), ("other", 1, "{}"), ("asterisk", 1, "{")]
     {

@@ -8,7 +8,7 @@ use support::{Fake, Lab, SETTINGS};
 /// What was told last.
 fn started_at(lab: &mut Lab) -> Option<u64> {
     let told = lab.host.take_seen().into_iter().rev().find_map(|seen| match seen {
-        Seen::Fact(_, Fact::Pbx(pbx)) => Some(pbx.started_at),
+        Seen::Fact(_, Fact::Pbx(pbx)) => Some(pbx.started_at_ns),
         _ => None,
     });
     told.expect("the PBX was told")

@@ -95,7 +95,7 @@ impl Place {
                 target
             }
             To::Continue => Target::ContinueInDialplan,
-            To::HangUp(q850) => Target::HangUp(*q850),
+            To::HangUp(q850) => Target::hang_up(*q850),
         };
         let target = target.for_secs(self.timeout_secs);
         match self.priority {
@@ -237,10 +237,10 @@ mod tests {
                 target
             }),
             ("continue-in-dialplan", Target::ContinueInDialplan),
-            ("hang-up", Target::HangUp(16)),
-            ("busy", Target::HangUp(17)),
-            ("reject", Target::HangUp(21)),
-            ("reject:34", Target::HangUp(34)),
+            ("hang-up", Target::hang_up(16)),
+            ("busy", Target::hang_up(17)),
+            ("reject", Target::hang_up(21)),
+            ("reject:34", Target::hang_up(34)),
         ] {
             assert_eq!(read(written.into()), Ok(format!("{meant:?}")));
         }

@@ -23,7 +23,7 @@ pub struct Reader<'a> {
 
 /// Reads whole settings: what `read` makes of them, or everything that is wrong.
 pub fn settings<T>(text: &str, read: impl FnOnce(&Reader<'_>) -> T) -> Result<T, Vec<Problem>> {
-    let whole = |message: String| vec![Problem { path: String::new(), message }];
+    let whole = |message: String| vec![Problem::new("", message)];
     if text.len() > MOST_BYTES {
         return Err(whole(format!("are longer than {} KiB; make them shorter", MOST_BYTES / 1024)));
     }
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
     pub fn complain(&self, message: impl Into<String>) {
         let mut problems = self.problems.borrow_mut();
         if problems.len() < MOST_PROBLEMS {
-            problems.push(Problem { path: self.path.clone(), message: message.into() });
+            problems.push(Problem::new(&self.path, message));
         }
     }
 
@@ -235,7 +235,7 @@ mod tests {
             });
         };
         let problems = settings(text, read).err().unwrap_or_default();
-        problems.into_iter().map(|Problem { path, message }| format!("{path}: {message}")).collect()
+        problems.into_iter().map(|it| format!("{}: {}", it.path, it.message)).collect()
     }
 
     #[test]

@@ -125,8 +125,8 @@ impl Service {
     /// The fields of its answer: empty when it does not know the caller. The error says in a few words what went
     /// wrong; nothing of what the service wrote is in it.
     pub fn read_answer(&self, answer: &Answer) -> Result<Fields, String> {
-        if !answer.error.is_empty() {
-            return Err(format!("no answer: {}", json::one_line(&answer.error, 120)));
+        if let Some(error) = &answer.error {
+            return Err(format!("no answer: {}", json::one_line(&error.message, 120)));
         }
         match answer.status {
             200..=299 => {}
@@ -343,7 +343,7 @@ mod tests {
             "its answer is nested deeper than 32"
         );
         assert_eq!(said(Answer::new("crm", 500, "{}")), "status 500");
-        assert_eq!(said(Answer::failed("crm", "timed\r\nout")), "no answer: timedout");
+        assert_eq!(said(Answer::failed("crm", "timed-out", "timed\r\nout")), "no answer: timedout");
         let long = format!(r#"{{"vip":"{}"}}"#, "x\\n".repeat(10_000));
         let fields = usual().read_answer(&Answer::new("crm", 200, long)).unwrap();
         assert_eq!(fields[0].1, "x".repeat(LONGEST_FIELD));

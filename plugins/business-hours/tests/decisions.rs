@@ -7,7 +7,7 @@ use jackfield_sdk::hooks::{
 use serde_json::json;
 
 fn router(settings: &serde_json::Value) -> BusinessHours {
-    let config = Config { id: "hours".into(), settings: settings.to_string() };
+    let config = Config::new("hours", settings.to_string());
     BusinessHours::init(config).unwrap_or_else(|error| panic!("{}", error.message))
 }
 
@@ -97,7 +97,7 @@ fn while_somebody_is_there_calls_pass_and_others_may_know() {
 fn when_nobody_is_there_callers_hear_the_message_and_are_told_when_somebody_is() {
     let decision = decide(&office(), &at("2026-11-23 20:00"));
     let treat = Treat::usual()
-        .then(Target::HangUp(16))
+        .then(Target::hang_up(16))
         .with_fact("message", "custom/closed,custom/bye")
         .with_fact("closed", "hours")
         .with_fact("closed-by", "hours of mon")
@@ -113,7 +113,7 @@ fn when_nobody_is_there_callers_hear_the_message_and_are_told_when_somebody_is()
 #[test]
 fn closed_may_be_a_queue_an_extension_the_dialplan_or_a_refusal() {
     for (closed, target) in [
-        (json!("reject"), Target::HangUp(21)),
+        (json!("reject"), Target::hang_up(21)),
         (json!("queue:night"), Target::queue("night")),
         (
             json!({ "to": { "to": "extension:8000", "timeout_secs": 20 } }),
@@ -169,20 +169,20 @@ fn who_came_while_somebody_was_there_stays_and_nobody_hears_the_message_twice() 
     let office = office();
     assert_eq!(decide(&office, &back("2026-11-23 18:05", 6, "queue")).verdict, Verdict::Pass);
     assert_eq!(decide(&office, &back("2026-11-24 00:10", 371, "queue")).verdict, Verdict::Pass);
-    let closed = Verdict::Send(Target::HangUp(16));
+    let closed = Verdict::Send(Target::hang_up(16));
     assert_eq!(decide(&office, &back("2026-11-23 18:05", 5, "treatment")).verdict, closed);
     let settings = json!({ "week": {}, "closed": { "to": "queue:night", "otherwise": "busy" } });
     let night = router(&settings);
     assert_eq!(
         decide(&night, &back("2026-11-23 18:05", 1, "queue")).verdict,
-        Verdict::Send(Target::HangUp(17))
+        Verdict::Send(Target::hang_up(17))
     );
     let strict = router(
         &json!({ "week": { "mon": "09:00-18:00" }, "closed": "reject", "returned": "as-of-now" }),
     );
     assert_eq!(
         decide(&strict, &back("2026-11-23 18:05", 6, "queue")).verdict,
-        Verdict::Send(Target::HangUp(21))
+        Verdict::Send(Target::hang_up(21))
     );
 }
 

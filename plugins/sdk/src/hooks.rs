@@ -136,6 +136,13 @@ pub trait Observer: Sized + 'static {
     }
 }
 
+impl Config {
+    /// As a test would give it: an instance's id, and its settings as JSON text.
+    pub fn new(id: impl Into<String>, settings: impl Into<String>) -> Self {
+        Self { id: id.into(), settings: settings.into(), facts: Vec::new() }
+    }
+}
+
 impl Error {
     /// An error that trying again does not mend.
     pub fn new(code: &str, message: impl Into<String>) -> Self {

@@ -8,7 +8,7 @@ use jackfield_skills::{Skills, cache};
 use serde_json::{Value, json};
 
 fn router(settings: &Value) -> Skills {
-    let config = Config { id: "vip".into(), settings: settings.to_string() };
+    let config = Config::new("vip", settings.to_string());
     Skills::init(config).unwrap_or_else(|error| panic!("{}", error.message))
 }
 
@@ -214,7 +214,10 @@ fn what_the_crm_says_decides_and_is_told_on() {
 fn without_the_crm_the_rules_go_on_and_say_so() {
     let router = with_crm(0);
     for (answer, why) in [
-        (Answer::failed("crm", "connection refused"), "no answer: connection refused"),
+        (
+            Answer::failed("crm", "no-connection", "connection refused"),
+            "no answer: connection refused",
+        ),
         (Answer::new("crm", 500, "oops"), "status 500"),
         (Answer::new("crm", 200, "<html>"), "its answer is no JSON"),
         (
@@ -255,7 +258,7 @@ fn an_answer_is_kept_and_the_next_call_needs_none() {
     request(&ask(&router, &from("+4931"), [kept()]));
     let now = Now { wall_ns: Now::default().wall_ns + 600_000_000_000, ..Now::default() };
     request(&router.route(now, &call, &[kept()].into()).unwrap());
-    request(&ask(&router, &call, [Answer::failed("kept", "the disk is full")]));
+    request(&ask(&router, &call, [Answer::failed("kept", "store", "the disk is full")]));
     request(&ask(&router, &call, [Answer::new("kept", 200, "\u{0}garbage")]));
 }
 
@@ -282,7 +285,11 @@ fn hostile_callers_get_a_decision_like_any_other() {
         assert!(!matches!(decision.verdict, Verdict::Need(_)));
         assert!(decision.reason.len() < 200 && !decision.reason.contains(char::is_control));
         if let Verdict::Need(_) = decide(&with_crm(600), &call).verdict {
-            ask(&with_crm(600), &call, [Answer::failed("kept", text), Answer::failed("crm", text)]);
+            ask(
+                &with_crm(600),
+                &call,
+                [Answer::failed("kept", "store", text), Answer::failed("crm", "no-answer", text)],
+            );
         }
     }
 }

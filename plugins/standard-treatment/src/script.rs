@@ -37,7 +37,7 @@ impl Script {
                 script.play(settings.overflow.message.heard_in(&language));
                 script.steps.push(Step::HandOver(Some(settings.overflow.to.target())));
             }
-            Stage::End => script.steps.push(Step::HandOver(Some(Target::HangUp(17)))),
+            Stage::End => script.steps.push(Step::HandOver(Some(Target::hang_up(17)))),
         }
         script.steps.truncate(MOST);
         script
@@ -107,7 +107,7 @@ impl Script {
         self.answer(settings);
         let message = Speech::of_fact(waiting.fact("message").unwrap_or_default());
         self.play(if message.is_empty() { settings.closed.heard_in(language) } else { &message });
-        let politely = waiting.then.is_none().then_some(Target::HangUp(16));
+        let politely = waiting.then.is_none().then_some(Target::hang_up(16));
         self.steps.push(Step::HandOver(politely));
     }
 

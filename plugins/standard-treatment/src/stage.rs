@@ -50,14 +50,16 @@ impl<'a> Visit<'a> {
                 Then::Play
             }
             Cause::Finished => self.finished(),
-            Cause::Failed(failed) if self.state.at == Stage::Leave => self.came_back(&failed.code),
+            Cause::Failed(failed) if self.state.at == Stage::Leave => {
+                self.came_back(&failed.error.code)
+            }
             Cause::Failed(failed) => {
                 // The rest of the script, without what failed.
                 let index = usize::try_from(failed.step).unwrap_or(usize::MAX);
                 self.reason = format!(
                     "{}: {}",
-                    json::one_line(&failed.code, 40),
-                    json::one_line(&failed.message, 120)
+                    json::one_line(&failed.error.code, 40),
+                    json::one_line(&failed.error.message, 120)
                 );
                 self.state.from = self.state.from.saturating_add(index).saturating_add(1);
                 Then::Play

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use jackfield_sdk::hooks::{
-    Answer, Answers, Call, Cause, Config, FailedStep, Now, Plan, Question, Step, Target,
+    Answer, Answers, Call, Cause, Config, FailedStep, Failure, Now, Plan, Question, Step, Target,
     WaitTreatment, Waiting,
 };
 use jackfield_standard_treatment::{StandardTreatment, state::State};
@@ -39,7 +39,7 @@ struct Line {
 
 impl Line {
     fn new(settings: &Value) -> Self {
-        let config = Config { id: "standard".into(), settings: settings.to_string() };
+        let config = Config::new("standard", settings.to_string());
         let treatment =
             StandardTreatment::init(config).unwrap_or_else(|error| panic!("{}", error.message));
         let waiting = Waiting { then: Some(Target::queue("support")), ..Waiting::default() };
@@ -129,8 +129,7 @@ impl Line {
                     self.steps.clear();
                     let failed = FailedStep {
                         step: index,
-                        code: "media-not-found".into(),
-                        message: media[0].clone(),
+                        error: Failure::new("media-not-found", &media[0]),
                     };
                     return self.call(&Cause::Failed(failed));
                 }
@@ -205,7 +204,7 @@ fn place(target: Option<&Target>) -> String {
     match target {
         None => "as routed".into(),
         Some(Target::Queue(queue)) => format!("queue {}", queue.name),
-        Some(Target::HangUp(q850)) => format!("hang-up {q850}"),
+        Some(Target::HangUp(end)) => format!("hang-up {}", end.q850),
         Some(other) => format!("{other:?}"),
     }
 }
@@ -398,8 +397,7 @@ fn a_recording_that_is_missing_costs_nothing_but_itself() {
 #[test]
 fn after_a_restart_of_the_host_nobody_is_greeted_twice() {
     let settings = json!({ "greeting": "welcome", "consent": "recorded" });
-    let treatment =
-        StandardTreatment::init(Config { id: "t".into(), settings: settings.to_string() }).unwrap();
+    let treatment = StandardTreatment::init(Config::new("t", settings.to_string())).unwrap();
     let next = |state: &[u8], cause: Cause| {
         let waiting = Waiting::default();
         treatment.next(Now::default(), &waiting, state, &cause, &Answers::none()).unwrap()
@@ -431,7 +429,7 @@ fn states_of_other_versions_are_read() {
         (br#"{"v":1,"at":"leave","chosen":["gone","1"]}"#, vec![Step::HandOver(None)]),
     ] {
         let settings = json!({ "greeting": "welcome", "consent": "recorded" }).to_string();
-        let treatment = StandardTreatment::init(Config { id: "t".into(), settings }).unwrap();
+        let treatment = StandardTreatment::init(Config::new("t", settings)).unwrap();
         let plan = treatment
             .next(Now::default(), &Waiting::default(), state, &Cause::Resumed, &Answers::none())
             .unwrap();

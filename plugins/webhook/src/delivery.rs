@@ -59,8 +59,8 @@ pub fn seq_of(id: &str) -> Option<u64> {
 
 /// What an answer means.
 pub fn outcome(answer: &Answer) -> Outcome {
-    if !answer.error.is_empty() {
-        let why = format!("no answer: {}", json::one_line(&answer.error, 200));
+    if let Some(error) = &answer.error {
+        let why = format!("no answer: {}", json::one_line(&error.message, 200));
         return Outcome::Later { why, after_secs: 0 };
     }
     match answer.status {
@@ -107,7 +107,7 @@ mod tests {
         ] {
             assert_eq!(word(status), expected, "{status}");
         }
-        let failed = outcome(&Answer::failed("e1", "connection\r\nrefused"));
+        let failed = outcome(&Answer::failed("e1", "no-connection", "connection\r\nrefused"));
         assert_eq!(
             failed,
             Outcome::Later { why: "no answer: connectionrefused".into(), after_secs: 0 }

@@ -141,10 +141,10 @@ impl Webhook {
             return;
         }
         self.phase = Phase::Ready;
-        if !answer.error.is_empty() {
+        if let Some(error) = &answer.error {
             log::warn(&format!(
                 "what was kept cannot be read: {}; some events may come twice",
-                answer.error
+                error.message
             ));
         }
         let tries = self.journal.load(if answer.is_ok() { &answer.body } else { b"" });

@@ -191,7 +191,10 @@ impl Bill {
             },
             [lookup, "has", "no", "answer"] => Event::LookedUp {
                 number: self.lookups[*lookup],
-                answer: Answer::failed("", "no answer within 1500 ms"),
+                answer: Answer::failed(
+                    "",
+                    HookError::retryable("timed-out", "no answer within 1500 ms"),
+                ),
             },
             [hook, "plans", plan @ ..] => Event::Planned {
                 job: self.jobs[*hook],
@@ -313,9 +316,11 @@ impl Bill {
                     Cause::Started => "started".to_owned(),
                     Cause::Woke => "woke".to_owned(),
                     Cause::Key(key) => format!("key {key}"),
-                    Cause::Collected(keys) => format!("collected {keys:?}"),
+                    Cause::Collected(it) => {
+                        format!("collected {:?} ({})", it.keys, it.ended_by.code())
+                    }
                     Cause::Finished => "finished".to_owned(),
-                    Cause::Failed(step) => format!("step {} is {}", step.step, step.code),
+                    Cause::Failed(step) => format!("step {} is {}", step.step, step.error.code),
                     Cause::LookedUp => "looked-up".to_owned(),
                     Cause::CameBack(why) => format!("came-back {why}"),
                     Cause::Resumed => format!("resumed after {} ms", waiting.waited.as_millis()),
@@ -367,9 +372,9 @@ impl Bill {
 }
 
 fn told(answers: &[Answer]) -> String {
-    let answers = answers.iter().map(|answer| match answer.error.as_str() {
-        "" => format!(", {} is {}", answer.id, answer.status),
-        error => format!(", {} failed: {error}", answer.id),
+    let answers = answers.iter().map(|answer| match &answer.error {
+        None => format!(", {} is {}", answer.id, answer.status),
+        Some(error) => format!(", {} failed: {}", answer.id, error.message),
     });
     answers.collect()
 }
@@ -383,7 +388,7 @@ pub fn lookup(id: &str) -> Lookup {
         body: Vec::new(),
         timeout: None,
     };
-    Lookup { id: id.to_owned(), question: Question::Http(request) }
+    Lookup { id: id.to_owned(), question: Question::Http(request), facts: Vec::new() }
 }
 
 fn target(text: &str) -> Target {
@@ -403,9 +408,10 @@ fn target(text: &str) -> Target {
             context: rest.into(),
             extension: "s".into(),
             priority: 1,
+            facts: Vec::new(),
         }),
         "continue" => Target::ContinueInDialplan,
-        "hang-up" => Target::HangUp(rest.parse().expect("a cause")),
+        "hang-up" => Target::hang_up(rest.parse().expect("a cause")),
         _ => panic!("no target: {text}"),
     }
 }
@@ -430,10 +436,11 @@ fn patch_of(words: &[&str]) -> Patch {
 fn decision_of(words: &[&str]) -> Decision {
     let reason = words.iter().position(|word| *word == "because");
     let (words, reason) = words.split_at(reason.unwrap_or(words.len()));
-    let stores = words
-        .iter()
-        .filter_map(|word| word.strip_prefix("store="))
-        .map(|key| Store { key: key.to_owned(), value: Some(Vec::new()) });
+    let stores = words.iter().filter_map(|word| word.strip_prefix("store=")).map(|key| Store {
+        key: key.to_owned(),
+        value: Some(Vec::new()),
+        facts: Vec::new(),
+    });
     let verdict = match words {
         ["passes", ..] => Verdict::Pass,
         ["needs", ids, ..] => Verdict::Need(ids.split(',').map(lookup).collect()),
@@ -453,6 +460,7 @@ fn decision_of(words: &[&str]) -> Decision {
         patch: patch_of(words),
         stores: stores.collect(),
         reason: reason.get(1..).unwrap_or_default().join(" "),
+        facts: Vec::new(),
     }
 }
 
@@ -499,6 +507,7 @@ fn plan_of(words: &[&str]) -> Plan {
                 timeout: Duration::from_secs(5),
                 between: Duration::from_secs(2),
                 end_keys: "#".to_owned(),
+                facts: Vec::new(),
             }),
             "hand-over" if value.is_empty() => Step::HandOver(None),
             "hand-over" => Step::HandOver(Some(target(value))),

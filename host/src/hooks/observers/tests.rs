@@ -35,12 +35,17 @@ pub(super) fn ack(seq: u64) -> ObserverAction {
 }
 
 pub(super) fn store(key: &str) -> ObserverAction {
-    ObserverAction::Store(Store { key: key.to_owned(), value: Some(key.as_bytes().to_vec()) })
+    ObserverAction::Store(Store {
+        key: key.to_owned(),
+        value: Some(key.as_bytes().to_vec()),
+        facts: Vec::new(),
+    })
 }
 
 pub(super) fn post(id: &str) -> ObserverAction {
     ObserverAction::Lookup(Lookup {
         id: id.to_owned(),
+        facts: Vec::new(),
         question: Question::Http(HttpRequest {
             method: "POST".to_owned(),
             url: "https://receiver.example.org/".to_owned(),

@@ -81,7 +81,7 @@ impl Seat {
             state: member_state(self.state).into(),
             in_call: self.in_call,
             calls_taken: self.calls_taken,
-            last_call: (self.last_call > 0).then(|| self.last_call.saturating_mul(SECOND_NS)),
+            last_call_ns: (self.last_call > 0).then(|| self.last_call.saturating_mul(SECOND_NS)),
         }
     }
 }

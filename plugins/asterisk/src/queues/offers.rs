@@ -123,6 +123,6 @@ fn end_offer(offer: OpenOffer, outcome: &str, rang_ms: u32, out: &mut Out<'_>) {
         leg: offer.leg,
         interface: offer.interface,
         outcome: outcome.into(),
-        rang_ms,
+        rang_ms: rang_ms.into(),
     }));
 }

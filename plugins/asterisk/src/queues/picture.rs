@@ -178,7 +178,7 @@ impl Queues {
                 leg: key.1.clone(),
                 position: entry.position,
                 priority: entry.priority,
-                waited_secs: (waited / SECOND_NS) as u32,
+                waited_ms: waited / 1_000_000,
             })
         }));
         facts.extend(self.offers.iter().filter(|offer| offer.ended.is_none()).map(|offer| {

@@ -196,8 +196,8 @@ impl OpenService {
             leg: self.leg.clone(),
             interface: self.interface.clone(),
             member_leg: self.member_leg.clone(),
-            waited_secs: self.waited,
-            rang_secs: self.rang,
+            waited_ms: u64::from(self.waited) * 1000,
+            rang_ms: u64::from(self.rang) * 1000,
         })
     }
 
@@ -207,7 +207,7 @@ impl OpenService {
             leg: self.leg,
             interface: self.interface,
             ended_by: ended_by.into(),
-            talked_secs,
+            talked_ms: u64::from(talked_secs) * 1000,
         }));
     }
 }

@@ -318,7 +318,7 @@ pub fn fact_line(fact: &Fact) -> String {
             it.queue,
             leg(&it.leg),
             it.position,
-            it.waited_secs
+            it.waited_ms / 1000
         ),
         Fact::CallerLeft(it) => {
             format!("caller {} {} left: {} ({})", it.queue, leg(&it.leg), it.exit, it.evidence)
@@ -344,8 +344,8 @@ pub fn fact_line(fact: &Fact) -> String {
             leg(&it.leg),
             it.interface,
             optional(&it.member_leg),
-            it.waited_secs,
-            it.rang_secs
+            it.waited_ms / 1000,
+            it.rang_ms / 1000
         ),
         Fact::ServiceEnded(it) => format!(
             "service {} {} by {} ended by {} after {}",
@@ -353,7 +353,7 @@ pub fn fact_line(fact: &Fact) -> String {
             leg(&it.leg),
             it.interface,
             it.ended_by,
-            it.talked_secs
+            it.talked_ms / 1000
         ),
         Fact::Extension(it) => format!("extension {} {} {}", it.number, it.device, it.state),
         Fact::ExtensionRemoved(number) => format!("extension {number} removed"),

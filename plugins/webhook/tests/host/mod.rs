@@ -101,7 +101,7 @@ impl Host {
     pub fn observer(&mut self) -> &mut Webhook {
         let settings = self.settings.clone();
         self.observer.get_or_insert_with(|| {
-            Webhook::init(Config { id: "feed".into(), settings })
+            Webhook::init(Config::new("feed", settings))
                 .unwrap_or_else(|error| panic!("{}", error.message))
         })
     }
@@ -228,11 +228,11 @@ impl Host {
         for action in actions {
             match action {
                 Action::Ack(seq) => acked = Some(seq),
-                Action::Store(Store { key, value: Some(value) }) => {
+                Action::Store(Store { key, value: Some(value), .. }) => {
                     assert!(key.len() <= 256 && value.len() <= 64 << 10, "{key}: {}", value.len());
                     self.store.insert(key, value);
                 }
-                Action::Store(Store { key, value: None }) => drop(self.store.remove(&key)),
+                Action::Store(Store { key, value: None, .. }) => drop(self.store.remove(&key)),
                 Action::WakeAt(at) => self.wake_at = at,
                 Action::Lookup(lookup) => match lookup.question {
                     Question::Http(request) => self.post(lookup.id, request),
@@ -267,7 +267,7 @@ impl Host {
                 answer.headers.push(("retry-after".into(), secs.to_string()));
                 answer
             }
-            Reply::Nobody => Answer::failed(id, "connection refused"),
+            Reply::Nobody => Answer::failed(id, "no-connection", "connection refused"),
         };
         if answer.is_ok() && self.delivered.insert(seq) {
             let call = body["call"].as_str().unwrap_or_default().to_owned();

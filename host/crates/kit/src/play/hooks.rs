@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use calls::{Now, Timestamp};
 use plugin_runtime::{
     Log, Manifest, Part, Plugin,
-    hooks::{Answer, HookConfig, HookError, HookFailure, HookLimits, Lookup, Patch, Question, Store},
+    hooks::{
+        Answer, HookConfig, HookError, HookFailure, HookLimits, Lookup, Patch, Question, Store,
+    },
 };
 
 use super::{Place, Played};

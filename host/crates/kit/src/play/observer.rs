@@ -9,8 +9,8 @@ use calls::Timestamp;
 use plugin_runtime::{
     Plugin,
     hooks::{
-        Answer, Event, HookConfig, HookError, HookFailure, Lookup, MAX_OPEN_LOOKUPS, Observer, ObserverAction,
-        ObserverInput, Question,
+        Answer, Event, HookConfig, HookError, HookFailure, Lookup, MAX_OPEN_LOOKUPS, Observer,
+        ObserverAction, ObserverInput, Question,
     },
 };
 use serde_json::{Value, json};

@@ -12,8 +12,8 @@ use std::{
 use plugin_runtime::{
     Plugin,
     hooks::{
-        Answer, Cause, Collect, CollectEnd, Collected, FailedStep, HookError, HookFailure, Plan, SayKind, Step, Target, Treatment,
-        Waiting,
+        Answer, Cause, Collect, CollectEnd, Collected, FailedStep, HookError, HookFailure, Plan,
+        SayKind, Step, Target, Treatment, Waiting,
     },
 };
 

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use plugin_runtime::hooks::{Call, DialplanTarget, ExtensionTarget, HangUpTarget, HookError, QueueTarget, Target};
+use plugin_runtime::hooks::{
+    Call, DialplanTarget, ExtensionTarget, HangUpTarget, HookError, QueueTarget, Target,
+};
 use toml::de::DeValue;
 
 use super::{
@@ -420,9 +422,7 @@ pub fn target(document: &Document<'_>, at: &Value<'_, '_>) -> Option<Target> {
         (None, Some(number), None, None) => {
             Target::Extension(ExtensionTarget { number: number.value, timeout, facts })
         }
-        (None, None, Some(q850), None) => {
-            Target::HangUp(HangUpTarget { q850: q850.value, facts })
-        }
+        (None, None, Some(q850), None) => Target::HangUp(HangUpTarget { q850: q850.value, facts }),
         (None, None, None, Some(place)) => Target::Dialplan(DialplanTarget {
             context: place.string("context").map(|at| at.value).unwrap_or_default(),
             extension: place.string("extension").map(|at| at.value).unwrap_or_default(),

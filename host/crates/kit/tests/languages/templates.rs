@@ -4,7 +4,7 @@ use calls::fact::Fact;
 use kit::{project::Lang, template};
 use plugin_runtime::{
     Effect, Kind, Part,
-    hooks::{Cause, FailedStep, ObserverAction, QueueTarget, Step, Target, Verdict},
+    hooks::{Cause, FailedStep, HookError, ObserverAction, QueueTarget, Step, Target, Verdict},
 };
 
 use crate::{
@@ -39,7 +39,7 @@ fn a_router_routes(lang: Lang) {
 fn a_treatment_comforts(lang: Lang) {
     let Some(plugin) = begun(Kind::WaitTreatment, lang) else { return };
     let settings = r#"{"greeting":"welcome","keys":{"1":"sales"}}"#;
-    let failed = FailedStep { step: 1, code: "media-not-found".into(), message: "welcome".into() };
+    let failed = FailedStep { step: 1, error: HookError::new("media-not-found", "welcome") };
     let causes = [Cause::Started, Cause::Failed(failed), Cause::Key('9'), Cause::Key('1')];
     let plans = treat(&plugin, settings, &causes);
     let steps = plans[0].steps.as_ref().unwrap();

@@ -202,13 +202,8 @@ fn links_need_a_place_in_manifest_config_and_grants() {
 fn inputs_of_a_link_nobody_configured_are_ignored() {
     let mut bench = Bench::connected(&lines());
     let strange = Input::Received { link: "ari".into(), data: b"x\n".to_vec() };
-    let late = Input::HttpResponse {
-        id: 9,
-        status: 200,
-        headers: vec![],
-        body: vec![],
-        error: String::new(),
-    };
+    let late =
+        Input::HttpResponse { id: 9, status: 200, headers: vec![], body: vec![], error: None };
     bench.handle(vec![strange, late, received(b"one\n")]);
     assert_eq!(bench.said(), ["one"]);
 }

@@ -121,7 +121,7 @@ fn answers_for_a_guest_that_is_gone_are_nobodys() {
     let (life, asked) = feed.committed();
     assert_eq!(asked.len(), 1);
     feed.failed(&inputs, &HookFailure::Trapped(String::new()), S);
-    feed.answered(life, Answer::failed("a", ""));
+    feed.answered(life, Answer::failed("a", plugin_runtime::hooks::HookError::new("gone", "")));
     let again = feed.next_step(3 * S);
     assert!(again.is_none_or(|inputs| seqs(&inputs).len() == inputs.len()));
 }
@@ -137,7 +137,7 @@ fn more_lookups_than_may_be_open_are_answered_at_once() {
     let inputs = feed.next_step(S).unwrap();
     assert_eq!(inputs.len(), 6);
     assert!(matches!(&inputs[0], ObserverInput::Answer(answer) if answer.id == "64"
-        && answer.error.contains("64 lookups")));
+        && answer.error.as_ref().is_some_and(|it| it.message.contains("64 lookups"))));
 }
 
 #[test]

@@ -68,7 +68,13 @@ impl Receiver {
 
     fn answer(&self, lookup: &Lookup) -> Answer {
         if self.clock.now().monotonic < self.up_at {
-            return Answer::failed(&lookup.id, "no connection to receiver.example.org");
+            return Answer::failed(
+                &lookup.id,
+                plugin_runtime::hooks::HookError::retryable(
+                    "no-connection",
+                    "no connection to receiver.example.org",
+                ),
+            );
         }
         let seq = lookup.id.parse().expect("a number");
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).push(seq);
@@ -290,7 +296,11 @@ async fn a_full_disk_holds_it_back_and_it_goes_on_by_itself_when_there_is_room()
         ) -> Result<Vec<ObserverAction>, HookFailure> {
             let mut actions = self.0.step(now, inputs)?;
             let value = Some(vec![7; 60_000]);
-            actions.push(ObserverAction::Store(Store { key: "last".to_owned(), value }));
+            actions.push(ObserverAction::Store(Store {
+                key: "last".to_owned(),
+                value,
+                facts: Vec::new(),
+            }));
             Ok(actions)
         }
     }

@@ -27,6 +27,7 @@ fn vip() -> Decision {
         patch: Patch::default(),
         stores: vec![],
         reason: "a VIP".into(),
+        facts: vec![],
     }
 }
 

@@ -207,7 +207,7 @@ fn observers_acknowledge_what_they_saw_and_ask_for_so_much() {
     assert_eq!(nonsense(2), "5000 actions in one step; at most 4096");
     assert_eq!(nonsense(3), "the action `dial`, which this host does not know");
     let actions = observer.step(answer(4), &[]).unwrap();
-    let store = Store { key: "k".into(), value: Some(b"v".to_vec()) };
+    let store = Store { key: "k".into(), value: Some(b"v".to_vec()), facts: vec![] };
     let expected =
         [ObserverAction::Ack(7), ObserverAction::Store(store), ObserverAction::WakeAt(None)];
     assert_eq!(actions, expected);
@@ -257,14 +257,17 @@ fn a_decision_that_keeps_the_rules_comes_through_whole() {
     assert_eq!(decision.patch.variables, pairs(&[("TIER", "gold")]));
     assert_eq!(decision.patch.facts, pairs(&[("tier", "gold")]));
     assert_eq!(decision.stores[0].value.as_deref(), Some(&b"1"[..]));
-    assert_eq!(decision.stores[1], Store { key: "old".into(), value: None });
+    assert_eq!(decision.stores[1], Store { key: "old".into(), value: None, facts: vec![] });
     assert!(decision.reason.starts_with("a VIP !!!") && decision.reason.len() == 500);
 
     let Verdict::Need(lookups) = router.route(answer(1), &Call::default(), &[]).unwrap().verdict
     else {
         panic!("no need")
     };
-    assert_eq!(lookups[1], Lookup { id: "seen".into(), question: Question::Stored("seen".into()) });
+    assert_eq!(
+        lookups[1],
+        Lookup { id: "seen".into(), question: Question::Stored("seen".into()), facts: vec![] }
+    );
     let Question::Http(request) = &lookups[0].question else { panic!("no request") };
     assert_eq!((request.method.as_str(), request.body.as_slice()), ("POST", &b"{}"[..]));
     assert_eq!(request.timeout, Some(Duration::from_millis(800)));
@@ -291,12 +294,13 @@ fn a_plan_that_keeps_the_rules_comes_through_whole() {
     let plan =
         treatment.next(answer(0), &Waiting::default(), b"before", &Cause::Key('*'), &[]).unwrap();
     assert_eq!((plan.state.as_slice(), plan.keys.as_str()), (&b"s"[..], "12*"));
-    assert_eq!(plan.wake, Some(Duration::from_millis(100)), "no plan spins");
+    assert_eq!(plan.wake, Some(Duration::from_millis(250)), "no plan spins");
     let collect = Collect {
         most: 1,
         timeout: Duration::from_secs(5),
         between: Duration::from_secs(3),
         end_keys: "#".into(),
+        facts: vec![],
     };
     let expected = [
         Step::Answer,

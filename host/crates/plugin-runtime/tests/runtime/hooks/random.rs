@@ -89,7 +89,7 @@ fn check_target(target: &Target, place: &str) {
             check_name(&to.context, place);
             check_name(&to.extension, place);
         }
-        Target::HangUp(q850) => assert!((1..=127).contains(q850), "{place}"),
+        Target::HangUp(end) => assert!((1..=127).contains(&end.q850), "{place}"),
         Target::ContinueInDialplan => {}
     }
 }

@@ -13,7 +13,7 @@
 
 use jackfield_sdk::{
     Action, Bytes, Cause, Command, Config, Connector, Error, Fact, Input, Leg, LegEnded, LegState,
-    Now, Party, ResyncBegin, ResyncItem, Snapshot, log, register_connector,
+    Now, Party, ResyncBegin, Snapshot, log, register_connector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -157,10 +157,7 @@ impl {{type}} {
         match words[..] {
             ["HAS", id, state, number] if self.listing => {
                 let fact = Fact::LegStarted(leg(id, state_of(state), number));
-                out.push(Action::ResyncItem(ResyncItem {
-                    id: self.pictures,
-                    fact,
-                }));
+                out.push(Action::resync_item(self.pictures, fact));
             }
             ["END"] if self.listing => {
                 self.listing = false;
