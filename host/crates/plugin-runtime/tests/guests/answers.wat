@@ -39,7 +39,7 @@
 (func (export "jackfield:observer/observer@0.1.0#step") (param $monotonic i64) (param i64) (param i32) (param i32) (result i32)
   (call $answer (i32.const @STEP@) (local.get $monotonic)))
 
-(func $init (param i32) (param i32) (param i32) (param i32) (result i32) (i32.const @WISHES@))
+(func $init (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const @WISHES@))
 (export "jackfield:router/router@0.1.0#init" (func $init))
 (export "jackfield:treatment/wait-treatment@0.1.0#init" (func $init))
 (export "jackfield:observer/observer@0.1.0#init" (func $init))

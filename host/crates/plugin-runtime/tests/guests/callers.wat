@@ -7,7 +7,7 @@
 
 (func (export "jackfield:connector/connector@0.1.0#step") (param $monotonic i64) (param $wall i64) (param $inputs i32) (param $count i32) (result i32)
   (local $end i32) (local $case i32)
-  (local.set $end (i32.add (local.get $inputs) (i32.mul (local.get $count) (i32.const 48))))
+  (local.set $end (i32.add (local.get $inputs) (i32.mul (local.get $count) (i32.const 64))))
   (loop $next
     (if (i32.lt_u (local.get $inputs) (local.get $end)) (then
       (local.set $case (i32.load8_u (local.get $inputs)))
@@ -17,7 +17,7 @@
           (then (unreachable)))
         (call $say (i32.const 3000) (i32.const 60))
         (call $outcome (i64.load offset=8 (local.get $inputs)) (i32.const 80) (i32.const 4))))
-      (local.set $inputs (i32.add (local.get $inputs) (i32.const 48)))
+      (local.set $inputs (i32.add (local.get $inputs) (i32.const 64)))
       (br $next))))
   (call $ok))
 
@@ -55,7 +55,7 @@
     (else (call $say (local.get $text) (local.get $length)))))
 
 (func (export "jackfield:connector/connector@0.1.0#init")
-  (param i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32) (param $data i32) (param $length i32)
+  (param i32 i32 i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32) (param $data i32) (param $length i32)
   (param i64 i64) (result i32)
   (if (local.get $some) (then (memory.copy (i32.const 3000) (local.get $data) (i32.const 60))))
   (call $ok))

@@ -1,6 +1,6 @@
 ;; A state of `lines` that takes any and gives 5 MiB.
 (func (export "jackfield:connector/connector@0.1.0#init")
-  (param i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32 i32 i32 i64 i64) (result i32)
+  (param i32 i32 i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32 i32 i32 i64 i64) (result i32)
   (call $ok))
 
 (func $snapshot (result i32)

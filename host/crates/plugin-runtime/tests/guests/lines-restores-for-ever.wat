@@ -1,6 +1,6 @@
 ;; A state of `lines` that never comes back from taking another's.
 (func (export "jackfield:connector/connector@0.1.0#init")
-  (param i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32 i32 i32 i64 i64) (result i32)
+  (param i32 i32 i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32 i32 i32 i32 i64 i64) (result i32)
   (if (local.get $some) (then (loop $for_ever (br $for_ever))))
   (call $ok))
 

@@ -1,6 +1,6 @@
 ;; The state of `lines`, version 1: what lies at 3000. It takes no other version's.
 (func (export "jackfield:connector/connector@0.1.0#init")
-  (param i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32) (param $version i32) (param $data i32) (param $length i32)
+  (param i32 i32 i32 i32 i32 i32 i32 i32) (param $some i32) (param i32 i32) (param $version i32) (param $data i32) (param $length i32)
   (param i64 i64) (result i32)
   (if (i32.eqz (local.get $some)) (then (return (call $ok))))
   (if (i32.ne (local.get $version) (i32.const 1)) (then (return (call $error))))

@@ -20,11 +20,11 @@
   (local $end i32)
   (i32.store (i32.const 3008) (i32.add (i32.load (i32.const 3008)) (i32.const 1)))
   (global.set $whims (call $whim))
-  (local.set $end (i32.add (local.get $inputs) (i32.mul (local.get $count) (i32.const 48))))
+  (local.set $end (i32.add (local.get $inputs) (i32.mul (local.get $count) (i32.const 64))))
   (loop $next
     (if (i32.lt_u (local.get $inputs) (local.get $end)) (then
       (call $input (local.get $inputs))
-      (local.set $inputs (i32.add (local.get $inputs) (i32.const 48)))
+      (local.set $inputs (i32.add (local.get $inputs) (i32.const 64)))
       (br $next))))
   (call $ok))
 
@@ -123,7 +123,7 @@
   (local.set $at (call $action (i32.const 1)))
   (call $text (local.get $at) (i32.const 96) (i32.const 3))
   (i64.store offset=8 (local.get $at) (i64.const 1))
-  (call $text (i32.add (local.get $at) (i32.const 16)) (i32.const 1024) (i32.const 2))
+  (call $text (i32.add (local.get $at) (i32.const 20)) (i32.const 1024) (i32.const 2))
   (memory.fill (i32.const 1024) (i32.const 0) (i32.const 72))
   (call $text (i32.const 1028) (i32.const 64) (i32.const 4))
   (i32.store8 (i32.const 1060) (i32.const 1))

@@ -1,6 +1,6 @@
 ;; Put behind every guest here: memory, allocation, and helpers that build the answer of `step`.
-;; Sizes and offsets are those of the canonical ABI for wit/connector: an input has 48 bytes,
-;; an action 136 with its payload at 8, a `result<list<action>, error>` its payload at 4.
+;; Sizes and offsets are those of the canonical ABI for wit/connector: an input has 64 bytes,
+;; an action 144 with its payload at 8, a `result<list<action>, error>` its payload at 4.
 ;;
 ;; Memory: 16 result, 64.. constants, 65536.. actions, 196608.. what the host hands over.
 
@@ -27,9 +27,9 @@
 ;; A new action of that case; its payload.
 (func $action (param $case i32) (result i32)
   (local $at i32)
-  (local.set $at (i32.add (i32.const 65536) (i32.mul (global.get $actions) (i32.const 136))))
+  (local.set $at (i32.add (i32.const 65536) (i32.mul (global.get $actions) (i32.const 144))))
   (if (i32.ge_u (global.get $actions) (i32.const 900)) (then (unreachable)))
-  (memory.fill (local.get $at) (i32.const 0) (i32.const 136))
+  (memory.fill (local.get $at) (i32.const 0) (i32.const 144))
   (i32.store8 (local.get $at) (local.get $case))
   (global.set $actions (i32.add (global.get $actions) (i32.const 1)))
   (i32.add (local.get $at) (i32.const 8)))

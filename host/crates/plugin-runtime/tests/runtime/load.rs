@@ -120,11 +120,11 @@ fn settings_are_looked_at_by_the_plugin_itself() {
 fn the_guest_of_the_hosts_tests_is_the_one_of_these() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/plugins/store/tiny.wasm");
     let wasm = component(&["quiet", "simple-init"], &["connector"], Some(MANIFEST));
-    if std::env::var_os("UPDATE_GUESTS").is_some() {
+    if std::env::var_os("JACKFIELD_WRITE_GUESTS").is_some() {
         std::fs::write(&path, &wasm).unwrap();
     }
     let same = std::fs::read(&path).is_ok_and(|kept| kept == wasm);
-    assert!(same, "run this test once more with UPDATE_GUESTS=1, and commit {}", path.display());
+    assert!(same, "run this test once with JACKFIELD_WRITE_GUESTS=1");
 }
 
 #[test]

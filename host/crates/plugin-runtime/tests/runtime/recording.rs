@@ -78,9 +78,9 @@ fn a_recording_replays_to_the_same_effects_on_another_instance() {
     assert_eq!(report.effects_sha256, written.effects_sha256);
     assert_eq!(report.expected_sha256.as_deref(), Some(written.effects_sha256.as_str()));
     assert_eq!((report.steps, written.steps), (6, 6), "a start and five steps");
-    assert!(
-        file.contains(r#"{"send":{"link":"ami","epoch":1,"parts":[{"literal":"oops"},{"secret":"#)
-    );
+    assert!(file.contains(
+        r#"{"send":{"link":"ami","epoch":1,"text":false,"parts":[{"literal":"oops"},{"secret":"#
+    ));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn another_version_shows_the_first_difference_with_its_inputs() {
         [r#"{"bytes":{"link":"ami","epoch":1,"offset":4,"data":"N12\n"}}"#]
     );
     let consumed = r#"{"consumed":{"link":"ami","offset":8}}"#;
-    let party = r#"{"event":{"at_pbx":null,"fact":{"leg-party":{"leg":"leg 1","party":{"number":"12","name":"","presentation":""}}}}}"#;
+    let party = r#"{"event":{"at_pbx_ns":null,"fact":{"leg-party":{"leg":"leg 1","party":{"number":"12","name":"","presentation":""}},"facts":[]}}"#;
     let removed = r#"{"event":{"at_pbx":null,"fact":{"extension-removed":"N12"}}}"#;
     assert_eq!(difference.expected, [party, consumed]);
     assert_eq!(difference.got, [removed, consumed]);

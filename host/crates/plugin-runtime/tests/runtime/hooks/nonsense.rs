@@ -78,8 +78,8 @@ fn targets_that_no_pbx_may_be_told_are_named() {
             send(json!({ "dialplan": { "context": "in", "extension": "s", "priority": 0 } })),
             "the dialplan priority 0",
         ),
-        (send(json!({ "hang-up": 0 })), "the cause 0"),
-        (send(json!({ "hang-up": 128 })), "the cause 128"),
+        (send(json!({ "hang-up": { "q850": 0 } })), "the cause 0"),
+        (send(json!({ "hang-up": { "q850": 128 } })), "the cause 128"),
         (
             send(json!({ "other": { "kind": "teleport" } })),
             "the target `teleport`, which this host does not know",
