@@ -290,8 +290,8 @@ fn another_version_shows_the_first_difference_with_its_inputs() {
         [r#"{"bytes":{"link":"ami","epoch":1,"offset":4,"data":"N12\n"}}"#]
     );
     let consumed = r#"{"consumed":{"link":"ami","offset":8}}"#;
-    let party = r#"{"event":{"at_pbx_ns":null,"fact":{"leg-party":{"leg":"leg 1","party":{"number":"12","name":"","presentation":""}},"facts":[]}}"#;
-    let removed = r#"{"event":{"at_pbx":null,"fact":{"extension-removed":"N12"}}}"#;
+    let party = r#"{"event":{"at_pbx_ns":null,"fact":{"leg-party":{"leg":"leg 1","party":{"number":"12","name":"","presentation":""}}},"facts":[]}}"#;
+    let removed = r#"{"event":{"at_pbx_ns":null,"fact":{"extension-removed":"N12"},"facts":[]}}"#;
     assert_eq!(difference.expected, [party, consumed]);
     assert_eq!(difference.got, [removed, consumed]);
     assert_ne!(report.effects_sha256, written.effects_sha256);
