@@ -68,7 +68,8 @@ class MissedCalls:
             request = http(self.asked, self.url, "POST", {"content-type": "application/json"}, body=body)
             return [lookup(request)]
         if not worked(answer) and not is_final(answer):
-            log.warning(f"the chat was not reached ({answer.error or answer.status}); trying again in {self.again_ms // 1000} s")
+            why = answer.error.message if answer.error else f"status {answer.status}"
+            log.warning(f"the chat was not reached ({why}); trying again in {self.again_ms // 1000} s")
             self.asleep = True
             return [wake_in(now, self.again_ms)]
         if not worked(answer):

@@ -45,7 +45,7 @@ export const { waitTreatment, settings } = defineTreatment<Settings, State>({
             }
             // What a caller does not hear must not cost them the call.
             case "failed":
-                log.warning(`${cause.val.code}: ${cause.val.message}; this caller hears music only`);
+                log.warning(`${cause.val.error.code}: ${cause.val.error.message}; this caller hears music only`);
                 return comfort([], waiting, settings, { ...state, quiet: true });
             case "came-back":
                 if (state.cameBack >= 2) return plan(state, [handOver()], { reason: `came back three times: ${cause.val}` });

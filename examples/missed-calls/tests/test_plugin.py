@@ -1,7 +1,7 @@
 import json
 import unittest
 
-from jackfield.harness import Started, an_answer, an_event
+from jackfield.harness import Started, an_answer, an_event, failed_answer
 from jackfield.observer import Input_Answer, Input_Wake, ack, lookup, store, stored
 
 from plugin import Observer
@@ -47,7 +47,7 @@ class MissedCallsTest(unittest.TestCase):
     def test_while_the_chat_is_away_nothing_is_lost_and_nothing_overtakes(self):
         self.host.step(left(2), joined(3))
         self.host.step(who(2))
-        [wake] = self.host.step(Input_Answer(an_answer("post-2", 0, error="connection refused")))
+        [wake] = self.host.step(Input_Answer(failed_answer("post-2", "no-connection", "connection refused")))
         self.assertEqual(wake.value, 31_000_000_000)
         self.assertEqual(self.host.step(left(4, "answered")), [])
         self.assertEqual(self.host.step(Input_Wake()), [lookup(stored("who-2", "waiting.entry-1"))])

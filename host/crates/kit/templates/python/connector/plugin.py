@@ -22,7 +22,7 @@ from wit_world.imports.facts import (
 
 from jackfield.connector import (
     Action, Bytes, Command, Input, Input_Bytes, Input_Command, Input_Gap, Input_LinkClosed, Input_LinkUp, Now, Snapshot,
-    close, connector, consumed, done, fact, fail, log, rejected, send,
+    close, connector, consumed, done, fact, fail, item, log, rejected, send,
 )  # fmt: skip
 
 #: The link's name in plugin.toml.
@@ -96,8 +96,7 @@ class Lines:
     def line(self, line: str) -> list[Action]:
         match line.split(" "):
             case ["HAS", id, state, number] if self.listing:
-                item = Fact_LegStarted(leg(id, state_of(state), number))
-                return [types.Action_ResyncItem(types.ResyncItem(self.pictures, item))]
+                return [item(self.pictures, Fact_LegStarted(leg(id, state_of(state), number)))]
             case ["END"] if self.listing:
                 self.listing = False
                 return [types.Action_ResyncEnd(self.pictures)]

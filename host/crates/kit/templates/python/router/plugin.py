@@ -2,7 +2,7 @@
 
 import re
 
-from jackfield.router import Call, Context, Decision, Problem, pass_on, queue, router, send
+from jackfield.router import Call, Context, Decision, Problem, pass_on, problem, queue, router, send
 
 
 class Vip:
@@ -22,7 +22,7 @@ class Vip:
     @staticmethod
     def validate(settings) -> list[Problem]:
         return [
-            Problem(f"vip.{index}", f"`{number}` is no number in E.164; write it as +4930123456")
+            problem(f"vip.{index}", f"`{number}` is no number in E.164; write it as +4930123456")
             for index, number in enumerate(settings["vip"])
             if not re.fullmatch(r"\+[1-9][0-9]{3,14}", number)
         ]

@@ -4,7 +4,7 @@ import re
 
 from jackfield.treatment import (
     CameBack, Cause, Context, Failed, Key, Plan, Problem, Resumed, Started, Step, Waiting,
-    answer, go_on, hand_over, music, plan, play, queue, treatment, wait,
+    answer, go_on, hand_over, music, plan, play, problem, queue, treatment, wait,
 )  # fmt: skip
 
 
@@ -25,8 +25,8 @@ class Greeting:
             case Key(key) if key in self.queues:
                 return plan(None, [hand_over(queue(self.queues[key]))], reason=f"the caller pressed {key}")
             # A recording that the PBX does not have must not cost the caller anything.
-            case Failed(step):
-                return plan(None, self.music_then_on(), keys, reason=f"step {step.step} failed: {step.code}")
+            case Failed(failed):
+                return plan(None, self.music_then_on(), keys, reason=f"step {failed.step} failed: {failed.error.code}")
             # The place did not take the caller, or the host began anew: some music, and on.
             case CameBack() | Resumed():
                 return plan(None, self.music_then_on(), keys)
@@ -41,7 +41,7 @@ class Greeting:
     def validate(settings) -> list[Problem]:
         """What a schema cannot say. An admin sees it before anything runs."""
         wrong = [key for key in settings.get("keys", {}) if not re.fullmatch(r"[0-9*#A-D]", key)]
-        return [Problem(f"keys.{key}", f"`{key}` is no key; use 0-9, *, # or A-D") for key in wrong]
+        return [problem(f"keys.{key}", f"`{key}` is no key; use 0-9, *, # or A-D") for key in wrong]
 
 
 WaitTreatment, Settings = treatment(Greeting)

@@ -6,7 +6,8 @@
 import { utf8 } from "./bytes.ts";
 import {
     ActionShape, SnapshotShape,
-    type Action, type Command, type Config, type Connector, type Input, type Now, type Part, type Snapshot, type State,
+    type Action, type Command, type Config, type Connector, type Input, type Now, type Part, type SecretHeader, type Snapshot,
+    type State,
 } from "./contract/connector.ts";
 import type { Problem, Settings as SettingsExport } from "./contract/settings.ts";
 import type { Fact } from "./contract/telephony.ts";
@@ -14,9 +15,12 @@ import { answering, fail, parsed, settingsExport } from "./glue.ts";
 import type { Shape } from "./shape.ts";
 
 export { text, utf8 } from "./bytes.ts";
-export { fail, PluginError } from "./glue.ts";
+export { fail, PluginError, problem } from "./glue.ts";
 export { log } from "./log.ts";
-export type { Action, Bytes, Command, Config, Input, LinkClosed, LinkUp, Now, Part, Snapshot } from "./contract/connector.ts";
+export type {
+    Action, Bytes, Command, Config, HttpResponse, Input, LinkClosed, LinkUp, Message, Now, Part, SecretHeader, Snapshot,
+} from "./contract/connector.ts";
+export type { Problem } from "./contract/settings.ts";
 export type * from "./contract/telephony.ts";
 
 /** What you write: a class, of which the host makes one object per instance. */
@@ -79,7 +83,12 @@ export function consumed(link: string, offset: number): Action {
 
 /** Sends text or bytes. Dropped when the epoch is over. */
 export function send(link: string, epoch: number, ...parts: (string | Uint8Array | Part)[]): Action {
-    return { tag: "send", val: { link, epoch, parts: parts.map(part) } };
+    return { tag: "send", val: { link, epoch, text: false, parts: parts.map(part) } };
+}
+
+/** Sends one message of text on a link that has messages (WebSocket); `send` makes a binary one. */
+export function sendText(link: string, epoch: number, ...parts: (string | Part)[]): Action {
+    return { tag: "send", val: { link, epoch, text: true, parts: parts.map(part) } };
 }
 
 function part(value: string | Uint8Array | Part): Part {
@@ -92,9 +101,12 @@ export function secret(name: string, form: string, prefix = "", suffix = ""): Pa
     return { tag: "secret", val: { name, form, prefix: utf8(prefix), suffix: utf8(suffix) } };
 }
 
-/** Tells a fact. */
-export function fact(fact: Fact, atPbx: number | null = null): Action {
-    return { tag: "event", val: { atPbx, fact } };
+/**
+ * Tells a fact, with the PBX's own time of it (nanoseconds since the Unix epoch) when it says; `facts` are what the fact's
+ * record has no field for.
+ */
+export function fact(fact: Fact, atPbxNs: number | null = null, facts: { [name: string]: string } = {}): Action {
+    return { tag: "event", val: { atPbxNs, fact, facts: Object.entries(facts) } };
 }
 
 /** Ends a command well; `detail` is JSON text. */
@@ -102,9 +114,9 @@ export function done(command: Command, detail = ""): Action {
     return outcome(command, "done", null, detail);
 }
 
-/** Ends a command that the PBX refused. */
-export function failed(command: Command, code: string, message: string): Action {
-    return outcome(command, "failed", { code, message, retryable: false }, "");
+/** Ends a command that the PBX refused. What is `retryable` may be tried again by the host. */
+export function failed(command: Command, code: string, message: string, retryable = false): Action {
+    return outcome(command, "failed", { code, message, retryable }, "");
 }
 
 /** Ends a command that makes no sense here. */
@@ -130,9 +142,37 @@ export function argument(command: Command, name: string): string | null {
 export function picture(id: number, scope: string, facts: Fact[]): Action[] {
     return [
         { tag: "resync-begin", val: { id, scope } },
-        ...facts.map((fact): Action => ({ tag: "resync-item", val: { id, fact } })),
+        ...facts.map((fact) => item(id, fact)),
         { tag: "resync-end", val: id },
     ];
+}
+
+/** One thing of the picture of that id, when the picture is told over several steps. */
+export function item(id: number, fact: Fact, facts: { [name: string]: string } = {}): Action {
+    return { tag: "resync-item", val: { id, fact, facts: Object.entries(facts) } };
+}
+
+/** A request to a host that the manifest names and the admin allows. */
+export interface Request {
+    method?: string;
+    headers?: { [name: string]: string };
+    secretHeaders?: SecretHeader[];
+    body?: string | Uint8Array;
+    /** For all of it; 0: the host's usual time. */
+    timeoutMs?: number;
+}
+
+/** Asks a web service; the input `http-response` carries `id`. */
+export function http(id: number, url: string, request: Request = {}): Action {
+    const { method = "GET", headers = {}, secretHeaders = [], body = "", timeoutMs = 0 } = request;
+    const bytes = typeof body === "string" ? utf8(body) : body;
+    const val = { id, method, url, headers: Object.entries(headers), secretHeaders, body: bytes, timeoutMs, facts: [] };
+    return { tag: "http-request", val };
+}
+
+/** A header such as `authorization: Bearer <the secret>`. The host puts the secret in; the plugin never sees it. */
+export function secretHeader(name: string, before: string, secret: string): SecretHeader {
+    return { name, before, secret: { name: secret, form: "plain", prefix: new Uint8Array(), suffix: new Uint8Array() } };
 }
 
 /** A `wake` so many milliseconds from now; replaces the one before. */

@@ -1,6 +1,6 @@
 /** Between the host's calls and your functions: settings are read, exceptions become errors, answers are checked. */
 import type { Error as Refusal, Wishes } from "./contract/hooks.ts";
-import type { Problem } from "./contract/settings.ts";
+import { ProblemShape, type Problem } from "./contract/settings.ts";
 import { log } from "./log.ts";
 import { flaw, type Shape } from "./shape.ts";
 
@@ -60,6 +60,16 @@ export function wishes(wanted: Partial<Wishes> | undefined | void): Wishes {
     return { timeZones: wanted?.timeZones ?? [], facts: wanted?.facts ?? [] };
 }
 
+/**
+ * Something wrong with the setting at `path`, e.g. `vip.0`. With an `error` the settings cannot be used; with a `warning`
+ * they can, but the admin should know.
+ */
+export function problem(path: string, message: string, severity: "error" | "warning" = "error"): Problem {
+    return { path, severity, message };
+}
+
+const PROBLEMS: Shape = { list: ProblemShape };
+
 /** The `settings` export every plugin has. */
 export function settingsExport<Settings>(validate: ((settings: Settings) => Problem[]) | undefined): {
     validate(settings: string): Problem[];
@@ -67,9 +77,9 @@ export function settingsExport<Settings>(validate: ((settings: Settings) => Prob
     return {
         validate(settings) {
             try {
-                return validate ? validate(parsed<Settings>(settings)) : [];
-            } catch (thrown) {
-                return [{ path: "", message: refusal(thrown).message }];
+                return answering("validate", PROBLEMS, () => (validate ? validate(parsed<Settings>(settings)) : []));
+            } catch (refused) {
+                return [problem("", (refused as Refusal).message)];
             }
         },
     };

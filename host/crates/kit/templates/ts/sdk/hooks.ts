@@ -5,7 +5,7 @@ import type { Problem } from "./contract/settings.ts";
 import type { Attributes } from "./contract/telephony.ts";
 
 export { text, utf8 } from "./bytes.ts";
-export { fail, PluginError } from "./glue.ts";
+export { fail, PluginError, problem } from "./glue.ts";
 export { log } from "./log.ts";
 export type { Answer, Attributes, Call, CivilTime, Config, Lookup, Now, Patch, Problem, Store, Target, Wishes };
 
@@ -14,6 +14,8 @@ export interface Context<Settings> {
     /** The instance's id in the config. */
     id: string;
     settings: Settings;
+    /** What is known of the host, e.g. `host`: its version. */
+    host: Attributes;
     now: Now;
     answers: Answers;
 }
@@ -33,7 +35,7 @@ export function extension(number: string, { timeoutSecs = 0 }: { timeoutSecs?: n
 
 /** To a place in the PBX's dialplan. */
 export function dialplan(context: string, extension: string, priority = 1): Target {
-    return { tag: "dialplan", val: { context, extension, priority } };
+    return { tag: "dialplan", val: { context, extension, priority, facts: [] } };
 }
 
 /** On in the dialplan, behind the place where the call was handed over. */
@@ -43,7 +45,7 @@ export function continueInDialplan(): Target {
 
 /** The call ends; 16 is politely, 17 busy, 21 rejected (Q.850). */
 export function hangUp(cause = 16): Target {
-    return { tag: "hang-up", val: cause };
+    return { tag: "hang-up", val: { q850: cause, facts: [] } };
 }
 
 /** What a decision or a plan changes on the call, keeps, and says about itself. */
@@ -74,7 +76,7 @@ export function attribute(values: Attributes, name: string): string | null {
 
 /** A value to keep; null removes the key. */
 export function store(key: string, value: string | Uint8Array | null): Store {
-    return { key, value: typeof value === "string" ? utf8(value) : value };
+    return { key, value: typeof value === "string" ? utf8(value) : value, facts: [] };
 }
 
 export function stores(values: { [key: string]: string | Uint8Array | null } = {}): Store[] {
@@ -98,12 +100,13 @@ export function http(id: string, url: string, request: Request = {}): Lookup {
     return {
         id,
         question: { tag: "http", val: { method, url, headers: attributes(headers), secretHeaders, body: bytes, timeoutMs } },
+        facts: [],
     };
 }
 
 /** Asks for the value of a key in the instance's own store. */
 export function stored(id: string, key: string): Lookup {
-    return { id, question: { tag: "stored", val: key } };
+    return { id, question: { tag: "stored", val: key }, facts: [] };
 }
 
 /** A header such as `authorization: Bearer <the secret>`. The host puts the secret in; the plugin never sees it. */
@@ -142,7 +145,7 @@ export class Answers {
     }
 }
 
-/** Did a lookup go well? */
+/** Did a lookup go well? If not, `answer.error?.message` says why, or the status does. */
 export function worked(answer: Answer): boolean {
-    return answer.error === "" && answer.status >= 200 && answer.status < 300;
+    return answer.error == null && answer.status >= 200 && answer.status < 300;
 }

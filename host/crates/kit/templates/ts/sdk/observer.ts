@@ -15,11 +15,11 @@ import { WishesShape } from "./contract/hooks.ts";
 import { ActionShape, type Action, type Event, type Input, type Observer } from "./contract/observer.ts";
 import type { Settings as SettingsExport } from "./contract/settings.ts";
 import { answering, parsed, settingsExport, wishes } from "./glue.ts";
-import { type Config, type Lookup, type Now, type Problem, type Wishes, store as kept } from "./hooks.ts";
+import { type Attributes, type Config, type Lookup, type Now, type Problem, type Wishes, store as kept } from "./hooks.ts";
 import type { Shape } from "./shape.ts";
 
 export { type Answer, type Attributes, type Lookup, type Now, type Problem, type Request, type Wishes } from "./hooks.ts";
-export { attribute, fail, http, log, PluginError, secretHeader, stored, text, utf8, worked } from "./hooks.ts";
+export { attribute, attributes, fail, http, log, PluginError, problem, secretHeader, stored, text, utf8, worked } from "./hooks.ts";
 export type { Action, Event, Input };
 
 /** What every step gets besides its inputs. */
@@ -27,12 +27,17 @@ export interface Observing<Settings> {
     /** The instance's id in the config. */
     id: string;
     settings: Settings;
+    /** What is known of the host, e.g. `host`: its version. */
+    host: Attributes;
     now: Now;
 }
 
 /** What you write. */
 export interface ObserverPlugin<Settings> {
-    /** Once per instance, before any step. */
+    /**
+     * Once per instance, before any step. To see some events only:
+     * `start: () => ({ facts: attributes({ events: "call.ended queue.*" }) })`.
+     */
     start?(settings: Settings): Partial<Wishes>;
     /** One transaction: its actions count only if it returned. After a crash, events come again from the last `ack`. */
     step(inputs: Input[], context: Observing<Settings>): Action[];
@@ -56,7 +61,7 @@ export function defineObserver<Settings>(plugin: ObserverPlugin<Settings>): { ob
                 });
             },
             step(now, inputs) {
-                const context = { id: config?.id ?? "", settings: settings as Settings, now };
+                const context = { id: config?.id ?? "", settings: settings as Settings, host: config?.facts ?? [], now };
                 return answering("step", ACTIONS, () => plugin.step(inputs, context));
             },
         },

@@ -44,7 +44,8 @@ export function defineRouter<Settings>(plugin: RouterPlugin<Settings>): { router
                 });
             },
             route(now, call, answers) {
-                const context = { id: config?.id ?? "", settings: settings as Settings, now, answers: new Answers(answers) };
+                const host = config?.facts ?? [];
+                const context = { id: config?.id ?? "", settings: settings as Settings, host, now, answers: new Answers(answers) };
                 return answering("route", DecisionShape, () => plugin.route(call, context));
             },
         },
@@ -78,5 +79,5 @@ export function need(lookups: Lookup | Lookup[], reason = ""): Decision {
 }
 
 function decided(verdict: Verdict, reason: string, extras: Extras): Decision {
-    return { verdict, patch: patch(extras), stores: stores(extras.stores), reason };
+    return { verdict, patch: patch(extras), stores: stores(extras.stores), reason, facts: [] };
 }

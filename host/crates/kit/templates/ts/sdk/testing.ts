@@ -4,6 +4,7 @@ import type { Command, Connector, Input as ConnectorInput, Action as ConnectorAc
 import type { Answer, Call, CivilTime, Now } from "./contract/hooks.ts";
 import type { Action, Event, Input, Observer } from "./contract/observer.ts";
 import type { Decision, Router } from "./contract/router.ts";
+import type { Attributes } from "./contract/telephony.ts";
 import type { Cause, Plan, WaitTreatment, Waiting } from "./contract/treatment.ts";
 
 /** Noon of a Monday, UTC. */
@@ -42,9 +43,24 @@ export function aWait(changes: Partial<Waiting> = {}): Waiting {
     return { call: aCall(), waitedMs: 0, then: null, facts: [], position: null, estimateSecs: null, ...changes };
 }
 
-/** An answer to a lookup. */
-export function anAnswer(id: string, status: number, body: string | object = "", error = ""): Answer {
-    return { id, status, headers: [], body: utf8(typeof body === "string" ? body : JSON.stringify(body)), error };
+/** An answer to a lookup. For a stored value the status is 200. */
+export function anAnswer(id: string, status: number, body: string | object = ""): Answer {
+    return { id, status, headers: [], body: utf8(typeof body === "string" ? body : JSON.stringify(body)), error: null };
+}
+
+/** There is no answer, and why: a code, e.g. `timed-out`, and a sentence. */
+export function failedAnswer(id: string, code: string, message = ""): Answer {
+    return { id, status: 0, headers: [], body: new Uint8Array(), error: { code, message, retryable: true } };
+}
+
+/** Why a treatment is called: a step failed, e.g. with `media-not-found`. */
+export function aFailure(step: number, code: string, message = ""): Cause {
+    return { tag: "failed", val: { step, error: { code, message, retryable: false } } };
+}
+
+/** Why a treatment is called: the caller pressed these keys, or was too slow (`timeout`). */
+export function aCollection(keys: string, endedBy: "most" | "end-key" | "timeout" = "most"): Cause {
+    return { tag: "collected", val: { keys, endedBy } };
 }
 
 /** A committed event. */
@@ -52,15 +68,17 @@ export function anEvent(seq: number, kind: string, data: object = {}, call = "")
     return { seq, kind, atNs: NOW.wallNs, call, json: JSON.stringify({ seq, type: kind, ...data }) };
 }
 
+const HOST: Attributes = [["host", "test"]];
+
 /** A router as the host would start it. */
 export function startRouter(router: Router, settings: object): (call?: Partial<Call>, answers?: Answer[]) => Decision {
-    router.init({ id: "test", settings: JSON.stringify(settings) });
+    router.init({ id: "test", settings: JSON.stringify(settings), facts: HOST });
     return (call, answers = []) => router.route(NOW, aCall(call), answers);
 }
 
 /** A treatment as the host would start it: for one caller, whose state it keeps between calls. */
 export function startTreatment(treatment: WaitTreatment, settings: object): (cause: Cause, waiting?: Partial<Waiting>, answers?: Answer[]) => Plan {
-    treatment.init({ id: "test", settings: JSON.stringify(settings) });
+    treatment.init({ id: "test", settings: JSON.stringify(settings), facts: HOST });
     let state: Uint8Array = new Uint8Array();
     return (cause, waiting, answers = []) => {
         const plan = treatment.next(NOW, aWait(waiting), state, cause, answers);
@@ -71,7 +89,7 @@ export function startTreatment(treatment: WaitTreatment, settings: object): (cau
 
 /** An observer as the host would start it. */
 export function startObserver(observer: Observer, settings: object): (...inputs: Input[]) => Action[] {
-    observer.init({ id: "test", settings: JSON.stringify(settings) });
+    observer.init({ id: "test", settings: JSON.stringify(settings), facts: HOST });
     return (...inputs) => observer.step(NOW, inputs);
 }
 
@@ -100,7 +118,8 @@ export class OneLink {
         this.epoch += 1;
         this.offset = 0;
         this.unread = [];
-        return this.step({ tag: "link-up", val: { link: this.link, epoch: this.epoch, peer: "test", nonce: new Uint8Array(32) } });
+        const nonce = new Uint8Array(32);
+        return this.step({ tag: "link-up", val: { link: this.link, epoch: this.epoch, peer: "test", nonce, facts: [] } });
     }
 
     /** The PBX says this, in one piece. */
@@ -127,7 +146,8 @@ export class OneLink {
     }
 
     private init(snapshot: Snapshot | null): void {
-        this.connector.init({ id: "test", settings: this.settings, links: [[this.link, "tcp://test"]] }, snapshot, NOW);
+        const links: [string, string][] = [[this.link, "tcp://test"]];
+        this.connector.init({ id: "test", settings: this.settings, links, facts: HOST }, snapshot, NOW);
     }
 
     private step(input: ConnectorInput): ConnectorAction[] {

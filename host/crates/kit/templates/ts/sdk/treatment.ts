@@ -56,7 +56,8 @@ export function defineTreatment<Settings, State>(
                 return answering("next", PlanShape, () => {
                     const known = settings as Settings;
                     const kept = state.length === 0 ? plugin.fresh(known) : (JSON.parse(text(state)) as State);
-                    const context = { id: config?.id ?? "", settings: known, now, answers: new Answers(answers), state: kept };
+                    const host = config?.facts ?? [];
+                    const context = { id: config?.id ?? "", settings: known, host, now, answers: new Answers(answers), state: kept };
                     return plugin.next(waiting, cause, context);
                 });
             },
@@ -67,9 +68,9 @@ export function defineTreatment<Settings, State>(
 
 /** The rest of a plan. */
 export interface More extends Extras {
-    /** Keys listened to while the plan runs, e.g. `12*`; others are not heard. */
+    /** Keys listened to from now on, e.g. `12*`; others are not heard. */
     keys?: string;
-    /** Call again after so many milliseconds. */
+    /** Call again after so many milliseconds, at least 250 and at most an hour. */
     wakeMs?: number | null;
     /** The hook is called with `looked-up`; the steps go on meanwhile. */
     lookups?: Lookup[];
@@ -80,10 +81,11 @@ export interface More extends Extras {
 /** From now on these steps; what has not begun of an earlier plan is dropped. */
 export function plan(state: unknown, steps: Step[] | null, more: More = {}): Plan {
     const { keys = "", wakeMs = null, lookups = [], reason = "" } = more;
-    return { state: encoded(state), steps, keys, wakeMs, lookups, patch: patch(more), stores: stores(more.stores), reason };
+    const kept = stores(more.stores);
+    return { state: encoded(state), steps, keys, wakeMs, lookups, patch: patch(more), stores: kept, reason, facts: [] };
 }
 
-/** The earlier plan goes on; `keys` counts all the same. */
+/** The earlier steps go on; `keys` and `wakeMs` are this plan's all the same. */
 export function goOn(state: unknown, more: More = {}): Plan {
     return plan(state, null, more);
 }
@@ -124,9 +126,9 @@ export function silence(): Step {
     return { tag: "silence" };
 }
 
-/** Gather keys; the hook is called with `collected`. */
+/** Gather keys; the hook is called with `collected`: what was pressed, and what ended it. */
 export function collect({ most, timeoutMs = 5000, betweenMs = 3000, endKeys = "#" }: Partial<Collect> & { most: number }): Step {
-    return { tag: "collect", val: { most, timeoutMs, betweenMs, endKeys } };
+    return { tag: "collect", val: { most, timeoutMs, betweenMs, endKeys, facts: [] } };
 }
 
 /** Milliseconds, at most an hour. */

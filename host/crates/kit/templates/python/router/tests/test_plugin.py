@@ -28,4 +28,4 @@ class VipTest(unittest.TestCase):
 
     def test_a_number_that_is_none_is_named(self):
         [problem] = Settings().validate(json.dumps({"vip": ["030 123"], "queue": "vip"}))
-        self.assertEqual(problem.path, "vip.0")
+        self.assertEqual((problem.path, problem.severity), ("vip.0", "error"))

@@ -8,7 +8,7 @@
     Connector, State, Settings = connector(Mine)
 """
 
-from typing import Any, Optional, Protocol, Union
+from typing import Any, Mapping, Optional, Protocol, Union
 
 from wit_world.exports.settings import Problem as Problem
 from wit_world.imports import facts as facts
@@ -22,17 +22,20 @@ from wit_world.imports.types import (
     Input_Bytes as Input_Bytes,
     Input_Command as Input_Command,
     Input_Gap as Input_Gap,
+    Input_HttpResponse as Input_HttpResponse,
     Input_LinkClosed as Input_LinkClosed,
     Input_LinkUp as Input_LinkUp,
+    Input_Message as Input_Message,
     Input_SettingsChanged as Input_SettingsChanged,
     Input_Wake as Input_Wake,
     Now as Now,
     Part as Part,
+    SecretHeader as SecretHeader,
     Snapshot as Snapshot,
 )
 
 from jackfield import log as log
-from jackfield.glue import PluginError as PluginError, answering, fail, parsed, settings_export
+from jackfield.glue import PluginError as PluginError, answering, fail as fail, parsed, problem as problem, settings_export
 from jackfield.shape import check_for
 
 
@@ -91,7 +94,12 @@ def consumed(link: str, offset: int) -> Action:
 
 def send(link: str, epoch: int, *parts: Union[str, bytes, Part]) -> Action:
     """Sends text or bytes. Dropped when the epoch is over."""
-    return types.Action_Send(types.Send(link, epoch, [_part(part) for part in parts]))
+    return types.Action_Send(types.Send(link, epoch, False, [_part(part) for part in parts]))
+
+
+def send_text(link: str, epoch: int, *parts: Union[str, Part]) -> Action:
+    """Sends one message of text on a link that has messages (WebSocket); `send` makes a binary one."""
+    return types.Action_Send(types.Send(link, epoch, True, [_part(part) for part in parts]))
 
 
 def _part(part: Union[str, bytes, Part]) -> Part:
@@ -105,9 +113,10 @@ def secret(name: str, form: str, prefix: str = "", suffix: str = "") -> Part:
     return types.Part_Secret(types.SecretPart(name, form, prefix.encode(), suffix.encode()))
 
 
-def fact(fact: facts.Fact, at_pbx: Optional[int] = None) -> Action:
-    """Tells a fact, with the PBX's own time of it (nanoseconds since the Unix epoch) when it says."""
-    return types.Action_Event(types.Event(at_pbx, fact))
+def fact(fact: facts.Fact, at_pbx_ns: Optional[int] = None, more: Optional[Mapping[str, str]] = None) -> Action:
+    """Tells a fact, with the PBX's own time of it (nanoseconds since the Unix epoch) when it says; `more` is what the
+    fact has no field for."""
+    return types.Action_Event(types.Event(at_pbx_ns, fact, _attributes(more)))
 
 
 def done(command: Command, detail: str = "") -> Action:
@@ -115,9 +124,9 @@ def done(command: Command, detail: str = "") -> Action:
     return _outcome(command, "done", None, detail)
 
 
-def failed(command: Command, code: str, message: str) -> Action:
-    """Ends a command that the PBX refused."""
-    return _outcome(command, "failed", types.Error(code, message, False))
+def failed(command: Command, code: str, message: str, retryable: bool = False) -> Action:
+    """Ends a command that the PBX refused. What is `retryable` may be tried again by the host."""
+    return _outcome(command, "failed", types.Error(code, message, retryable))
 
 
 def rejected(command: Command, code: str, message: str) -> Action:
@@ -138,9 +147,38 @@ def picture(id: int, scope: str, things: list[facts.Fact]) -> list[Action]:
     """A whole picture of `scope` (`all`, `calls`, `queues` or `extensions`): begin, each thing, end."""
     return [
         types.Action_ResyncBegin(types.ResyncBegin(id, scope)),
-        *(types.Action_ResyncItem(types.ResyncItem(id, thing)) for thing in things),
+        *(item(id, thing) for thing in things),
         types.Action_ResyncEnd(id),
     ]
+
+
+def item(id: int, thing: facts.Fact, more: Optional[Mapping[str, str]] = None) -> Action:
+    """One thing of the picture of that id, when the picture is told over several steps."""
+    return types.Action_ResyncItem(types.ResyncItem(id, thing, _attributes(more)))
+
+
+def http(
+    id: int,
+    url: str,
+    method: str = "GET",
+    headers: Optional[Mapping[str, str]] = None,
+    secret_headers: Optional[list[SecretHeader]] = None,
+    body: Union[str, bytes] = b"",
+    timeout_ms: int = 0,
+) -> Action:
+    """Asks a web service that the manifest names and the admin allows. The input `Input_HttpResponse` carries `id`."""
+    content = body.encode() if isinstance(body, str) else body
+    asked = types.HttpRequest(id, method, url, _attributes(headers), secret_headers or [], content, timeout_ms, [])
+    return types.Action_HttpRequest(asked)
+
+
+def secret_header(name: str, before: str, secret: str) -> SecretHeader:
+    """A header such as `authorization: Bearer <the secret>`. The host puts the secret in; the plugin never sees it."""
+    return types.SecretHeader(name, before, types.SecretPart(secret, "plain", b"", b""))
+
+
+def _attributes(values: Optional[Mapping[str, str]]) -> list[tuple[str, str]]:
+    return list((values or {}).items())
 
 
 def wake_in(now: Now, ms: int) -> Action:

@@ -69,14 +69,21 @@ def parsed(settings: str) -> Any:
     return json.loads(settings or "{}")
 
 
+def problem(path: str, message: str, severity: str = "error") -> Problem:
+    """Something wrong with the setting at `path`, e.g. `vip.0`. With an `error` the settings cannot be used; with a
+    `warning` they can, but the admin should know."""
+    return Problem(path, severity, message)
+
+
 def settings_export(validate: Optional[Callable[[Any], list[Problem]]]) -> type:
     """The `settings` export that every plugin has."""
+    check_for(list[Problem])
 
     class Settings:
         def validate(self, settings: str) -> list[Problem]:
             try:
-                return validate(parsed(settings)) if validate else []
-            except Exception as raised:
-                return [Problem("", refusal(raised).message)]
+                return answering("validate", list[Problem], lambda: validate(parsed(settings)) if validate else [])
+            except Err as refused:
+                return [problem("", refused.value.message)]
 
     return Settings

@@ -14,6 +14,9 @@ _host.log = lambda level, message: logged.append((level, message))
 #: Noon of a Monday, UTC.
 NOW = types.Now(1_000_000_000, 1_795_435_200_000_000_000)
 
+#: What is known of the host.
+HOST = [("host", "test")]
+
 
 def _with(sample: Any, changes: dict[str, Any]) -> Any:
     for name, value in changes.items():
@@ -44,10 +47,27 @@ def a_wait(**changes: Any) -> Any:
     return _with(contract.Waiting(a_call(), 0, None, [], None, None), changes)
 
 
-def an_answer(id: str, status: int, body: Union[str, dict, list] = "", error: str = "") -> Any:
-    """An answer to a lookup."""
+def an_answer(id: str, status: int, body: Union[str, dict, list] = "") -> Any:
+    """An answer to a lookup. For a stored value the status is 200."""
     text = body if isinstance(body, str) else json.dumps(body)
-    return types.Answer(id, status, [], text.encode(), error)
+    return types.Answer(id, status, [], text.encode(), None)
+
+
+def failed_answer(id: str, code: str, message: str = "") -> Any:
+    """There is no answer, and why: a code, e.g. `timed-out`, and a sentence."""
+    return types.Answer(id, 0, [], b"", types.Failure(code, message, True))
+
+
+def a_failure(step: int, code: str, message: str = "") -> Any:
+    """Why a treatment is called: a step failed, e.g. with `media-not-found`."""
+    contract = importlib.import_module("wit_world.exports.wait_treatment")
+    return contract.Cause_Failed(contract.FailedStep(step, types.Failure(code, message, False)))
+
+
+def a_collection(keys: str, ended_by: str = "most") -> Any:
+    """Why a treatment is called: the caller pressed these keys (`most`, `end-key`), or was too slow (`timeout`)."""
+    contract = importlib.import_module("wit_world.exports.wait_treatment")
+    return contract.Cause_Collected(contract.Collected(keys, ended_by))
 
 
 def an_event(seq: int, kind: str, call: str = "", **more: Any) -> Any:
@@ -64,7 +84,7 @@ class Started:
         # A component makes a new object of the class for each call: what is kept in one is gone.
         self._export = export
         self._state = b""
-        self.wishes = self._export().init(types.Config("test", json.dumps(settings)))
+        self.wishes = self._export().init(types.Config("test", json.dumps(settings), HOST))
 
     def route(self, call: Optional[Any] = None, answers: Optional[list] = None) -> Any:
         return self._export().route(NOW, call or a_call(), answers or [])
@@ -91,7 +111,7 @@ class OneLink:
     def up(self) -> list:
         """The connection is made."""
         self._epoch, self._offset, self._unread = self._epoch + 1, 0, b""
-        return self._step(types.Input_LinkUp(types.LinkUp(self.link, self._epoch, "test", bytes(32))))
+        return self._step(types.Input_LinkUp(types.LinkUp(self.link, self._epoch, "test", bytes(32), [])))
 
     def receive(self, said: str) -> list:
         """The PBX says this, in one piece."""
@@ -112,7 +132,7 @@ class OneLink:
         self._init(self._state().snapshot())
 
     def _init(self, snapshot: Any) -> None:
-        config = types.Config("test", self._settings, [(self.link, "tcp://test")])
+        config = types.Config("test", self._settings, [(self.link, "tcp://test")], HOST)
         self._connector().init(config, snapshot, NOW)
 
     def _step(self, input: Any) -> list:

@@ -19,14 +19,17 @@ from wit_world.imports.types import (
 )
 
 from jackfield import log as log
-from jackfield.glue import PluginError as PluginError, fail as fail, parsed
+from jackfield.glue import PluginError as PluginError, fail as fail, parsed, problem as problem
 
 Attributes = list[tuple[str, str]]
 
 
-def wishes(time_zones: Optional[list[str]] = None) -> Wishes:
-    """What a hook needs with every call: IANA names of the time zones whose civil time it reads, at most 8."""
-    return types.Wishes(time_zones or [], [])
+def wishes(time_zones: Optional[list[str]] = None, events: Optional[list[str]] = None) -> Wishes:
+    """What a hook needs with every call: IANA names of the time zones whose civil time it reads, at most 8.
+
+    For an observer: the kinds of `events` it wants, e.g. `["call.ended", "queue.*"]`; without it, all.
+    """
+    return types.Wishes(time_zones or [], [] if events is None else [("events", " ".join(events))])
 
 
 def queue(name: str, priority: Optional[int] = None, timeout_secs: int = 0) -> Target:
@@ -41,7 +44,7 @@ def extension(number: str, timeout_secs: int = 0) -> Target:
 
 def dialplan(context: str, extension: str, priority: int = 1) -> Target:
     """To a place in the PBX's dialplan."""
-    return types.Target_Dialplan(types.DialplanTarget(context, extension, priority))
+    return types.Target_Dialplan(types.DialplanTarget(context, extension, priority, []))
 
 
 def continue_in_dialplan() -> Target:
@@ -51,7 +54,7 @@ def continue_in_dialplan() -> Target:
 
 def hang_up(cause: int = 16) -> Target:
     """The call ends; 16 is politely, 17 busy, 21 rejected (Q.850)."""
-    return types.Target_HangUp(cause)
+    return types.Target_HangUp(types.HangUpTarget(cause, []))
 
 
 def attributes(values: Optional[Mapping[str, str]]) -> Attributes:
@@ -82,7 +85,7 @@ def stored_values(values: Optional[Stores]) -> list[Store]:
 
 
 def store_value(key: str, value: Union[str, bytes, None]) -> Store:
-    return types.Store(key, value.encode() if isinstance(value, str) else value)
+    return types.Store(key, value.encode() if isinstance(value, str) else value, [])
 
 
 def http(
@@ -97,12 +100,12 @@ def http(
     """Asks a web service that the manifest names and the admin allows. The answer carries `id`."""
     content = body.encode() if isinstance(body, str) else body
     request = types.HttpRequest(method, url, attributes(headers), secret_headers or [], content, timeout_ms)
-    return types.Lookup(id, types.Question_Http(request))
+    return types.Lookup(id, types.Question_Http(request), [])
 
 
 def stored(id: str, key: str) -> Lookup:
     """Asks for the value of a key in the instance's own store."""
-    return types.Lookup(id, types.Question_Stored(key))
+    return types.Lookup(id, types.Question_Stored(key), [])
 
 
 def secret_header(name: str, before: str, secret: str) -> SecretHeader:
@@ -111,8 +114,8 @@ def secret_header(name: str, before: str, secret: str) -> SecretHeader:
 
 
 def worked(answer: Answer) -> bool:
-    """Did a lookup go well?"""
-    return answer.error == "" and 200 <= answer.status < 300
+    """Did a lookup go well? If not, `answer.error.message` says why when there is an error, or the status does."""
+    return answer.error is None and 200 <= answer.status < 300
 
 
 class Answers:
@@ -145,6 +148,8 @@ class Context:
 
     #: The instance's id in the config.
     id: str
+    #: What is known of the host, e.g. `host`: its version.
+    host: Attributes
     now: Now
     answers: Answers
 
@@ -157,10 +162,11 @@ class Running:
 
     def __init__(self) -> None:
         self.id = ""
+        self.host: Attributes = []
         self._plugin: Any = None
 
     def start(self, plugin: type, config: types.Config) -> types.Wishes:
-        self.id, self._plugin = config.id, plugin(parsed(config.settings))
+        self.id, self.host, self._plugin = config.id, config.facts, plugin(parsed(config.settings))
         return self._plugin.wishes() if hasattr(plugin, "wishes") else wishes()
 
     @property

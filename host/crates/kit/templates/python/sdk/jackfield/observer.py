@@ -28,7 +28,7 @@ from wit_world.imports import types
 
 from jackfield.glue import answering, settings_export
 from jackfield.hooks import *  # noqa: F401,F403
-from jackfield.hooks import Lookup, Now, Running, store_value
+from jackfield.hooks import Attributes, Lookup, Now, Running, store_value
 from jackfield.shape import check_for
 
 
@@ -38,6 +38,8 @@ class Context:
 
     #: The instance's id in the config.
     id: str
+    #: What is known of the host, e.g. `host`: its version.
+    host: Attributes
     now: Now
 
 
@@ -62,7 +64,7 @@ def observer(plugin: type) -> tuple[type, type]:
             return answering("wishes", types.Wishes, lambda: running.start(plugin, config))
 
         def step(self, now: Now, inputs: list[Input]) -> list[Action]:
-            return answering("step", list[Action], lambda: running.plugin.step(inputs, Context(running.id, now)))
+            return answering("step", list[Action], lambda: running.plugin.step(inputs, Context(running.id, running.host, now)))
 
     return Observer, settings_export(getattr(plugin, "validate", None))
 

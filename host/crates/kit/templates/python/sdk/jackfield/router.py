@@ -45,9 +45,10 @@ def router(plugin: type) -> tuple[type, type]:
             return answering("wishes", types.Wishes, lambda: running.start(plugin, config))
 
         def route(self, now: types.Now, call: Call, answers: list[types.Answer]) -> Decision:
-            return answering(
-                "route", Decision, lambda: running.plugin.route(call, Context(running.id, now, Answers(answers)))
-            )
+            def work() -> Decision:
+                return running.plugin.route(call, Context(running.id, running.host, now, Answers(answers)))
+
+            return answering("route", Decision, work)
 
     return Router, settings_export(getattr(plugin, "validate", None))
 
@@ -88,4 +89,4 @@ def _decided(
     facts: Optional[Mapping[str, str]] = None,
     stores: Optional[Stores] = None,
 ) -> Decision:
-    return Decision(verdict, patch(priority, language, variables, facts), stored_values(stores), reason)
+    return Decision(verdict, patch(priority, language, variables, facts), stored_values(stores), reason, [])

@@ -78,7 +78,7 @@ def treatment(plugin: type) -> tuple[type, type]:
         ) -> Plan:
             def work() -> Plan:
                 kept = json.loads(state) if state else None
-                return running.plugin.next(waiting, cause, Context(running.id, now, Answers(answers), kept))
+                return running.plugin.next(waiting, cause, Context(running.id, running.host, now, Answers(answers), kept))
 
             return answering("next", Plan, work)
 
@@ -98,14 +98,17 @@ def plan(
     facts: Optional[Mapping[str, str]] = None,
     stores: Optional[Stores] = None,
 ) -> Plan:
-    """From now on these steps; what has not begun of an earlier plan is dropped. `state` is anything JSON can hold."""
+    """From now on these steps; what has not begun of an earlier plan is dropped. `state` is anything JSON can hold.
+
+    Keys not in `keys` are not heard. `wake_ms`: call again after so long, at least 250 and at most an hour.
+    """
     kept = json.dumps(state, separators=(",", ":")).encode()
     changes = patch(priority, language, variables, facts)
-    return Plan(kept, steps, keys, wake_ms, lookups or [], changes, stored_values(stores), reason)
+    return Plan(kept, steps, keys, wake_ms, lookups or [], changes, stored_values(stores), reason, [])
 
 
 def go_on(state: Any, **more: Any) -> Plan:
-    """The earlier plan goes on; `keys` counts all the same."""
+    """The earlier steps go on; `keys` and `wake_ms` are this plan's all the same."""
     return plan(state, None, **more)
 
 
@@ -138,8 +141,8 @@ def silence() -> Step:
 
 
 def collect(most: int, timeout_ms: int = 5000, between_ms: int = 3000, end_keys: str = "#") -> Step:
-    """Gather keys; the hook is called with `Collected`."""
-    return contract.Step_Collect(contract.Collect(most, timeout_ms, between_ms, end_keys))
+    """Gather keys; the hook is called with `Collected`: what was pressed, and what ended it."""
+    return contract.Step_Collect(contract.Collect(most, timeout_ms, between_ms, end_keys, []))
 
 
 def wait(ms: int) -> Step:

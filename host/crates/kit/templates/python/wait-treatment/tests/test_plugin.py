@@ -1,9 +1,8 @@
 import json
 import unittest
 
-from jackfield.harness import Started as Host
-from jackfield.treatment import Failed, Key, Started, answer, hand_over, music, play, queue, wait
-from wit_world.exports.wait_treatment import FailedStep
+from jackfield.harness import Started as Host, a_failure
+from jackfield.treatment import Key, Started, answer, hand_over, music, play, queue, wait
 
 from plugin import Settings, WaitTreatment
 
@@ -27,9 +26,9 @@ class GreetingTest(unittest.TestCase):
         self.assertIsNone(planned(Key("9")).steps)
 
     def test_a_recording_that_is_not_there_is_left_out(self):
-        plan = planned(Failed(FailedStep(1, "media-not-found", "welcome")))
+        plan = planned(a_failure(1, "media-not-found"))
         self.assertEqual(plan.steps, [music(), wait(20_000), hand_over()])
 
     def test_a_key_that_is_none_is_named(self):
         [problem] = Settings().validate(json.dumps({"greeting": "welcome", "keys": {"12": "sales"}}))
-        self.assertEqual(problem.path, "keys.12")
+        self.assertEqual((problem.path, problem.severity), ("keys.12", "error"))

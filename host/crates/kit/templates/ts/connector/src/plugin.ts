@@ -13,7 +13,7 @@
  * | `BYE 17 16` | it is over, with its Q.850 cause |
  */
 import {
-    close, consumed, defineConnector, done, fact, fail, log, rejected, send, text, utf8,
+    close, consumed, defineConnector, done, fact, fail, item, log, rejected, send, text, utf8,
     type Action, type Bytes, type Command, type ConnectorPlugin, type Input, type Leg, type Now, type Snapshot,
 } from "../sdk/connector.ts";
 
@@ -118,7 +118,7 @@ class Lines implements ConnectorPlugin {
         switch (`${word} ${words.length}`) {
             case "HAS 4":
                 if (!listing) return [];
-                return [{ tag: "resync-item", val: { id: pictures, fact: { tag: "leg-started", val: leg(id, stateOf(third), fourth) } } }];
+                return [item(pictures, { tag: "leg-started", val: leg(id, stateOf(third), fourth) })];
             case "END 1":
                 if (!listing) return [];
                 this.memory.listing = false;

@@ -1,5 +1,5 @@
 /** Sends callers on a list to a queue of their own, and leaves everybody else to the next router. */
-import { defineRouter, pass, queue, send } from "../sdk/router.ts";
+import { defineRouter, pass, problem, queue, send } from "../sdk/router.ts";
 
 /** What the admin configures; see settings.schema.json. */
 interface Settings {
@@ -24,7 +24,7 @@ export const { router, settings } = defineRouter<Settings>({
         return settings.vip.flatMap((number, index) =>
             /^\+[1-9][0-9]{3,14}$/.test(number)
                 ? []
-                : [{ path: `vip.${index}`, message: `\`${number}\` is no number in E.164; write it as +4930123456` }],
+                : [problem(`vip.${index}`, `\`${number}\` is no number in E.164; write it as +4930123456`)],
         );
     },
 });

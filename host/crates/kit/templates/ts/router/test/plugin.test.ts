@@ -28,5 +28,5 @@ test("a caller who comes back is left to the next router", () => {
 
 test("a number that is none is named", () => {
     const [problem] = settings.validate(JSON.stringify({ vip: ["030 123"], queue: "vip" }));
-    assert.equal(problem?.path, "vip.0");
+    assert.deepEqual([problem?.path, problem?.severity], ["vip.0", "error"]);
 });

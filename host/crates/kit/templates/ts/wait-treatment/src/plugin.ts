@@ -1,6 +1,6 @@
 /** Greets the caller, plays music, lets a key choose a queue, and hands over. */
 import {
-    answer, defineTreatment, goOn, handOver, music, plan, play, queue, wait,
+    answer, defineTreatment, goOn, handOver, music, plan, play, problem, queue, wait,
     type Cause, type Plan, type Problem, type Step, type Waiting,
 } from "../sdk/treatment.ts";
 
@@ -33,7 +33,7 @@ export const { waitTreatment, settings } = defineTreatment<Settings, State>({
             }
             // A recording that the PBX does not have must not cost the caller anything.
             case "failed":
-                return plan(state, musicThenOn(settings), { keys, reason: `step ${cause.val.step} failed: ${cause.val.code}` });
+                return plan(state, musicThenOn(settings), { keys, reason: `step ${cause.val.step} failed: ${cause.val.error.code}` });
             // The place did not take the caller, or the host began anew: some music, and on.
             case "came-back":
             case "resumed":
@@ -46,7 +46,7 @@ export const { waitTreatment, settings } = defineTreatment<Settings, State>({
     /** What a schema cannot say. An admin sees it before anything runs. */
     validate(settings): Problem[] {
         const wrong = Object.keys(settings.keys ?? {}).filter((key) => !/^[0-9*#A-D]$/.test(key));
-        return wrong.map((key) => ({ path: `keys.${key}`, message: `\`${key}\` is no key; use 0-9, *, # or A-D` }));
+        return wrong.map((key) => problem(`keys.${key}`, `\`${key}\` is no key; use 0-9, *, # or A-D`));
     },
 });
 

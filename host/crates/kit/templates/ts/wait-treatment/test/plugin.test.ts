@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { startTreatment } from "../sdk/testing.ts";
+import { aFailure, startTreatment } from "../sdk/testing.ts";
 import { answer, handOver, music, play, queue, wait, type Cause, type Plan } from "../sdk/treatment.ts";
 import { settings, waitTreatment } from "../src/plugin.ts";
 
@@ -26,11 +26,10 @@ test("a key that means nothing changes nothing", () => {
 });
 
 test("a recording that is not there is left out", () => {
-    const failed = { step: 1, code: "media-not-found", message: "welcome" };
-    assert.deepEqual(planned({ tag: "failed", val: failed }).steps, [music(), wait(20_000), handOver()]);
+    assert.deepEqual(planned(aFailure(1, "media-not-found")).steps, [music(), wait(20_000), handOver()]);
 });
 
 test("a key that is none is named", () => {
     const [problem] = settings.validate(JSON.stringify({ greeting: "welcome", keys: { "12": "sales" } }));
-    assert.equal(problem?.path, "keys.12");
+    assert.deepEqual([problem?.path, problem?.severity], ["keys.12", "error"]);
 });

@@ -44,6 +44,7 @@ class Config:
     id: str
     settings: str
     links: List[Tuple[str, str]]
+    facts: List[Tuple[str, str]]
 
 @dataclass
 class LinkUp:
@@ -54,6 +55,7 @@ class LinkUp:
     epoch: int
     peer: str
     nonce: bytes
+    facts: List[Tuple[str, str]]
 
 @dataclass
 class Bytes:
@@ -100,6 +102,28 @@ class Gap:
 class Command:
     """
     Something the host wants the PBX to do.
+    
+    All arguments are text; `?` may be missing. Commands for the PBX:
+    
+    - `probe`: what `jackfield doctor` asks for; `resync {scope?}`
+    - `member-add {queue, interface, penalty?, name?, state-interface?, paused?, reason?}`;
+      `member-remove {queue, interface}`
+    - `pause {interface, queue?, reason?}`, `unpause {interface, queue?}`; without `queue`, in all of them
+    
+    Commands for a leg that was offered have the argument `leg` (an id), and:
+    
+    - `leg-answer`; `leg-play {media}`, repeatable, `done` when heard to the end;
+      `leg-say {kind, value, language?}`, `kind` is `number` or `digits`
+    - `leg-music {class?}`: from now on, also between and after announcements; `leg-silence`: none from now on
+    - `leg-listen {on}`, `true` or `false`: `leg-key` is told only while it is on
+    - `leg-lease {secs}`: after so long without a word the PBX takes the caller back by itself; 0: never
+    - `leg-set {language?, variable.NAME}`
+    - the hand-overs `leg-to-queue {queue, priority?, timeout-secs?, variable.NAME}`,
+      `leg-to-extension {extension, timeout-secs?}`, `leg-to-dialplan {context, extension, priority}`,
+      `leg-continue` (on behind the place where it was offered) and `leg-hang-up {q850}`
+    
+    For one leg the host sends the next command when the one before ended; but `leg-lease`, `leg-listen` and the
+    hand-overs come at any moment, and a hand-over cuts short what is under way.
     """
     id: int
     kind: str
@@ -115,7 +139,7 @@ class HttpResponse:
     status: int
     headers: List[Tuple[str, str]]
     body: bytes
-    error: str
+    error: Optional[Error]
 
 @dataclass
 class OtherInput:
@@ -193,6 +217,15 @@ class SecretPart:
     prefix: bytes
     suffix: bytes
 
+@dataclass
+class SecretHeader:
+    """
+    A header whose value holds a secret: `before`, then the secret in its form.
+    """
+    name: str
+    before: str
+    secret: SecretPart
+
 
 @dataclass
 class Part_Literal:
@@ -221,10 +254,11 @@ class Consumed:
 @dataclass
 class Send:
     """
-    Bytes for a link.
+    Bytes for a link; on a link that has messages (WebSocket), one message.
     """
     link: str
     epoch: int
+    text: bool
     parts: List[Part]
 
 @dataclass
@@ -232,13 +266,20 @@ class Event:
     """
     A fact, and when it was.
     """
-    at_pbx: Optional[int]
+    at_pbx_ns: Optional[int]
     fact: facts.Fact
+    facts: List[Tuple[str, str]]
 
 @dataclass
 class CommandOutcome:
     """
     How a command ended.
+    
+    Codes of `error` that the host understands for a leg's commands. The caller is gone: `not-held`, `hung-up`,
+    `interrupted`. There is no such place: `no-such-queue`, `no-such-extension`, `no-such-place`, `no-template`,
+    `bad-argument`. The caller hears less, and stays: `media-not-found`. The PBX will not: `permission-denied`,
+    `refused`, `too-many`, `not-connected`. Nobody knows (`unknown`): `link-lost`, `answer-lost`. Other codes are
+    taken by `outcome` alone. What is `retryable` is tried again, up to 40 times within the deadline.
     """
     id: int
     outcome: str
@@ -260,6 +301,7 @@ class ResyncItem:
     """
     id: int
     fact: facts.Fact
+    facts: List[Tuple[str, str]]
 
 @dataclass
 class HttpRequest:
@@ -270,8 +312,10 @@ class HttpRequest:
     method: str
     url: str
     headers: List[Tuple[str, str]]
+    secret_headers: List[SecretHeader]
     body: bytes
     timeout_ms: int
+    facts: List[Tuple[str, str]]
 
 @dataclass
 class Close:

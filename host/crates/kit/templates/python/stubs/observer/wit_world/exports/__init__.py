@@ -38,7 +38,7 @@ class Settings(Protocol):
     @abstractmethod
     def validate(self, settings: str) -> List[settings.Problem]:
         """
-        Looks at settings that fit the schema; an empty list says that they can be used.
+        Looks at settings that fit the schema; without an `error` among them they can be used.
         """
         raise NotImplementedError
 

@@ -19,5 +19,6 @@ class Problem:
     Something that is wrong with a setting.
     """
     path: str
+    severity: str
     message: str
 

@@ -64,4 +64,5 @@ class Decision:
     patch: types.Patch
     stores: List[types.Store]
     reason: str
+    facts: List[Tuple[str, str]]
 

@@ -36,7 +36,7 @@ class Pbx:
     product: str
     version: str
     system_name: str
-    started_at: Optional[int]
+    started_at_ns: Optional[int]
     capabilities: List[str]
 
 @dataclass
@@ -156,7 +156,7 @@ class Member:
     state: str
     in_call: bool
     calls_taken: int
-    last_call: Optional[int]
+    last_call_ns: Optional[int]
 
 @dataclass
 class MemberRef:
@@ -175,7 +175,7 @@ class Caller:
     leg: str
     position: int
     priority: int
-    waited_secs: int
+    waited_ms: int
 
 @dataclass
 class CallerLeft:
@@ -217,8 +217,8 @@ class Service:
     leg: str
     interface: str
     member_leg: Optional[str]
-    waited_secs: int
-    rang_secs: int
+    waited_ms: int
+    rang_ms: int
 
 @dataclass
 class ServiceEnded:
@@ -229,7 +229,7 @@ class ServiceEnded:
     leg: str
     interface: str
     ended_by: str
-    talked_secs: int
+    talked_ms: int
 
 @dataclass
 class Extension:

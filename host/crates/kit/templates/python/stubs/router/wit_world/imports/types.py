@@ -34,6 +34,7 @@ class Config:
     """
     id: str
     settings: str
+    facts: List[Tuple[str, str]]
 
 @dataclass
 class Wishes:
@@ -149,6 +150,16 @@ class Lookup:
     """
     id: str
     question: Question
+    facts: List[Tuple[str, str]]
+
+@dataclass
+class Failure:
+    """
+    Why something that was asked for did not work.
+    """
+    code: str
+    message: str
+    retryable: bool
 
 @dataclass
 class Answer:
@@ -159,7 +170,7 @@ class Answer:
     status: int
     headers: List[Tuple[str, str]]
     body: bytes
-    error: str
+    error: Optional[Failure]
 
 @dataclass
 class Store:
@@ -168,6 +179,7 @@ class Store:
     """
     key: str
     value: Optional[bytes]
+    facts: List[Tuple[str, str]]
 
 @dataclass
 class QueueTarget:
@@ -196,6 +208,15 @@ class DialplanTarget:
     context: str
     extension: str
     priority: int
+    facts: List[Tuple[str, str]]
+
+@dataclass
+class HangUpTarget:
+    """
+    The call ends.
+    """
+    q850: int
+    facts: List[Tuple[str, str]]
 
 
 @dataclass
@@ -220,7 +241,7 @@ class Target_ContinueInDialplan:
 
 @dataclass
 class Target_HangUp:
-    value: int
+    value: HangUpTarget
 
 
 @dataclass

@@ -31,8 +31,15 @@ class FailedStep:
     A step that did not work. The steps after it are dropped.
     """
     step: int
-    code: str
-    message: str
+    error: types.Failure
+
+@dataclass
+class Collected:
+    """
+    What `collect` gathered.
+    """
+    keys: str
+    ended_by: str
 
 
 @dataclass
@@ -52,7 +59,7 @@ class Cause_Key:
 
 @dataclass
 class Cause_Collected:
-    value: str
+    value: Collected
 
 
 @dataclass
@@ -105,6 +112,7 @@ class Collect:
     timeout_ms: int
     between_ms: int
     end_keys: str
+    facts: List[Tuple[str, str]]
 
 @dataclass
 class Say:
@@ -179,4 +187,5 @@ class Plan:
     patch: types.Patch
     stores: List[types.Store]
     reason: str
+    facts: List[Tuple[str, str]]
 
