@@ -5,6 +5,7 @@
 
 mod ask;
 mod examples;
+mod helpers;
 mod mistakes;
 mod templates;
 

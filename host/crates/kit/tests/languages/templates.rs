@@ -9,7 +9,9 @@ use plugin_runtime::{
 
 use crate::{
     ask::{Connected, Watching, call, route, treat},
-    built, may_run,
+    built,
+    helpers::stubs_are_fresh,
+    may_run,
 };
 
 fn begun(kind: Kind, lang: Lang) -> Option<plugin_runtime::Plugin> {
@@ -19,7 +21,11 @@ fn begun(kind: Kind, lang: Lang) -> Option<plugin_runtime::Plugin> {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("mine");
     template::begin("my-plugin", kind, lang, &root).unwrap();
-    Some(built(&root))
+    let plugin = built(&root);
+    if lang == Lang::Python {
+        stubs_are_fresh(&root, kind);
+    }
+    Some(plugin)
 }
 
 fn a_router_routes(lang: Lang) {
