@@ -36,6 +36,8 @@ pub struct Held {
     legs: BTreeMap<String, Leg>,
     /// Commands that an action was sent for, and their legs: each ends once.
     open: BTreeMap<u64, String>,
+    /// Legs that were sent to a queue with a priority: it stays on the channel, and no event of the queue tells it.
+    priorities: BTreeMap<String, i32>,
 }
 
 /// What an action for a caller was for.
@@ -148,7 +150,13 @@ impl Held {
 
     /// The caller's channel is over.
     pub fn hung_up(&mut self, id: &str, out: &mut Out<'_>) {
+        self.priorities.remove(id);
         self.release(id, "hung-up", &gone(), out);
+    }
+
+    /// The priority with which a queue takes this caller, as far as it is ours.
+    pub fn priority(&self, id: &str) -> i32 {
+        self.priorities.get(id).copied().unwrap_or_default()
     }
 
     /// The caller talks with somebody whom another manager put them through to: that is not told by an end.
@@ -322,6 +330,10 @@ impl Held {
                 for (name, value) in &variables {
                     set(name, value, part.clone(), channel, session, out);
                 }
+                match priority {
+                    Some(priority) => self.priorities.insert(channel.leg.into(), priority),
+                    None => self.priorities.remove(channel.leg),
+                };
                 let priority = priority.map(|priority| priority.to_string()).unwrap_or_default();
                 let timeout = limit(timeout_secs);
                 set("QUEUE_PRIO", &priority, part.clone(), channel, session, out);
@@ -457,6 +469,7 @@ impl Held {
     /// A complete list of all channels shows who is held.
     pub fn take_picture(&mut self, seen: Seen, calls: &Calls, out: &mut Out<'_>) {
         let Seen { held, others, touched, .. } = seen;
+        self.priorities.retain(|id, _| calls.is_leg(id));
         let known: Vec<String> = self.legs.keys().cloned().collect();
         for id in known.iter().filter(|id| !touched.contains(*id)) {
             let Some(leg) = self.legs.get_mut(id) else { continue };

@@ -137,7 +137,8 @@ impl Asterisk {
                     resync.touched.left.remove(&key);
                     resync.touched.joined.insert(key);
                 }
-                self.state.queues.joined(headers, told, out);
+                let priority = self.state.held.priority(&told.id());
+                self.state.queues.joined(headers, told, priority, out);
             }
             (b"QueueCallerAbandon", Some(told)) => self.state.queues.abandoned(headers, told, out),
             (b"QueueCallerLeave", Some(told)) => {

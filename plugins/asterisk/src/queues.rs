@@ -75,8 +75,14 @@ struct Leaving {
 }
 
 impl Queues {
-    /// A caller joined.
-    pub fn joined(&mut self, headers: &[Header<'_>], told: Told<'_, '_>, out: &mut Out<'_>) {
+    /// A caller joined. Their priority is not told: `priority` is what we know of it.
+    pub fn joined(
+        &mut self,
+        headers: &[Header<'_>],
+        told: Told<'_, '_>,
+        priority: i32,
+        out: &mut Out<'_>,
+    ) {
         let queue = get_text(headers, b"Queue");
         let leg = told.id();
         self.entering.remove(&leg);
@@ -90,10 +96,10 @@ impl Queues {
             out,
         );
         let position = get_number(headers, b"Position") as u32;
-        let entry =
-            Entry { position, since: out.mono() as i64, place: told.place(), ..Entry::default() };
+        let (since, place) = (out.mono() as i64, told.place());
+        let entry = Entry { position, priority, since, place, ..Entry::default() };
         self.entries.insert((queue.clone(), leg.clone()), entry);
-        out.fact(Fact::CallerJoined(Caller { queue, leg, position, priority: 0, waited_ms: 0 }));
+        out.fact(Fact::CallerJoined(Caller { queue, leg, position, priority, waited_ms: 0 }));
     }
 
     /// Asterisk's "abandon", which is most ways out.

@@ -414,6 +414,38 @@ fn a_hand_over_sets_its_variables_and_then_redirects() {
 }
 
 #[test]
+fn a_caller_waits_with_the_priority_they_were_handed_over_with() {
+    for swapping in [false, true] {
+        let mut lab = held();
+        if swapping {
+            lab.host.swap_at_every_step();
+        }
+        let mut joins = |arguments: &[(&str, &str)]| {
+            lab.host.command("leg-to-queue", arguments);
+            lab.answer();
+            lab.receive(&event("AsyncAGIEnd", "agi", ""));
+            let join = "Queue: support\nPosition: 1\nCount: 1\n";
+            lab.receive(&event("QueueCallerJoin", "agent", join));
+            let told = lab.told().pop();
+            lab.receive(&event(
+                "QueueCallerLeave",
+                "agent",
+                "Queue: support\nPosition: 1\nCount: 0\n",
+            ));
+            lab.receive(&start(&["main", "720", "queue", "TIMEOUT"]));
+            lab.told();
+            told.expect("they joined")
+        };
+        let joined = "caller support #1 joined at 1 waited 0";
+        let (leg, queue) = (("leg", LEG), ("queue", "support"));
+        assert_eq!(joins(&[leg, queue, ("priority", "5")]), format!("{joined} priority 5"));
+        assert_eq!(joins(&[leg, queue, ("priority", "-2")]), format!("{joined} priority -2"));
+        // Without one the channel's is taken away.
+        assert_eq!(joins(&[leg, queue]), joined);
+    }
+}
+
+#[test]
 fn a_queue_that_the_pbx_does_not_have_keeps_the_caller() {
     let mut lab = held();
     lab.fake.answers.push(("Getvar", "Response: Success\nVariable: x\nValue: 0\n"));

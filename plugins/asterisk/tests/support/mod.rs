@@ -314,11 +314,12 @@ pub fn fact_line(fact: &Fact) -> String {
         ),
         Fact::MemberRemoved(it) => format!("member {} {} removed", it.queue, it.interface),
         Fact::CallerJoined(it) => format!(
-            "caller {} {} joined at {} waited {}",
+            "caller {} {} joined at {} waited {}{}",
             it.queue,
             leg(&it.leg),
             it.position,
-            it.waited_ms / 1000
+            it.waited_ms / 1000,
+            if it.priority == 0 { String::new() } else { format!(" priority {}", it.priority) },
         ),
         Fact::CallerLeft(it) => {
             format!("caller {} {} left: {} ({})", it.queue, leg(&it.leg), it.exit, it.evidence)
