@@ -34,7 +34,8 @@ struct Step {
     at: Time,
     /// Since the call began.
     after_ms: u64,
-    /// `asked`, `decided`, `sent-on`, `waits`, `left-queue`, `talks`, `transferred` or `ended`.
+    /// `asked`, `decided`, `sent-on`, `refused`, `hung-up`, `went-on`, `waits`, `left-queue`, `talks`, `transferred` or
+    /// `ended`.
     what: &'static str,
     /// Whose word it was: an instance, `host`, or `pbx`.
     who: String,
@@ -46,10 +47,10 @@ struct Step {
     #[schema(nullable = false)]
     attempt: Option<u32>,
     /// In a decision `passed`, `decided`, `needs`, `trapped`, `late`, `refused`, `nonsense`, `bypassed`, `fallback` or
-    /// `cancelled`; elsewhere how it ended.
+    /// `cancelled`; of a caller who was refused the Q.850 cause, e.g. `21`; elsewhere how it ended.
     #[serde(skip_serializing_if = "String::is_empty")]
     outcome: String,
-    /// What shall happen, or what happened, e.g. `queue vip`.
+    /// What shall happen, or what happened, e.g. `queue:vip`, or `vip at 1, priority 10`.
     verdict: String,
     /// Why, in one sentence.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -88,16 +89,28 @@ pub(super) async fn explain(
         let known = id.parse().ok().and_then(|id| model.state.queue(id));
         known.map_or(id, |queue| queue.settings.name.clone())
     };
-    let steps = events.iter().filter_map(|event| Step::of(event, first.at, queue)).collect();
+    // The last word on where the caller goes.
+    let mut said = String::new();
+    let steps = events.iter().filter_map(|event| {
+        let step = Step::of(event, first.at, &said, queue)?;
+        match step.what {
+            "asked" => said.clear(),
+            "decided" if !step.verdict.is_empty() => said.clone_from(&step.verdict),
+            _ => {}
+        }
+        Some(step)
+    });
+    let steps = steps.collect();
     let item = Explanation { id, dialled: dialled.unwrap_or_default(), steps };
     Ok(Json(One { as_of, item }))
 }
 
 impl Step {
-    /// None: the event explains nothing.
+    /// None: the event explains nothing. `said`: where the caller was to go.
     fn of(
         event: &wire::Event,
         began: Time,
+        said: &str,
         queue: impl Fn(&wire::Event) -> String,
     ) -> Option<Self> {
         let nanos = |time: Time| ::calls::Timestamp::from(time).0;
@@ -150,7 +163,9 @@ impl Step {
                 ..blank
             },
             Body::LegReleased { reason } => {
-                Self { what: "sent-on", reason: reason.clone(), ..blank }
+                let (what, who, outcome) = released(reason, said);
+                let (who, outcome) = (who.to_owned(), outcome.to_owned());
+                Self { what, who, outcome, reason: reason.clone(), ..blank }
             }
             Body::CallerJoined { position, priority, .. } => Self {
                 what: "waits",
@@ -181,5 +196,41 @@ impl Step {
             }
             _ => return None,
         })
+    }
+}
+
+/// What became of a caller whom the hooks do not have any more, who did it, and with which cause.
+fn released<'s>(reason: &str, said: &'s str) -> (&'static str, &'static str, &'s str) {
+    /// As any conversation ends (Q.850 "normal call clearing").
+    const NORMAL: &str = "16";
+    match (reason, said.strip_prefix("hang-up:")) {
+        // The connector was told to hang up, and the caller may be gone before it says so.
+        ("handed-over" | "hung-up", Some(NORMAL)) => ("hung-up", "host", NORMAL),
+        ("handed-over" | "hung-up", Some(cause)) => ("refused", "host", cause),
+        ("hung-up", None) => ("hung-up", "pbx", ""),
+        ("went-on", _) => ("went-on", "pbx", ""),
+        _ => ("sent-on", "pbx", ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::released;
+
+    #[test]
+    fn a_caller_who_leaves_the_hooks_is_sent_on_refused_gone_or_elsewhere() {
+        for (reason, said, expected) in [
+            ("handed-over", "queue:vip", ("sent-on", "pbx", "")),
+            ("handed-over", "hang-up:21", ("refused", "host", "21")),
+            // The same, told in another order.
+            ("hung-up", "hang-up:21", ("refused", "host", "21")),
+            ("handed-over", "hang-up:16", ("hung-up", "host", "16")),
+            ("hung-up", "treatment:standard", ("hung-up", "pbx", "")),
+            ("hung-up", "", ("hung-up", "pbx", "")),
+            ("went-on", "queue:vip", ("went-on", "pbx", "")),
+            ("bridged", "treatment:standard", ("sent-on", "pbx", "")),
+        ] {
+            assert_eq!(released(reason, said), expected, "{reason}, {said:?}");
+        }
     }
 }

@@ -40,7 +40,7 @@ async fn a_calls_way_is_explained() {
         plugin: "skills 0.1.0".into(),
         attempt: 1,
         outcome: calls::event::HookOutcome::Decided,
-        verdict: "queue vip".into(),
+        verdict: "queue:vip".into(),
         reason: "on the list".into(),
         facts: vec![("caller".into(), "+49301234567".into())],
         took_us: 900,
@@ -60,7 +60,13 @@ async fn a_calls_way_is_explained() {
         );
         let now = core.now();
         let call = id.parse().unwrap();
-        core.board.handle(calls::Input::Decided { call, leg: None, word }, now);
+        let refusal = calls::event::HookWord { verdict: "hang-up:21".into(), ..word.clone() };
+        for word in [word, refusal] {
+            core.board.handle(calls::Input::Decided { call, leg: None, word }, now);
+        }
+        let released =
+            calls::Fact::LegReleased { leg: native.into(), reason: "handed-over".into() };
+        core.facts("hq", vec![released]);
     }
     world.settle().await;
     let (status, told) = world.ask("GET", &format!("/v1/calls/{id}/explain"), &token, None).await;
@@ -70,8 +76,13 @@ async fn a_calls_way_is_explained() {
     assert_eq!(asked["verdict"], "where to with 500, through sales?");
     let decided = steps.iter().find(|step| step["what"] == "decided").unwrap();
     let words = ["who", "plugin", "outcome", "verdict", "reason"].map(|field| &decided[field]);
-    assert_eq!(words, ["vip", "skills 0.1.0", "decided", "queue vip", "on the list"]);
+    assert_eq!(words, ["vip", "skills 0.1.0", "decided", "queue:vip", "on the list"]);
     assert_eq!(decided["facts"][0]["value"], "+49301234567");
+    let refused = steps.iter().find(|step| {
+        step["call_seq"].as_u64() > decided["call_seq"].as_u64() && step["what"] != "decided"
+    });
+    let words = ["what", "who", "outcome"].map(|field| &refused.unwrap()[field]);
+    assert_eq!(words, ["refused", "host", "21"]);
     let (status, _) = world.ask("GET", "/v1/calls/call-ffff/explain", &token, None).await;
     assert_eq!(status, 404);
 }
