@@ -37,6 +37,7 @@ mod ready;
 const PER_SEC: usize = 1_000;
 const SECS: usize = 10;
 const LIMIT: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_secs(10);
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -80,9 +81,13 @@ async fn measure() {
         stop: stopping,
     }));
     // It notes where it begins before it is told anything.
-    while store.cursor("watch").expect("readable").is_none() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let begun = lab::until(SOON, "the observer's place", async || {
+        store
+            .cursor("watch")
+            .map_err(|error| error.to_string())?
+            .ok_or("it has none yet".to_owned())
+    });
+    begun.await.expect("it begins");
 
     let mut events = events(PER_SEC * SECS).into_iter();
     let mut sent: Vec<(u64, Instant)> = Vec::new();

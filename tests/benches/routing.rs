@@ -15,12 +15,13 @@ use jackfield_tests::{
     handover::{Caller, Handing},
     world::{self, Jackfield},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 const CALLS: usize = 2_500;
 /// Callers before it counts: guests are started, code is warm.
 const WARM_UP: usize = 100;
 const PER_SEC: u32 = 50;
+const SOON: Duration = Duration::from_secs(10);
 const HALF: Duration = Duration::from_millis(500 / PER_SEC as u64);
 /// A caller hangs up after so many others: seconds later, so that nobody goes before they are told something.
 const STAYS: usize = 250;
@@ -123,7 +124,14 @@ async fn measure() {
         without.call(number).await;
     }
     let took = began.elapsed().as_secs_f64();
-    sleep(Duration::from_secs(1)).await;
+    let told = lab::until(SOON, "a first command for every caller", async || {
+        let told = [&with, &without].map(|side| side.waits().0.len());
+        if told == [CALLS; 2] { Ok(()) } else { Err(format!("{told:?} of {CALLS} have one")) }
+    });
+    // Those who have none are part of the figures.
+    if let Err(late) = told.await {
+        println!("{late}");
+    }
     println!(
         "routing: {CALLS} calls each, {:.0} a second on each of two hosts",
         (WARM_UP + CALLS) as f64 / took
