@@ -22,7 +22,7 @@ impl Private {
     pub fn told(&mut self, cause: &Cause) {
         self.keys_given |= match cause {
             Cause::Key(_) => true,
-            Cause::Collected(keys) => !keys.is_empty(),
+            Cause::Collected(collected) => !collected.keys.is_empty(),
             _ => false,
         };
     }
@@ -67,6 +67,8 @@ fn without_keys(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use plugin_runtime::hooks::{CollectEnd, Collected};
+
     use super::*;
 
     fn set(name: &str, value: &str) -> Patch {
@@ -84,7 +86,8 @@ mod tests {
     #[test]
     fn what_a_treatment_sets_after_a_key_is_recorded_without_digits() {
         let mut private = Private::default();
-        private.told(&Cause::Collected(String::new()));
+        let nothing = Collected { keys: String::new(), ended_by: CollectEnd::Timeout };
+        private.told(&Cause::Collected(nothing));
         private.treatment_set(&set("PIN", "early 1"));
         assert_eq!(record(&private, "early 1"), ["early 1", "early 1", "early 1"]);
         assert_eq!(private.sentence("rule 7".into()), "rule 7");
