@@ -125,17 +125,17 @@ fn keys_are_gathered_until_there_are_enough_or_no_more_come() {
         0 standard plans collect=3 play=after
         > 0 keep \"\"
         > 0 leg-listen on=true";
-    for (pressed, collected, at) in [
-        ("1000 key 1\n2000 key 2\n3000 key 3", "123", 3000),
-        ("1000 key 1\n2000 key #", "1", 2000),
-        ("1000 key 1\n2500 key 2", "12", 4500),
-        ("", "", 5000),
+    for (pressed, collected, ended_by, at) in [
+        ("1000 key 1\n2000 key 2\n3000 key 3", "123", "most", 3000),
+        ("1000 key 1\n2000 key #", "1", "end-key", 2000),
+        ("1000 key 1\n2500 key 2", "12", "timeout", 4500),
+        ("", "", "timeout", 5000),
     ] {
         check(&format!(
             "{begin}
             {pressed}
             > {at} leg-listen on=false
-            > {at} ask standard: collected \"{collected}\"
+            > {at} ask standard: collected \"{collected}\" ({ended_by})
             {at} standard plans on
             > {at} keep \"\"
             > {at} leg-play media=after"
