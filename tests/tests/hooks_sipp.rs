@@ -161,18 +161,22 @@ async fn vips_the_rest_those_who_come_back_and_those_nobody_decides_about_each_g
         floor.rang(phone, number).await?;
     }
     for (what, number, words) in [
-        ("routed", VIP, &["rule \"VIP\"", "queue:vip", "vip at 1", "with PJSIP/1003"][..]),
+        (
+            "routed",
+            VIP,
+            &["rule \"VIP\"", "queue:vip", "vip at 1, priority 10", "with PJSIP/1003"][..],
+        ),
         ("routed", ANYBODY, &["rule \"everybody\"", "queue:standard", "with PJSIP/1004"]),
         (
             "re-routed",
             PATIENT,
             &[
                 "rule \"patient\"",
-                "sales at 1",
+                "sales at 1, priority 0",
                 "timed-out",
                 "back from queue, where to now?",
                 "rule \"overflow\"",
-                "overflow at 1",
+                "overflow at 1, priority 5",
                 "with PJSIP/1005",
             ],
         ),
@@ -196,7 +200,14 @@ async fn outside_the_hours_callers_are_refused_with_403_and_an_exceptional_openi
     let messages = report.messages.context("kept")?;
     ensure!(messages.contains("Q.850;cause=21"), "{messages}");
     for number in [VIP, ANYBODY] {
-        let words = ["hours business-hours 0.1.0", "closed: hours of", "(office)", "ended"];
+        let words = [
+            "hours business-hours 0.1.0",
+            "closed: hours of",
+            "(office)",
+            "refused",
+            "21",
+            "ended",
+        ];
         println!("closed:\n{}", floor.jackfield.explained(number, &words).await?);
     }
     for phone in &floor.phones {
