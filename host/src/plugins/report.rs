@@ -91,3 +91,34 @@ impl Report {
         self.changes.push(Change { subject: subject.into(), kind, detail: detail.into() });
     }
 }
+
+/// Which grants came and which went, for a person.
+pub(crate) fn grants_changed(before: &[String], after: &[String]) -> Vec<String> {
+    let lacking = |list: &[String], of: &[String]| -> Vec<String> {
+        of.iter().filter(|grant| !list.contains(grant)).cloned().collect()
+    };
+    let (new, gone) = (lacking(before, after), lacking(after, before));
+    if new.is_empty() && gone.is_empty() && before != after {
+        return vec!["its grants in another order".to_owned()];
+    }
+    let new = new.into_iter().map(|grant| format!("granted {grant}"));
+    new.chain(gone.into_iter().map(|grant| format!("no longer granted {grant}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grants_changed;
+
+    #[test]
+    fn grants_that_came_and_went_are_named() {
+        let grants = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (before, after, expected) in [
+            ("link:ami", "secret:crm link:ami http:a", "granted secret:crm, granted http:a"),
+            ("link:ami http:a", "http:b link:ami", "granted http:b, no longer granted http:a"),
+            ("link:ami http:a", "http:a link:ami", "its grants in another order"),
+            ("link:ami", "link:ami", ""),
+        ] {
+            assert_eq!(grants_changed(&grants(before), &grants(after)).join(", "), expected);
+        }
+    }
+}

@@ -14,6 +14,7 @@ use crate::{
     plugins::{
         ChangeKind, InstanceWord, KeeperError, Report, WaitingVersion,
         desired::Overlay,
+        report::grants_changed,
         verdict::{self, Background, Verdict},
     },
     status::LastError,
@@ -569,7 +570,6 @@ fn difference(before: &Plan, after: &Plan) -> String {
     for (is_other, name) in [
         (!before.has_links_of(after), "links"),
         (a.settings != b.settings, "settings"),
-        (a.grants != b.grants, "grants"),
         (a.limits != b.limits, "limits"),
         (before.secret_texts != after.secret_texts, "secrets"),
     ] {
@@ -577,6 +577,7 @@ fn difference(before: &Plan, after: &Plan) -> String {
             what.push(format!("other {name}"));
         }
     }
+    what.extend(grants_changed(&a.grants, &b.grants));
     what.join(", ")
 }
 

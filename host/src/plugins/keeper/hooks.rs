@@ -26,6 +26,7 @@ use crate::{
     plugins::{
         ChangeKind, InstanceWord, KeeperError, Owner, Report, WaitingVersion,
         hooks::{self, HookBackground, HookVerdict},
+        report::grants_changed,
     },
 };
 
@@ -517,7 +518,6 @@ fn difference(before: &HookInstance, after: &HookInstance, canary: Option<&Canar
     }
     for (is_other, name) in [
         (before.settings != after.settings, "settings"),
-        (before.grants != after.grants, "grants"),
         (
             before.limits != after.limits || before.http_per_minute != after.http_per_minute,
             "limits",
@@ -528,6 +528,7 @@ fn difference(before: &HookInstance, after: &HookInstance, canary: Option<&Canar
             what.push(format!("other {name}"));
         }
     }
+    what.extend(grants_changed(&before.grants, &after.grants));
     match (&before.canary, canary) {
         (None, Some(canary)) => {
             what.push(format!("{} for {} % of the calls", canary.candidate.label, canary.percent));
