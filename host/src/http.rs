@@ -35,7 +35,7 @@ use rustls::ClientConfig;
 use tokio::sync::OnceCell;
 
 pub use address::Place;
-pub(crate) use secrets::Sent;
+pub(crate) use secrets::{Asker, Sent};
 
 use self::{exchange::Answer, url::Url};
 use crate::links::tls;

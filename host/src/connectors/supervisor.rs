@@ -26,7 +26,7 @@ use super::{
     notices,
 };
 use crate::{
-    http::{Fetcher, Request, Sent},
+    http::{Asker, Fetcher, Request, Sent},
     links::{self, DialError, LinkEvent, LinkWriter, Redial, Report},
     status::{ConnectorStatus, LinkWord, StatusWord},
 };
@@ -491,14 +491,14 @@ impl Supervisor {
                     self.close(&link, reason, retry, &mut blinded)
                 }
                 Effect::HttpRequest { id, method, url, headers, secret_headers, body, timeout } => {
-                    let mut request = Request { method, url, headers, body, timeout };
+                    let mut request = Request { method, url, headers, body: Vec::new(), timeout };
                     let Plan { plugin, instance, secrets, .. } = &self.plan;
-                    let (manifest, grants) = (&plugin.info.manifest, &instance.grants);
-                    let answer =
-                        match Sent::fill(&mut request, secret_headers, manifest, grants, secrets) {
-                            Ok(sent) => self.errands.send(id, request, sent),
-                            Err(error) => Some(errands::refused(id, error)),
-                        };
+                    let manifest = &plugin.info.manifest;
+                    let asker = Asker { manifest, grants: &instance.grants, secrets };
+                    let answer = match Sent::fill(&mut request, secret_headers, body, asker) {
+                        Ok(sent) => self.errands.send(id, request, sent),
+                        Err(error) => Some(errands::refused(id, error)),
+                    };
                     self.answers.extend(answer);
                 }
                 effect => told.extend(self.fact(effect)),

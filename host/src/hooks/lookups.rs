@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::{memory::Memory, plan::HookInstance};
 use crate::{
     connectors::host_of,
-    http::{FetchError, Fetcher, MAX_BODY_BYTES, Request, Response, Sent},
+    http::{Asker, FetchError, Fetcher, MAX_BODY_BYTES, Request, Response, Sent},
 };
 
 /// Requests of all hooks on their way at once; the others wait for their turn within their time.
@@ -83,9 +83,12 @@ impl Library {
         }
         let timeout = within.max(Duration::from_millis(1));
         let mut request = Request { method, url, headers, body, timeout };
-        let manifest = instance.plugin.manifest();
-        let (grants, secrets) = (&instance.grants, &instance.secrets);
-        let sent = Sent::fill(&mut request, secret_headers, manifest, grants, secrets)?;
+        let asker = Asker {
+            manifest: instance.plugin.manifest(),
+            grants: &instance.grants,
+            secrets: &instance.secrets,
+        };
+        let sent = Sent::fill(&mut request, secret_headers, Vec::new(), asker)?;
         // A hook whose server hangs takes only turns of its own.
         let stopping = |_| HookError::retryable("stopping", "the host is stopping");
         let _own = instance.meter.turns().acquire().await.map_err(stopping)?;

@@ -190,6 +190,22 @@ impl Action {
     }
 }
 
+impl HttpRequest {
+    /// A request without headers and body, with the host's usual time; its fields are there to be filled.
+    pub fn new(id: u64, method: &str, url: impl Into<String>) -> Self {
+        Self {
+            id,
+            method: method.into(),
+            url: url.into(),
+            headers: Vec::new(),
+            secret_headers: Vec::new(),
+            body: Vec::new(),
+            timeout_ms: 0,
+            facts: Vec::new(),
+        }
+    }
+}
+
 impl Command {
     /// The value of an argument; none when it was not given.
     pub fn argument(&self, name: &str) -> Option<&str> {

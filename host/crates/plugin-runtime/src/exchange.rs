@@ -156,8 +156,8 @@ pub enum Effect {
         headers: Vec<(String, String)>,
         /// Headers that hold a secret, which manifest and grants allow.
         secret_headers: Vec<SecretHeader>,
-        /// The body.
-        body: Vec<u8>,
+        /// The body; manifest and grants allow its secrets.
+        body: Vec<Part>,
         /// After this the host answers with an error.
         timeout: Duration,
     },

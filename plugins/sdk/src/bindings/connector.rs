@@ -89,7 +89,7 @@ pub mod jackfield {
                 /// The links that are configured: name and peer, e.g. `ami` and `tls://pbx.example.org:5039`.
                 pub links: _rt::Vec<(Link, _rt::String)>,
                 /// Growing knowledge about the host: `host` is its version, e.g. `0.1.0`; `understands` names, with spaces
-                /// between, the kinds of `other` actions it acts on.
+                /// between, what it acts on beyond the words of this file, e.g. kinds of `other` actions.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Config {
@@ -109,7 +109,7 @@ pub mod jackfield {
                 /// Counts the connections of this link; a send must carry it.
                 pub epoch: u64,
                 pub peer: _rt::String,
-                /// 32 random bytes, the only randomness a plugin gets.
+                /// 32 random bytes, the only randomness a plugin gets; a connector without links gets none.
                 pub nonce: _rt::Vec<u8>,
                 /// Growing knowledge about the connection.
                 pub facts: Attributes,
@@ -213,14 +213,18 @@ pub mod jackfield {
             ///   `leg-say {kind, value, language?}`, `kind` is `number` or `digits`
             /// - `leg-music {class?}`: from now on, also between and after announcements; `leg-silence`: none from now on
             /// - `leg-listen {on}`, `true` or `false`: `leg-key` is told only while it is on
-            /// - `leg-lease {secs}`: after so long without a word the PBX takes the caller back by itself; 0: never
+            /// - `leg-lease {secs}`: after so long without another `leg-lease` the PBX takes the caller back by itself; 0: never.
+            ///   A hand-over that succeeds ends the lease, and the connector sees to that: nobody sends `leg-lease {0}` then, and
+            ///   a conversation that is cut off at the lease is the connector's fault. A hand-over that fails leaves it.
             /// - `leg-set {language?, variable.NAME}`
             /// - the hand-overs `leg-to-queue {queue, priority?, timeout-secs?, variable.NAME}`,
-            ///   `leg-to-extension {extension, timeout-secs?}`, `leg-to-dialplan {context, extension, priority}`,
-            ///   `leg-continue` (on behind the place where it was offered) and `leg-hang-up {q850}`
+            ///   `leg-to-extension {extension, timeout-secs?}` (without a time the connector's usual one, e.g. 30 s),
+            ///   `leg-to-dialplan {context, extension, priority}`, `leg-continue` (on behind the place where it was offered) and
+            ///   `leg-hang-up {q850}`
             ///
-            /// For one leg the host sends the next command when the one before ended; but `leg-lease`, `leg-listen` and the
-            /// hand-overs come at any moment, and a hand-over cuts short what is under way.
+            /// For one leg the host sends the next command when the one before ended; but `leg-lease`, `leg-listen`, `leg-set`
+            /// and the hand-overs come at any moment, also while something plays, and a hand-over cuts short what is under way.
+            /// A command of another kind is `rejected` with the code `not-supported`.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Command {
                 pub id: u64,
@@ -289,7 +293,8 @@ pub mod jackfield {
                 Wake,
                 Command(Command),
                 HttpResponse(HttpResponse),
-                /// The new settings as JSON text.
+                /// The new settings as JSON text. This host does not send it: other settings begin a new instance, by `init` with
+                /// the snapshot of the one before.
                 SettingsChanged(_rt::String),
                 Other(OtherInput),
             }
@@ -323,6 +328,7 @@ pub mod jackfield {
                 /// `md5-hex`: lower-case hex of MD5(prefix + secret + suffix); `hmac-sha256-hex`: of prefix + suffix
                 /// keyed by the secret; `basic`: base64 of prefix + secret; `plain`: the secret itself.
                 pub form: _rt::String,
+                /// Prefix and suffix: at most 4 KiB each.
                 pub prefix: _rt::Vec<u8>,
                 pub suffix: _rt::Vec<u8>,
             }
@@ -405,7 +411,7 @@ pub mod jackfield {
                 /// The PBX's own time of it, nanoseconds since the Unix epoch, when it says.
                 pub at_pbx_ns: ::core::option::Option<u64>,
                 pub fact: Fact,
-                /// What the fact's record has no field for; growing knowledge.
+                /// What the fact's record has no field for; growing knowledge. This host reads none yet.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Event {
@@ -419,18 +425,19 @@ pub mod jackfield {
             }
             /// How a command ended.
             ///
-            /// Codes of `error` that the host understands for a leg's commands. The caller is gone: `not-held`, `hung-up`,
-            /// `interrupted`. There is no such place: `no-such-queue`, `no-such-extension`, `no-such-place`, `no-template`,
-            /// `bad-argument`. The caller hears less, and stays: `media-not-found`. The PBX will not: `permission-denied`,
-            /// `refused`, `too-many`, `not-connected`. Nobody knows (`unknown`): `link-lost`, `answer-lost`. Other codes are
-            /// taken by `outcome` alone. What is `retryable` is tried again, up to 40 times within the deadline.
+            /// Codes of `error` that the host acts on, for a leg's commands: the caller is gone with `not-held`, `hung-up` and
+            /// `interrupted`; the place does not exist, so that routers are not asked again, with `no-such-queue`,
+            /// `no-such-extension`, `no-such-place`, `no-template` and `bad-argument`. Any other code is an instruction that
+            /// failed, whatever the outcome but `done`: good words are `media-not-found`, `permission-denied`, `refused`,
+            /// `too-many`, `not-connected`, `link-lost`, `answer-lost`. What is `retryable` is given again as a new command, each
+            /// second, at most 40 times, also after `unknown`: say it only of what may be done twice.
             #[derive(Clone, Eq, PartialEq)]
             pub struct CommandOutcome {
                 pub id: u64,
                 /// `done`, `failed` (the PBX refused), `rejected` (it makes no sense), or `unknown`.
                 pub outcome: _rt::String,
                 pub error: ::core::option::Option<Error>,
-                /// JSON text with what the command found; empty when nothing.
+                /// JSON text with what the command found, at most 64 KiB; empty when nothing.
                 pub detail: _rt::String,
             }
             impl ::core::fmt::Debug for CommandOutcome {
@@ -476,7 +483,8 @@ pub mod jackfield {
                         .finish()
                 }
             }
-            /// A request to a host that the manifest names and the admin allows.
+            /// A request to a host that the manifest names and the admin allows: 60 a minute unless the admin says otherwise, 256
+            /// unanswered.
             #[derive(Clone, Eq, PartialEq)]
             pub struct HttpRequest {
                 pub id: u64,
@@ -484,10 +492,11 @@ pub mod jackfield {
                 pub method: _rt::String,
                 pub url: _rt::String,
                 pub headers: Attributes,
+                /// At most 8.
                 pub secret_headers: _rt::Vec<SecretHeader>,
-                /// At most 1 MiB.
-                pub body: _rt::Vec<u8>,
-                /// For all of it; 0: the host's usual time.
+                /// At most 1 MiB. A secret in it stands as it is: `plain` needs no escapes only if it has none to escape.
+                pub body: _rt::Vec<Part>,
+                /// For all of it, at most a minute; 0: the host's usual time.
                 pub timeout_ms: u32,
                 /// Growing wishes.
                 pub facts: Attributes,
@@ -647,7 +656,8 @@ pub mod jackfield {
                 pub number: _rt::String,
                 /// The display name as it came. Empty when none.
                 pub name: _rt::String,
-                /// May the number be shown: `allowed`, `restricted`, `unavailable` or, when unsaid, empty.
+                /// May the number be shown: `allowed`, `restricted`, `unavailable` or, when unsaid, empty. Any other word counts as
+                /// `restricted`.
                 pub presentation: _rt::String,
             }
             impl ::core::fmt::Debug for Party {
@@ -709,7 +719,7 @@ pub mod jackfield {
                 pub id: LegId,
                 /// The leg this one was made for, when the PBX says so. It decides which call a new leg joins.
                 pub related: ::core::option::Option<LegId>,
-                /// `from-device`: the far end called the PBX; `to-device`: the PBX calls the far end.
+                /// `from-device`: the far end called the PBX; `to-device`: the PBX calls the far end. Nothing else.
                 pub direction: _rt::String,
                 /// The PBX's name of the far end's line, e.g. `PJSIP/1001` or `PJSIP/trunk`.
                 pub device: _rt::String,
@@ -823,7 +833,8 @@ pub mod jackfield {
                         .finish()
                 }
             }
-            /// The leg takes no instructions any more: it was sent on, went on in the dialplan by itself, or is about to end.
+            /// The leg takes no instructions any more: `handed-over` (it was sent on), `went-on` (in the dialplan by itself),
+            /// `bridged`, `hung-up` (it is about to end), or another word.
             #[derive(Clone, Eq, PartialEq)]
             pub struct LegReleased {
                 pub leg: LegId,
@@ -966,7 +977,7 @@ pub mod jackfield {
             pub struct Caller {
                 pub queue: _rt::String,
                 pub leg: LegId,
-                /// 1 is the next to be served.
+                /// 1 is the next to be served; 0: unknown.
                 pub position: u32,
                 /// PBX priority; higher is served earlier.
                 pub priority: i32,
@@ -1371,25 +1382,25 @@ pub mod exports {
                         match result18 {
                             Ok(e) => {
                                 *ptr19.add(0).cast::<u8>() = (0i32) as u8;
-                                let vec325 = e;
-                                let len325 = vec325.len();
-                                let layout325 = _rt::alloc::Layout::from_size_align(
-                                    vec325.len() * (64 + 20 * ::core::mem::size_of::<*const u8>()),
+                                let vec332 = e;
+                                let len332 = vec332.len();
+                                let layout332 = _rt::alloc::Layout::from_size_align(
+                                    vec332.len() * (64 + 20 * ::core::mem::size_of::<*const u8>()),
                                     8,
                                 )
                                 .unwrap();
-                                let (result325, _cleanup325) =
-                                    wit_bindgen::rt::Cleanup::new(layout325);
-                                if let Some(cleanup) = _cleanup325 {
+                                let (result332, _cleanup332) =
+                                    wit_bindgen::rt::Cleanup::new(layout332);
+                                if let Some(cleanup) = _cleanup332 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec325.into_iter().enumerate() {
-                                    let base = result325
+                                for (i, e) in vec332.into_iter().enumerate() {
+                                    let base = result332
                                         .add(i * (64 + 20 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        use super::super::super::super::jackfield::connector::types::Action as V324;
+                                        use super::super::super::super::jackfield::connector::types::Action as V331;
                                         match e {
-                                            V324::Consumed(e) => {
+                                            V331::Consumed(e) => {
                                                 *base.add(0).cast::<u8>() = (0i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::Consumed{ link:link20, offset:offset20, } = e;
                                                 let vec21 =
@@ -1409,7 +1420,7 @@ pub mod exports {
                                                     )
                                                     .cast::<i64>() = _rt::as_i64(offset20);
                                             }
-                                            V324::Send(e) => {
+                                            V331::Send(e) => {
                                                 *base.add(0).cast::<u8>() = (1i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::Send{ link:link22, epoch:epoch22, text:text22, parts:parts22, } = e;
                                                 let vec23 =
@@ -1604,7 +1615,7 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = result31;
                                             }
-                                            V324::Event(e) => {
+                                            V331::Event(e) => {
                                                 *base.add(0).cast::<u8>() = (2i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::Event{ at_pbx_ns:at_pbx_ns32, fact:fact32, facts:facts32, } = e;
                                                 match at_pbx_ns32 {
@@ -3816,7 +3827,7 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = result157;
                                             }
-                                            V324::CommandOutcome(e) => {
+                                            V331::CommandOutcome(e) => {
                                                 *base.add(0).cast::<u8>() = (3i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::CommandOutcome{ id:id158, outcome:outcome158, error:error158, detail:detail158, } = e;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(id158);
@@ -3927,7 +3938,7 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = ptr163.cast_mut();
                                             }
-                                            V324::ResyncBegin(e) => {
+                                            V331::ResyncBegin(e) => {
                                                 *base.add(0).cast::<u8>() = (4i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::ResyncBegin{ id:id164, scope:scope164, } = e;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(id164);
@@ -3944,7 +3955,7 @@ pub mod exports {
                                                     .cast::<usize>() = len165;
                                                 *base.add(16).cast::<*mut u8>() = ptr165.cast_mut();
                                             }
-                                            V324::ResyncItem(e) => {
+                                            V331::ResyncItem(e) => {
                                                 *base.add(0).cast::<u8>() = (5i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::ResyncItem{ id:id166, fact:fact166, facts:facts166, } = e;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(id166);
@@ -6156,15 +6167,15 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = result291;
                                             }
-                                            V324::ResyncEnd(e) => {
+                                            V331::ResyncEnd(e) => {
                                                 *base.add(0).cast::<u8>() = (6i32) as u8;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(e);
                                             }
-                                            V324::WakeAt(e) => {
+                                            V331::WakeAt(e) => {
                                                 *base.add(0).cast::<u8>() = (7i32) as u8;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(e);
                                             }
-                                            V324::HttpRequest(e) => {
+                                            V331::HttpRequest(e) => {
                                                 *base.add(0).cast::<u8>() = (8i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::HttpRequest{ id:id292, method:method292, url:url292, headers:headers292, secret_headers:secret_headers292, body:body292, timeout_ms:timeout_ms292, facts:facts292, } = e;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(id292);
@@ -6342,60 +6353,202 @@ pub mod exports {
                                                         ),
                                                     )
                                                     .cast::<*mut u8>() = result307;
-                                                let vec308 =
-                                                    <_ as Into<_rt::Vec<_>>>::into(body292)
-                                                        .into_boxed_slice();
-                                                let ptr308 = vec308.as_ptr().cast::<u8>();
-                                                let len308 = vec308.len();
-                                                ::core::mem::forget(vec308);
+                                                let vec315 = body292;
+                                                let len315 = vec315.len();
+                                                let layout315 = _rt::alloc::Layout::from_size_align(vec315.len() * (9*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result315, _cleanup315) =
+                                                    wit_bindgen::rt::Cleanup::new(layout315);
+                                                if let Some(cleanup) = _cleanup315 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec315.into_iter().enumerate() {
+                                                    let base = result315.add(
+                                                        i * (9
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        use super::super::super::super::jackfield::connector::types::Part as V314;
+                                                        match e {
+                                                            V314::Literal(e) => {
+                                                                *base.add(0).cast::<u8>() =
+                                                                    (0i32) as u8;
+                                                                let vec308 =
+                                                                    <_ as Into<_rt::Vec<_>>>::into(
+                                                                        e,
+                                                                    )
+                                                                    .into_boxed_slice();
+                                                                let ptr308 =
+                                                                    vec308.as_ptr().cast::<u8>();
+                                                                let len308 = vec308.len();
+                                                                ::core::mem::forget(vec308);
+                                                                *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len308;
+                                                                *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr308.cast_mut();
+                                                            }
+                                                            V314::Secret(e) => {
+                                                                *base.add(0).cast::<u8>() =
+                                                                    (1i32) as u8;
+                                                                let super::super::super::super::jackfield::connector::types::SecretPart{ name:name309, form:form309, prefix:prefix309, suffix:suffix309, } = e;
+                                                                let vec310 = (name309.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr310 =
+                                                                    vec310.as_ptr().cast::<u8>();
+                                                                let len310 = vec310.len();
+                                                                ::core::mem::forget(vec310);
+                                                                *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len310;
+                                                                *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr310.cast_mut();
+                                                                let vec311 = (form309.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr311 =
+                                                                    vec311.as_ptr().cast::<u8>();
+                                                                let len311 = vec311.len();
+                                                                ::core::mem::forget(vec311);
+                                                                *base
+                                                                    .add(
+                                                                        4 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len311;
+                                                                *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr311.cast_mut();
+                                                                let vec312 =
+                                                                    <_ as Into<_rt::Vec<_>>>::into(
+                                                                        prefix309,
+                                                                    )
+                                                                    .into_boxed_slice();
+                                                                let ptr312 =
+                                                                    vec312.as_ptr().cast::<u8>();
+                                                                let len312 = vec312.len();
+                                                                ::core::mem::forget(vec312);
+                                                                *base
+                                                                    .add(
+                                                                        6 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len312;
+                                                                *base
+                                                                    .add(
+                                                                        5 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr312.cast_mut();
+                                                                let vec313 =
+                                                                    <_ as Into<_rt::Vec<_>>>::into(
+                                                                        suffix309,
+                                                                    )
+                                                                    .into_boxed_slice();
+                                                                let ptr313 =
+                                                                    vec313.as_ptr().cast::<u8>();
+                                                                let len313 = vec313.len();
+                                                                ::core::mem::forget(vec313);
+                                                                *base
+                                                                    .add(
+                                                                        8 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len313;
+                                                                *base
+                                                                    .add(
+                                                                        7 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr313.cast_mut();
+                                                            }
+                                                        }
+                                                    }
+                                                }
                                                 *base
                                                     .add(
                                                         16 + 9 * ::core::mem::size_of::<*const u8>(
                                                         ),
                                                     )
-                                                    .cast::<usize>() = len308;
+                                                    .cast::<usize>() = len315;
                                                 *base
                                                     .add(
                                                         16 + 8 * ::core::mem::size_of::<*const u8>(
                                                         ),
                                                     )
-                                                    .cast::<*mut u8>() = ptr308.cast_mut();
+                                                    .cast::<*mut u8>() = result315;
                                                 *base
                                                     .add(
                                                         16 + 10
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<i32>() = _rt::as_i32(timeout_ms292);
-                                                let vec312 = facts292;
-                                                let len312 = vec312.len();
-                                                let layout312 = _rt::alloc::Layout::from_size_align(vec312.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                let (result312, _cleanup312) =
-                                                    wit_bindgen::rt::Cleanup::new(layout312);
-                                                if let Some(cleanup) = _cleanup312 {
+                                                let vec319 = facts292;
+                                                let len319 = vec319.len();
+                                                let layout319 = _rt::alloc::Layout::from_size_align(vec319.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result319, _cleanup319) =
+                                                    wit_bindgen::rt::Cleanup::new(layout319);
+                                                if let Some(cleanup) = _cleanup319 {
                                                     cleanup.forget();
                                                 }
-                                                for (i, e) in vec312.into_iter().enumerate() {
-                                                    let base = result312.add(
+                                                for (i, e) in vec319.into_iter().enumerate() {
+                                                    let base = result319.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let (t309_0, t309_1) = e;
-                                                        let vec310 = (t309_0.into_bytes())
+                                                        let (t316_0, t316_1) = e;
+                                                        let vec317 = (t316_0.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr310 = vec310.as_ptr().cast::<u8>();
-                                                        let len310 = vec310.len();
-                                                        ::core::mem::forget(vec310);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len310;
+                                                        let ptr317 = vec317.as_ptr().cast::<u8>();
+                                                        let len317 = vec317.len();
+                                                        ::core::mem::forget(vec317);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len317;
                                                         *base.add(0).cast::<*mut u8>() =
-                                                            ptr310.cast_mut();
-                                                        let vec311 = (t309_1.into_bytes())
+                                                            ptr317.cast_mut();
+                                                        let vec318 = (t316_1.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr311 = vec311.as_ptr().cast::<u8>();
-                                                        let len311 = vec311.len();
-                                                        ::core::mem::forget(vec311);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len311;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr311.cast_mut();
+                                                        let ptr318 = vec318.as_ptr().cast::<u8>();
+                                                        let len318 = vec318.len();
+                                                        ::core::mem::forget(vec318);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len318;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr318.cast_mut();
                                                     }
                                                 }
                                                 *base
@@ -6403,105 +6556,33 @@ pub mod exports {
                                                         16 + 12
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<usize>() = len312;
+                                                    .cast::<usize>() = len319;
                                                 *base
                                                     .add(
                                                         16 + 11
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<*mut u8>() = result312;
+                                                    .cast::<*mut u8>() = result319;
                                             }
-                                            V324::Close(e) => {
+                                            V331::Close(e) => {
                                                 *base.add(0).cast::<u8>() = (9i32) as u8;
-                                                let super::super::super::super::jackfield::connector::types::Close{ link:link313, reason:reason313, retry:retry313, } = e;
-                                                let vec314 =
-                                                    (link313.into_bytes()).into_boxed_slice();
-                                                let ptr314 = vec314.as_ptr().cast::<u8>();
-                                                let len314 = vec314.len();
-                                                ::core::mem::forget(vec314);
+                                                let super::super::super::super::jackfield::connector::types::Close{ link:link320, reason:reason320, retry:retry320, } = e;
+                                                let vec321 =
+                                                    (link320.into_bytes()).into_boxed_slice();
+                                                let ptr321 = vec321.as_ptr().cast::<u8>();
+                                                let len321 = vec321.len();
+                                                ::core::mem::forget(vec321);
                                                 *base
                                                     .add(
                                                         8 + 1 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<usize>() = len314;
-                                                *base.add(8).cast::<*mut u8>() = ptr314.cast_mut();
-                                                let vec315 =
-                                                    (reason313.into_bytes()).into_boxed_slice();
-                                                let ptr315 = vec315.as_ptr().cast::<u8>();
-                                                let len315 = vec315.len();
-                                                ::core::mem::forget(vec315);
-                                                *base
-                                                    .add(
-                                                        8 + 3 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>() = len315;
-                                                *base
-                                                    .add(
-                                                        8 + 2 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<*mut u8>() = ptr315.cast_mut();
-                                                let vec316 =
-                                                    (retry313.into_bytes()).into_boxed_slice();
-                                                let ptr316 = vec316.as_ptr().cast::<u8>();
-                                                let len316 = vec316.len();
-                                                ::core::mem::forget(vec316);
-                                                *base
-                                                    .add(
-                                                        8 + 5 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>() = len316;
-                                                *base
-                                                    .add(
-                                                        8 + 4 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<*mut u8>() = ptr316.cast_mut();
-                                            }
-                                            V324::Other(e) => {
-                                                *base.add(0).cast::<u8>() = (10i32) as u8;
-                                                let super::super::super::super::jackfield::connector::types::OtherAction{ kind:kind317, facts:facts317, data:data317, } = e;
-                                                let vec318 =
-                                                    (kind317.into_bytes()).into_boxed_slice();
-                                                let ptr318 = vec318.as_ptr().cast::<u8>();
-                                                let len318 = vec318.len();
-                                                ::core::mem::forget(vec318);
-                                                *base
-                                                    .add(
-                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>() = len318;
-                                                *base.add(8).cast::<*mut u8>() = ptr318.cast_mut();
-                                                let vec322 = facts317;
+                                                    .cast::<usize>() = len321;
+                                                *base.add(8).cast::<*mut u8>() = ptr321.cast_mut();
+                                                let vec322 =
+                                                    (reason320.into_bytes()).into_boxed_slice();
+                                                let ptr322 = vec322.as_ptr().cast::<u8>();
                                                 let len322 = vec322.len();
-                                                let layout322 = _rt::alloc::Layout::from_size_align(vec322.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                let (result322, _cleanup322) =
-                                                    wit_bindgen::rt::Cleanup::new(layout322);
-                                                if let Some(cleanup) = _cleanup322 {
-                                                    cleanup.forget();
-                                                }
-                                                for (i, e) in vec322.into_iter().enumerate() {
-                                                    let base = result322.add(
-                                                        i * (4
-                                                            * ::core::mem::size_of::<*const u8>()),
-                                                    );
-                                                    {
-                                                        let (t319_0, t319_1) = e;
-                                                        let vec320 = (t319_0.into_bytes())
-                                                            .into_boxed_slice();
-                                                        let ptr320 = vec320.as_ptr().cast::<u8>();
-                                                        let len320 = vec320.len();
-                                                        ::core::mem::forget(vec320);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len320;
-                                                        *base.add(0).cast::<*mut u8>() =
-                                                            ptr320.cast_mut();
-                                                        let vec321 = (t319_1.into_bytes())
-                                                            .into_boxed_slice();
-                                                        let ptr321 = vec321.as_ptr().cast::<u8>();
-                                                        let len321 = vec321.len();
-                                                        ::core::mem::forget(vec321);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len321;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr321.cast_mut();
-                                                    }
-                                                }
+                                                ::core::mem::forget(vec322);
                                                 *base
                                                     .add(
                                                         8 + 3 * ::core::mem::size_of::<*const u8>(),
@@ -6511,10 +6592,9 @@ pub mod exports {
                                                     .add(
                                                         8 + 2 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<*mut u8>() = result322;
+                                                    .cast::<*mut u8>() = ptr322.cast_mut();
                                                 let vec323 =
-                                                    <_ as Into<_rt::Vec<_>>>::into(data317)
-                                                        .into_boxed_slice();
+                                                    (retry320.into_bytes()).into_boxed_slice();
                                                 let ptr323 = vec323.as_ptr().cast::<u8>();
                                                 let len323 = vec323.len();
                                                 ::core::mem::forget(vec323);
@@ -6529,39 +6609,112 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = ptr323.cast_mut();
                                             }
+                                            V331::Other(e) => {
+                                                *base.add(0).cast::<u8>() = (10i32) as u8;
+                                                let super::super::super::super::jackfield::connector::types::OtherAction{ kind:kind324, facts:facts324, data:data324, } = e;
+                                                let vec325 =
+                                                    (kind324.into_bytes()).into_boxed_slice();
+                                                let ptr325 = vec325.as_ptr().cast::<u8>();
+                                                let len325 = vec325.len();
+                                                ::core::mem::forget(vec325);
+                                                *base
+                                                    .add(
+                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len325;
+                                                *base.add(8).cast::<*mut u8>() = ptr325.cast_mut();
+                                                let vec329 = facts324;
+                                                let len329 = vec329.len();
+                                                let layout329 = _rt::alloc::Layout::from_size_align(vec329.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result329, _cleanup329) =
+                                                    wit_bindgen::rt::Cleanup::new(layout329);
+                                                if let Some(cleanup) = _cleanup329 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec329.into_iter().enumerate() {
+                                                    let base = result329.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let (t326_0, t326_1) = e;
+                                                        let vec327 = (t326_0.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr327 = vec327.as_ptr().cast::<u8>();
+                                                        let len327 = vec327.len();
+                                                        ::core::mem::forget(vec327);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len327;
+                                                        *base.add(0).cast::<*mut u8>() =
+                                                            ptr327.cast_mut();
+                                                        let vec328 = (t326_1.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr328 = vec328.as_ptr().cast::<u8>();
+                                                        let len328 = vec328.len();
+                                                        ::core::mem::forget(vec328);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len328;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr328.cast_mut();
+                                                    }
+                                                }
+                                                *base
+                                                    .add(
+                                                        8 + 3 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len329;
+                                                *base
+                                                    .add(
+                                                        8 + 2 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<*mut u8>() = result329;
+                                                let vec330 =
+                                                    <_ as Into<_rt::Vec<_>>>::into(data324)
+                                                        .into_boxed_slice();
+                                                let ptr330 = vec330.as_ptr().cast::<u8>();
+                                                let len330 = vec330.len();
+                                                ::core::mem::forget(vec330);
+                                                *base
+                                                    .add(
+                                                        8 + 5 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len330;
+                                                *base
+                                                    .add(
+                                                        8 + 4 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<*mut u8>() = ptr330.cast_mut();
+                                            }
                                         }
                                     }
                                 }
                                 *ptr19
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len325;
+                                    .cast::<usize>() = len332;
                                 *ptr19.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    result325;
+                                    result332;
                             }
                             Err(e) => {
                                 *ptr19.add(0).cast::<u8>() = (1i32) as u8;
-                                let super::super::super::super::jackfield::connector::types::Error{ code:code326, message:message326, retryable:retryable326, } = e;
-                                let vec327 = (code326.into_bytes()).into_boxed_slice();
-                                let ptr327 = vec327.as_ptr().cast::<u8>();
-                                let len327 = vec327.len();
-                                ::core::mem::forget(vec327);
+                                let super::super::super::super::jackfield::connector::types::Error{ code:code333, message:message333, retryable:retryable333, } = e;
+                                let vec334 = (code333.into_bytes()).into_boxed_slice();
+                                let ptr334 = vec334.as_ptr().cast::<u8>();
+                                let len334 = vec334.len();
+                                ::core::mem::forget(vec334);
                                 *ptr19
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len327;
+                                    .cast::<usize>() = len334;
                                 *ptr19.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() =
-                                    ptr327.cast_mut();
-                                let vec328 = (message326.into_bytes()).into_boxed_slice();
-                                let ptr328 = vec328.as_ptr().cast::<u8>();
-                                let len328 = vec328.len();
-                                ::core::mem::forget(vec328);
+                                    ptr334.cast_mut();
+                                let vec335 = (message333.into_bytes()).into_boxed_slice();
+                                let ptr335 = vec335.as_ptr().cast::<u8>();
+                                let len335 = vec335.len();
+                                ::core::mem::forget(vec335);
                                 *ptr19
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len328;
+                                    .cast::<usize>() = len335;
                                 *ptr19
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr328.cast_mut();
+                                    .cast::<*mut u8>() = ptr335.cast_mut();
                                 *ptr19.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
-                                    (match retryable326 {
+                                    (match retryable333 {
                                         true => 1,
                                         false => 0,
                                     }) as u8;
@@ -6583,10 +6736,10 @@ pub mod exports {
                                 let l2 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base502 = l1;
-                                let len502 = l2;
-                                for i in 0..len502 {
-                                    let base = base502
+                                let base516 = l1;
+                                let len516 = l2;
+                                for i in 0..len516 {
+                                    let base = base516
                                         .add(i * (64 + 20 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let l3 = i32::from(*base.add(0).cast::<u8>());
@@ -10261,39 +10414,159 @@ pub mod exports {
                                                         ),
                                                     )
                                                     .cast::<usize>();
-                                                let base476 = l474;
-                                                let len476 = l475;
-                                                _rt::cabi_dealloc(base476, len476 * 1, 1);
-                                                let l477 = *base
+                                                let base490 = l474;
+                                                let len490 = l475;
+                                                for i in 0..len490 {
+                                                    let base = base490.add(
+                                                        i * (9
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let l476 =
+                                                            i32::from(*base.add(0).cast::<u8>());
+                                                        match l476 {
+                                                            0 => {
+                                                                let l477 = *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<*mut u8>();
+                                                                let l478 = *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                let base479 = l477;
+                                                                let len479 = l478;
+                                                                _rt::cabi_dealloc(
+                                                                    base479,
+                                                                    len479 * 1,
+                                                                    1,
+                                                                );
+                                                            }
+                                                            _ => {
+                                                                let l480 = *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<*mut u8>();
+                                                                let l481 = *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l480, l481, 1);
+                                                                let l482 = *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l483 = *base
+                                                                    .add(
+                                                                        4 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l482, l483, 1);
+                                                                let l484 = *base
+                                                                    .add(
+                                                                        5 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l485 = *base
+                                                                    .add(
+                                                                        6 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                let base486 = l484;
+                                                                let len486 = l485;
+                                                                _rt::cabi_dealloc(
+                                                                    base486,
+                                                                    len486 * 1,
+                                                                    1,
+                                                                );
+                                                                let l487 = *base
+                                                                    .add(
+                                                                        7 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l488 = *base
+                                                                    .add(
+                                                                        8 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                let base489 = l487;
+                                                                let len489 = l488;
+                                                                _rt::cabi_dealloc(
+                                                                    base489,
+                                                                    len489 * 1,
+                                                                    1,
+                                                                );
+                                                            }
+                                                        }
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base490,
+                                                    len490
+                                                        * (9 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                                let l491 = *base
                                                     .add(
                                                         16 + 11
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l478 = *base
+                                                let l492 = *base
                                                     .add(
                                                         16 + 12
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base483 = l477;
-                                                let len483 = l478;
-                                                for i in 0..len483 {
-                                                    let base = base483.add(
+                                                let base497 = l491;
+                                                let len497 = l492;
+                                                for i in 0..len497 {
+                                                    let base = base497.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l479 = *base.add(0).cast::<*mut u8>();
-                                                        let l480 =
+                                                        let l493 = *base.add(0).cast::<*mut u8>();
+                                                        let l494 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l479, l480, 1);
-                                                        let l481 =
+                                                        _rt::cabi_dealloc(l493, l494, 1);
+                                                        let l495 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -10302,7 +10575,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l482 =
+                                                        let l496 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -10311,83 +10584,83 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l481, l482, 1);
+                                                        _rt::cabi_dealloc(l495, l496, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base483,
-                                                    len483
+                                                    base497,
+                                                    len497
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
                                             }
                                             9 => {
-                                                let l484 = *base.add(8).cast::<*mut u8>();
-                                                let l485 = *base
+                                                let l498 = *base.add(8).cast::<*mut u8>();
+                                                let l499 = *base
                                                     .add(
                                                         8 + 1 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l484, l485, 1);
-                                                let l486 = *base
+                                                _rt::cabi_dealloc(l498, l499, 1);
+                                                let l500 = *base
                                                     .add(
                                                         8 + 2 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l487 = *base
+                                                let l501 = *base
                                                     .add(
                                                         8 + 3 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l486, l487, 1);
-                                                let l488 = *base
+                                                _rt::cabi_dealloc(l500, l501, 1);
+                                                let l502 = *base
                                                     .add(
                                                         8 + 4 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l489 = *base
+                                                let l503 = *base
                                                     .add(
                                                         8 + 5 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l488, l489, 1);
+                                                _rt::cabi_dealloc(l502, l503, 1);
                                             }
                                             _ => {
-                                                let l490 = *base.add(8).cast::<*mut u8>();
-                                                let l491 = *base
+                                                let l504 = *base.add(8).cast::<*mut u8>();
+                                                let l505 = *base
                                                     .add(
                                                         8 + 1 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l490, l491, 1);
-                                                let l492 = *base
+                                                _rt::cabi_dealloc(l504, l505, 1);
+                                                let l506 = *base
                                                     .add(
                                                         8 + 2 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l493 = *base
+                                                let l507 = *base
                                                     .add(
                                                         8 + 3 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base498 = l492;
-                                                let len498 = l493;
-                                                for i in 0..len498 {
-                                                    let base = base498.add(
+                                                let base512 = l506;
+                                                let len512 = l507;
+                                                for i in 0..len512 {
+                                                    let base = base512.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l494 = *base.add(0).cast::<*mut u8>();
-                                                        let l495 =
+                                                        let l508 = *base.add(0).cast::<*mut u8>();
+                                                        let l509 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l494, l495, 1);
-                                                        let l496 =
+                                                        _rt::cabi_dealloc(l508, l509, 1);
+                                                        let l510 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -10396,7 +10669,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l497 =
+                                                        let l511 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -10405,53 +10678,53 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l496, l497, 1);
+                                                        _rt::cabi_dealloc(l510, l511, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base498,
-                                                    len498
+                                                    base512,
+                                                    len512
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                let l499 = *base
+                                                let l513 = *base
                                                     .add(
                                                         8 + 4 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l500 = *base
+                                                let l514 = *base
                                                     .add(
                                                         8 + 5 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base501 = l499;
-                                                let len501 = l500;
-                                                _rt::cabi_dealloc(base501, len501 * 1, 1);
+                                                let base515 = l513;
+                                                let len515 = l514;
+                                                _rt::cabi_dealloc(base515, len515 * 1, 1);
                                             }
                                         }
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base502,
-                                    len502 * (64 + 20 * ::core::mem::size_of::<*const u8>()),
+                                    base516,
+                                    len516 * (64 + 20 * ::core::mem::size_of::<*const u8>()),
                                     8,
                                 );
                             }
                             _ => {
-                                let l503 = *arg0
+                                let l517 = *arg0
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l504 = *arg0
+                                let l518 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l503, l504, 1);
-                                let l505 = *arg0
+                                _rt::cabi_dealloc(l517, l518, 1);
+                                let l519 = *arg0
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l506 = *arg0
+                                let l520 = *arg0
                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l505, l506, 1);
+                                _rt::cabi_dealloc(l519, l520, 1);
                             }
                         }
                     }
@@ -11177,25 +11450,25 @@ pub mod exports {
                         match result105 {
                             Ok(e) => {
                                 *ptr106.add(0).cast::<u8>() = (0i32) as u8;
-                                let vec412 = e;
-                                let len412 = vec412.len();
-                                let layout412 = _rt::alloc::Layout::from_size_align(
-                                    vec412.len() * (64 + 20 * ::core::mem::size_of::<*const u8>()),
+                                let vec419 = e;
+                                let len419 = vec419.len();
+                                let layout419 = _rt::alloc::Layout::from_size_align(
+                                    vec419.len() * (64 + 20 * ::core::mem::size_of::<*const u8>()),
                                     8,
                                 )
                                 .unwrap();
-                                let (result412, _cleanup412) =
-                                    wit_bindgen::rt::Cleanup::new(layout412);
-                                if let Some(cleanup) = _cleanup412 {
+                                let (result419, _cleanup419) =
+                                    wit_bindgen::rt::Cleanup::new(layout419);
+                                if let Some(cleanup) = _cleanup419 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec412.into_iter().enumerate() {
-                                    let base = result412
+                                for (i, e) in vec419.into_iter().enumerate() {
+                                    let base = result419
                                         .add(i * (64 + 20 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        use super::super::super::super::jackfield::connector::types::Action as V411;
+                                        use super::super::super::super::jackfield::connector::types::Action as V418;
                                         match e {
-                                            V411::Consumed(e) => {
+                                            V418::Consumed(e) => {
                                                 *base.add(0).cast::<u8>() = (0i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::Consumed{ link:link107, offset:offset107, } = e;
                                                 let vec108 =
@@ -11215,7 +11488,7 @@ pub mod exports {
                                                     )
                                                     .cast::<i64>() = _rt::as_i64(offset107);
                                             }
-                                            V411::Send(e) => {
+                                            V418::Send(e) => {
                                                 *base.add(0).cast::<u8>() = (1i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::Send{ link:link109, epoch:epoch109, text:text109, parts:parts109, } = e;
                                                 let vec110 =
@@ -11405,7 +11678,7 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = result118;
                                             }
-                                            V411::Event(e) => {
+                                            V418::Event(e) => {
                                                 *base.add(0).cast::<u8>() = (2i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::Event{ at_pbx_ns:at_pbx_ns119, fact:fact119, facts:facts119, } = e;
                                                 match at_pbx_ns119 {
@@ -13626,7 +13899,7 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = result244;
                                             }
-                                            V411::CommandOutcome(e) => {
+                                            V418::CommandOutcome(e) => {
                                                 *base.add(0).cast::<u8>() = (3i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::CommandOutcome{ id:id245, outcome:outcome245, error:error245, detail:detail245, } = e;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(id245);
@@ -13737,7 +14010,7 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = ptr250.cast_mut();
                                             }
-                                            V411::ResyncBegin(e) => {
+                                            V418::ResyncBegin(e) => {
                                                 *base.add(0).cast::<u8>() = (4i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::ResyncBegin{ id:id251, scope:scope251, } = e;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(id251);
@@ -13754,7 +14027,7 @@ pub mod exports {
                                                     .cast::<usize>() = len252;
                                                 *base.add(16).cast::<*mut u8>() = ptr252.cast_mut();
                                             }
-                                            V411::ResyncItem(e) => {
+                                            V418::ResyncItem(e) => {
                                                 *base.add(0).cast::<u8>() = (5i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::ResyncItem{ id:id253, fact:fact253, facts:facts253, } = e;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(id253);
@@ -15966,15 +16239,15 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = result378;
                                             }
-                                            V411::ResyncEnd(e) => {
+                                            V418::ResyncEnd(e) => {
                                                 *base.add(0).cast::<u8>() = (6i32) as u8;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(e);
                                             }
-                                            V411::WakeAt(e) => {
+                                            V418::WakeAt(e) => {
                                                 *base.add(0).cast::<u8>() = (7i32) as u8;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(e);
                                             }
-                                            V411::HttpRequest(e) => {
+                                            V418::HttpRequest(e) => {
                                                 *base.add(0).cast::<u8>() = (8i32) as u8;
                                                 let super::super::super::super::jackfield::connector::types::HttpRequest{ id:id379, method:method379, url:url379, headers:headers379, secret_headers:secret_headers379, body:body379, timeout_ms:timeout_ms379, facts:facts379, } = e;
                                                 *base.add(8).cast::<i64>() = _rt::as_i64(id379);
@@ -16152,60 +16425,202 @@ pub mod exports {
                                                         ),
                                                     )
                                                     .cast::<*mut u8>() = result394;
-                                                let vec395 =
-                                                    <_ as Into<_rt::Vec<_>>>::into(body379)
-                                                        .into_boxed_slice();
-                                                let ptr395 = vec395.as_ptr().cast::<u8>();
-                                                let len395 = vec395.len();
-                                                ::core::mem::forget(vec395);
+                                                let vec402 = body379;
+                                                let len402 = vec402.len();
+                                                let layout402 = _rt::alloc::Layout::from_size_align(vec402.len() * (9*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result402, _cleanup402) =
+                                                    wit_bindgen::rt::Cleanup::new(layout402);
+                                                if let Some(cleanup) = _cleanup402 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec402.into_iter().enumerate() {
+                                                    let base = result402.add(
+                                                        i * (9
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        use super::super::super::super::jackfield::connector::types::Part as V401;
+                                                        match e {
+                                                            V401::Literal(e) => {
+                                                                *base.add(0).cast::<u8>() =
+                                                                    (0i32) as u8;
+                                                                let vec395 =
+                                                                    <_ as Into<_rt::Vec<_>>>::into(
+                                                                        e,
+                                                                    )
+                                                                    .into_boxed_slice();
+                                                                let ptr395 =
+                                                                    vec395.as_ptr().cast::<u8>();
+                                                                let len395 = vec395.len();
+                                                                ::core::mem::forget(vec395);
+                                                                *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len395;
+                                                                *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr395.cast_mut();
+                                                            }
+                                                            V401::Secret(e) => {
+                                                                *base.add(0).cast::<u8>() =
+                                                                    (1i32) as u8;
+                                                                let super::super::super::super::jackfield::connector::types::SecretPart{ name:name396, form:form396, prefix:prefix396, suffix:suffix396, } = e;
+                                                                let vec397 = (name396.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr397 =
+                                                                    vec397.as_ptr().cast::<u8>();
+                                                                let len397 = vec397.len();
+                                                                ::core::mem::forget(vec397);
+                                                                *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len397;
+                                                                *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr397.cast_mut();
+                                                                let vec398 = (form396.into_bytes())
+                                                                    .into_boxed_slice();
+                                                                let ptr398 =
+                                                                    vec398.as_ptr().cast::<u8>();
+                                                                let len398 = vec398.len();
+                                                                ::core::mem::forget(vec398);
+                                                                *base
+                                                                    .add(
+                                                                        4 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len398;
+                                                                *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr398.cast_mut();
+                                                                let vec399 =
+                                                                    <_ as Into<_rt::Vec<_>>>::into(
+                                                                        prefix396,
+                                                                    )
+                                                                    .into_boxed_slice();
+                                                                let ptr399 =
+                                                                    vec399.as_ptr().cast::<u8>();
+                                                                let len399 = vec399.len();
+                                                                ::core::mem::forget(vec399);
+                                                                *base
+                                                                    .add(
+                                                                        6 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len399;
+                                                                *base
+                                                                    .add(
+                                                                        5 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr399.cast_mut();
+                                                                let vec400 =
+                                                                    <_ as Into<_rt::Vec<_>>>::into(
+                                                                        suffix396,
+                                                                    )
+                                                                    .into_boxed_slice();
+                                                                let ptr400 =
+                                                                    vec400.as_ptr().cast::<u8>();
+                                                                let len400 = vec400.len();
+                                                                ::core::mem::forget(vec400);
+                                                                *base
+                                                                    .add(
+                                                                        8 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>() = len400;
+                                                                *base
+                                                                    .add(
+                                                                        7 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>() =
+                                                                    ptr400.cast_mut();
+                                                            }
+                                                        }
+                                                    }
+                                                }
                                                 *base
                                                     .add(
                                                         16 + 9 * ::core::mem::size_of::<*const u8>(
                                                         ),
                                                     )
-                                                    .cast::<usize>() = len395;
+                                                    .cast::<usize>() = len402;
                                                 *base
                                                     .add(
                                                         16 + 8 * ::core::mem::size_of::<*const u8>(
                                                         ),
                                                     )
-                                                    .cast::<*mut u8>() = ptr395.cast_mut();
+                                                    .cast::<*mut u8>() = result402;
                                                 *base
                                                     .add(
                                                         16 + 10
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<i32>() = _rt::as_i32(timeout_ms379);
-                                                let vec399 = facts379;
-                                                let len399 = vec399.len();
-                                                let layout399 = _rt::alloc::Layout::from_size_align(vec399.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                let (result399, _cleanup399) =
-                                                    wit_bindgen::rt::Cleanup::new(layout399);
-                                                if let Some(cleanup) = _cleanup399 {
+                                                let vec406 = facts379;
+                                                let len406 = vec406.len();
+                                                let layout406 = _rt::alloc::Layout::from_size_align(vec406.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result406, _cleanup406) =
+                                                    wit_bindgen::rt::Cleanup::new(layout406);
+                                                if let Some(cleanup) = _cleanup406 {
                                                     cleanup.forget();
                                                 }
-                                                for (i, e) in vec399.into_iter().enumerate() {
-                                                    let base = result399.add(
+                                                for (i, e) in vec406.into_iter().enumerate() {
+                                                    let base = result406.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let (t396_0, t396_1) = e;
-                                                        let vec397 = (t396_0.into_bytes())
+                                                        let (t403_0, t403_1) = e;
+                                                        let vec404 = (t403_0.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr397 = vec397.as_ptr().cast::<u8>();
-                                                        let len397 = vec397.len();
-                                                        ::core::mem::forget(vec397);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len397;
+                                                        let ptr404 = vec404.as_ptr().cast::<u8>();
+                                                        let len404 = vec404.len();
+                                                        ::core::mem::forget(vec404);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len404;
                                                         *base.add(0).cast::<*mut u8>() =
-                                                            ptr397.cast_mut();
-                                                        let vec398 = (t396_1.into_bytes())
+                                                            ptr404.cast_mut();
+                                                        let vec405 = (t403_1.into_bytes())
                                                             .into_boxed_slice();
-                                                        let ptr398 = vec398.as_ptr().cast::<u8>();
-                                                        let len398 = vec398.len();
-                                                        ::core::mem::forget(vec398);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len398;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr398.cast_mut();
+                                                        let ptr405 = vec405.as_ptr().cast::<u8>();
+                                                        let len405 = vec405.len();
+                                                        ::core::mem::forget(vec405);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len405;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr405.cast_mut();
                                                     }
                                                 }
                                                 *base
@@ -16213,105 +16628,33 @@ pub mod exports {
                                                         16 + 12
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<usize>() = len399;
+                                                    .cast::<usize>() = len406;
                                                 *base
                                                     .add(
                                                         16 + 11
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<*mut u8>() = result399;
+                                                    .cast::<*mut u8>() = result406;
                                             }
-                                            V411::Close(e) => {
+                                            V418::Close(e) => {
                                                 *base.add(0).cast::<u8>() = (9i32) as u8;
-                                                let super::super::super::super::jackfield::connector::types::Close{ link:link400, reason:reason400, retry:retry400, } = e;
-                                                let vec401 =
-                                                    (link400.into_bytes()).into_boxed_slice();
-                                                let ptr401 = vec401.as_ptr().cast::<u8>();
-                                                let len401 = vec401.len();
-                                                ::core::mem::forget(vec401);
+                                                let super::super::super::super::jackfield::connector::types::Close{ link:link407, reason:reason407, retry:retry407, } = e;
+                                                let vec408 =
+                                                    (link407.into_bytes()).into_boxed_slice();
+                                                let ptr408 = vec408.as_ptr().cast::<u8>();
+                                                let len408 = vec408.len();
+                                                ::core::mem::forget(vec408);
                                                 *base
                                                     .add(
                                                         8 + 1 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<usize>() = len401;
-                                                *base.add(8).cast::<*mut u8>() = ptr401.cast_mut();
-                                                let vec402 =
-                                                    (reason400.into_bytes()).into_boxed_slice();
-                                                let ptr402 = vec402.as_ptr().cast::<u8>();
-                                                let len402 = vec402.len();
-                                                ::core::mem::forget(vec402);
-                                                *base
-                                                    .add(
-                                                        8 + 3 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>() = len402;
-                                                *base
-                                                    .add(
-                                                        8 + 2 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<*mut u8>() = ptr402.cast_mut();
-                                                let vec403 =
-                                                    (retry400.into_bytes()).into_boxed_slice();
-                                                let ptr403 = vec403.as_ptr().cast::<u8>();
-                                                let len403 = vec403.len();
-                                                ::core::mem::forget(vec403);
-                                                *base
-                                                    .add(
-                                                        8 + 5 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>() = len403;
-                                                *base
-                                                    .add(
-                                                        8 + 4 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<*mut u8>() = ptr403.cast_mut();
-                                            }
-                                            V411::Other(e) => {
-                                                *base.add(0).cast::<u8>() = (10i32) as u8;
-                                                let super::super::super::super::jackfield::connector::types::OtherAction{ kind:kind404, facts:facts404, data:data404, } = e;
-                                                let vec405 =
-                                                    (kind404.into_bytes()).into_boxed_slice();
-                                                let ptr405 = vec405.as_ptr().cast::<u8>();
-                                                let len405 = vec405.len();
-                                                ::core::mem::forget(vec405);
-                                                *base
-                                                    .add(
-                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
-                                                    )
-                                                    .cast::<usize>() = len405;
-                                                *base.add(8).cast::<*mut u8>() = ptr405.cast_mut();
-                                                let vec409 = facts404;
+                                                    .cast::<usize>() = len408;
+                                                *base.add(8).cast::<*mut u8>() = ptr408.cast_mut();
+                                                let vec409 =
+                                                    (reason407.into_bytes()).into_boxed_slice();
+                                                let ptr409 = vec409.as_ptr().cast::<u8>();
                                                 let len409 = vec409.len();
-                                                let layout409 = _rt::alloc::Layout::from_size_align(vec409.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-                                                let (result409, _cleanup409) =
-                                                    wit_bindgen::rt::Cleanup::new(layout409);
-                                                if let Some(cleanup) = _cleanup409 {
-                                                    cleanup.forget();
-                                                }
-                                                for (i, e) in vec409.into_iter().enumerate() {
-                                                    let base = result409.add(
-                                                        i * (4
-                                                            * ::core::mem::size_of::<*const u8>()),
-                                                    );
-                                                    {
-                                                        let (t406_0, t406_1) = e;
-                                                        let vec407 = (t406_0.into_bytes())
-                                                            .into_boxed_slice();
-                                                        let ptr407 = vec407.as_ptr().cast::<u8>();
-                                                        let len407 = vec407.len();
-                                                        ::core::mem::forget(vec407);
-                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len407;
-                                                        *base.add(0).cast::<*mut u8>() =
-                                                            ptr407.cast_mut();
-                                                        let vec408 = (t406_1.into_bytes())
-                                                            .into_boxed_slice();
-                                                        let ptr408 = vec408.as_ptr().cast::<u8>();
-                                                        let len408 = vec408.len();
-                                                        ::core::mem::forget(vec408);
-                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len408;
-                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr408.cast_mut();
-                                                    }
-                                                }
+                                                ::core::mem::forget(vec409);
                                                 *base
                                                     .add(
                                                         8 + 3 * ::core::mem::size_of::<*const u8>(),
@@ -16321,10 +16664,9 @@ pub mod exports {
                                                     .add(
                                                         8 + 2 * ::core::mem::size_of::<*const u8>(),
                                                     )
-                                                    .cast::<*mut u8>() = result409;
+                                                    .cast::<*mut u8>() = ptr409.cast_mut();
                                                 let vec410 =
-                                                    <_ as Into<_rt::Vec<_>>>::into(data404)
-                                                        .into_boxed_slice();
+                                                    (retry407.into_bytes()).into_boxed_slice();
                                                 let ptr410 = vec410.as_ptr().cast::<u8>();
                                                 let len410 = vec410.len();
                                                 ::core::mem::forget(vec410);
@@ -16339,41 +16681,114 @@ pub mod exports {
                                                     )
                                                     .cast::<*mut u8>() = ptr410.cast_mut();
                                             }
+                                            V418::Other(e) => {
+                                                *base.add(0).cast::<u8>() = (10i32) as u8;
+                                                let super::super::super::super::jackfield::connector::types::OtherAction{ kind:kind411, facts:facts411, data:data411, } = e;
+                                                let vec412 =
+                                                    (kind411.into_bytes()).into_boxed_slice();
+                                                let ptr412 = vec412.as_ptr().cast::<u8>();
+                                                let len412 = vec412.len();
+                                                ::core::mem::forget(vec412);
+                                                *base
+                                                    .add(
+                                                        8 + 1 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len412;
+                                                *base.add(8).cast::<*mut u8>() = ptr412.cast_mut();
+                                                let vec416 = facts411;
+                                                let len416 = vec416.len();
+                                                let layout416 = _rt::alloc::Layout::from_size_align(vec416.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+                                                let (result416, _cleanup416) =
+                                                    wit_bindgen::rt::Cleanup::new(layout416);
+                                                if let Some(cleanup) = _cleanup416 {
+                                                    cleanup.forget();
+                                                }
+                                                for (i, e) in vec416.into_iter().enumerate() {
+                                                    let base = result416.add(
+                                                        i * (4
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let (t413_0, t413_1) = e;
+                                                        let vec414 = (t413_0.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr414 = vec414.as_ptr().cast::<u8>();
+                                                        let len414 = vec414.len();
+                                                        ::core::mem::forget(vec414);
+                                                        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len414;
+                                                        *base.add(0).cast::<*mut u8>() =
+                                                            ptr414.cast_mut();
+                                                        let vec415 = (t413_1.into_bytes())
+                                                            .into_boxed_slice();
+                                                        let ptr415 = vec415.as_ptr().cast::<u8>();
+                                                        let len415 = vec415.len();
+                                                        ::core::mem::forget(vec415);
+                                                        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len415;
+                                                        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr415.cast_mut();
+                                                    }
+                                                }
+                                                *base
+                                                    .add(
+                                                        8 + 3 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len416;
+                                                *base
+                                                    .add(
+                                                        8 + 2 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<*mut u8>() = result416;
+                                                let vec417 =
+                                                    <_ as Into<_rt::Vec<_>>>::into(data411)
+                                                        .into_boxed_slice();
+                                                let ptr417 = vec417.as_ptr().cast::<u8>();
+                                                let len417 = vec417.len();
+                                                ::core::mem::forget(vec417);
+                                                *base
+                                                    .add(
+                                                        8 + 5 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<usize>() = len417;
+                                                *base
+                                                    .add(
+                                                        8 + 4 * ::core::mem::size_of::<*const u8>(),
+                                                    )
+                                                    .cast::<*mut u8>() = ptr417.cast_mut();
+                                            }
                                         }
                                     }
                                 }
                                 *ptr106
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len412;
+                                    .cast::<usize>() = len419;
                                 *ptr106
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result412;
+                                    .cast::<*mut u8>() = result419;
                             }
                             Err(e) => {
                                 *ptr106.add(0).cast::<u8>() = (1i32) as u8;
-                                let super::super::super::super::jackfield::connector::types::Error{ code:code413, message:message413, retryable:retryable413, } = e;
-                                let vec414 = (code413.into_bytes()).into_boxed_slice();
-                                let ptr414 = vec414.as_ptr().cast::<u8>();
-                                let len414 = vec414.len();
-                                ::core::mem::forget(vec414);
+                                let super::super::super::super::jackfield::connector::types::Error{ code:code420, message:message420, retryable:retryable420, } = e;
+                                let vec421 = (code420.into_bytes()).into_boxed_slice();
+                                let ptr421 = vec421.as_ptr().cast::<u8>();
+                                let len421 = vec421.len();
+                                ::core::mem::forget(vec421);
                                 *ptr106
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len414;
+                                    .cast::<usize>() = len421;
                                 *ptr106
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr414.cast_mut();
-                                let vec415 = (message413.into_bytes()).into_boxed_slice();
-                                let ptr415 = vec415.as_ptr().cast::<u8>();
-                                let len415 = vec415.len();
-                                ::core::mem::forget(vec415);
+                                    .cast::<*mut u8>() = ptr421.cast_mut();
+                                let vec422 = (message420.into_bytes()).into_boxed_slice();
+                                let ptr422 = vec422.as_ptr().cast::<u8>();
+                                let len422 = vec422.len();
+                                ::core::mem::forget(vec422);
                                 *ptr106
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len415;
+                                    .cast::<usize>() = len422;
                                 *ptr106
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr415.cast_mut();
+                                    .cast::<*mut u8>() = ptr422.cast_mut();
                                 *ptr106.add(5 * ::core::mem::size_of::<*const u8>()).cast::<u8>() =
-                                    (match retryable413 {
+                                    (match retryable420 {
                                         true => 1,
                                         false => 0,
                                     }) as u8;
@@ -16395,10 +16810,10 @@ pub mod exports {
                                 let l2 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base502 = l1;
-                                let len502 = l2;
-                                for i in 0..len502 {
-                                    let base = base502
+                                let base516 = l1;
+                                let len516 = l2;
+                                for i in 0..len516 {
+                                    let base = base516
                                         .add(i * (64 + 20 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let l3 = i32::from(*base.add(0).cast::<u8>());
@@ -20073,39 +20488,159 @@ pub mod exports {
                                                         ),
                                                     )
                                                     .cast::<usize>();
-                                                let base476 = l474;
-                                                let len476 = l475;
-                                                _rt::cabi_dealloc(base476, len476 * 1, 1);
-                                                let l477 = *base
+                                                let base490 = l474;
+                                                let len490 = l475;
+                                                for i in 0..len490 {
+                                                    let base = base490.add(
+                                                        i * (9
+                                                            * ::core::mem::size_of::<*const u8>()),
+                                                    );
+                                                    {
+                                                        let l476 =
+                                                            i32::from(*base.add(0).cast::<u8>());
+                                                        match l476 {
+                                                            0 => {
+                                                                let l477 = *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<*mut u8>();
+                                                                let l478 = *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                let base479 = l477;
+                                                                let len479 = l478;
+                                                                _rt::cabi_dealloc(
+                                                                    base479,
+                                                                    len479 * 1,
+                                                                    1,
+                                                                );
+                                                            }
+                                                            _ => {
+                                                                let l480 = *base
+                                                                    .add(::core::mem::size_of::<
+                                                                        *const u8,
+                                                                    >(
+                                                                    ))
+                                                                    .cast::<*mut u8>();
+                                                                let l481 = *base
+                                                                    .add(
+                                                                        2 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l480, l481, 1);
+                                                                let l482 = *base
+                                                                    .add(
+                                                                        3 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l483 = *base
+                                                                    .add(
+                                                                        4 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                _rt::cabi_dealloc(l482, l483, 1);
+                                                                let l484 = *base
+                                                                    .add(
+                                                                        5 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l485 = *base
+                                                                    .add(
+                                                                        6 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                let base486 = l484;
+                                                                let len486 = l485;
+                                                                _rt::cabi_dealloc(
+                                                                    base486,
+                                                                    len486 * 1,
+                                                                    1,
+                                                                );
+                                                                let l487 = *base
+                                                                    .add(
+                                                                        7 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<*mut u8>();
+                                                                let l488 = *base
+                                                                    .add(
+                                                                        8 * ::core::mem::size_of::<
+                                                                            *const u8,
+                                                                        >(
+                                                                        ),
+                                                                    )
+                                                                    .cast::<usize>();
+                                                                let base489 = l487;
+                                                                let len489 = l488;
+                                                                _rt::cabi_dealloc(
+                                                                    base489,
+                                                                    len489 * 1,
+                                                                    1,
+                                                                );
+                                                            }
+                                                        }
+                                                    }
+                                                }
+                                                _rt::cabi_dealloc(
+                                                    base490,
+                                                    len490
+                                                        * (9 * ::core::mem::size_of::<*const u8>()),
+                                                    ::core::mem::size_of::<*const u8>(),
+                                                );
+                                                let l491 = *base
                                                     .add(
                                                         16 + 11
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l478 = *base
+                                                let l492 = *base
                                                     .add(
                                                         16 + 12
                                                             * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base483 = l477;
-                                                let len483 = l478;
-                                                for i in 0..len483 {
-                                                    let base = base483.add(
+                                                let base497 = l491;
+                                                let len497 = l492;
+                                                for i in 0..len497 {
+                                                    let base = base497.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l479 = *base.add(0).cast::<*mut u8>();
-                                                        let l480 =
+                                                        let l493 = *base.add(0).cast::<*mut u8>();
+                                                        let l494 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l479, l480, 1);
-                                                        let l481 =
+                                                        _rt::cabi_dealloc(l493, l494, 1);
+                                                        let l495 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -20114,7 +20649,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l482 =
+                                                        let l496 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -20123,83 +20658,83 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l481, l482, 1);
+                                                        _rt::cabi_dealloc(l495, l496, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base483,
-                                                    len483
+                                                    base497,
+                                                    len497
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
                                             }
                                             9 => {
-                                                let l484 = *base.add(8).cast::<*mut u8>();
-                                                let l485 = *base
+                                                let l498 = *base.add(8).cast::<*mut u8>();
+                                                let l499 = *base
                                                     .add(
                                                         8 + 1 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l484, l485, 1);
-                                                let l486 = *base
+                                                _rt::cabi_dealloc(l498, l499, 1);
+                                                let l500 = *base
                                                     .add(
                                                         8 + 2 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l487 = *base
+                                                let l501 = *base
                                                     .add(
                                                         8 + 3 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l486, l487, 1);
-                                                let l488 = *base
+                                                _rt::cabi_dealloc(l500, l501, 1);
+                                                let l502 = *base
                                                     .add(
                                                         8 + 4 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l489 = *base
+                                                let l503 = *base
                                                     .add(
                                                         8 + 5 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l488, l489, 1);
+                                                _rt::cabi_dealloc(l502, l503, 1);
                                             }
                                             _ => {
-                                                let l490 = *base.add(8).cast::<*mut u8>();
-                                                let l491 = *base
+                                                let l504 = *base.add(8).cast::<*mut u8>();
+                                                let l505 = *base
                                                     .add(
                                                         8 + 1 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                _rt::cabi_dealloc(l490, l491, 1);
-                                                let l492 = *base
+                                                _rt::cabi_dealloc(l504, l505, 1);
+                                                let l506 = *base
                                                     .add(
                                                         8 + 2 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l493 = *base
+                                                let l507 = *base
                                                     .add(
                                                         8 + 3 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base498 = l492;
-                                                let len498 = l493;
-                                                for i in 0..len498 {
-                                                    let base = base498.add(
+                                                let base512 = l506;
+                                                let len512 = l507;
+                                                for i in 0..len512 {
+                                                    let base = base512.add(
                                                         i * (4
                                                             * ::core::mem::size_of::<*const u8>()),
                                                     );
                                                     {
-                                                        let l494 = *base.add(0).cast::<*mut u8>();
-                                                        let l495 =
+                                                        let l508 = *base.add(0).cast::<*mut u8>();
+                                                        let l509 =
                                                             *base
                                                                 .add(::core::mem::size_of::<
                                                                     *const u8,
                                                                 >(
                                                                 ))
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l494, l495, 1);
-                                                        let l496 =
+                                                        _rt::cabi_dealloc(l508, l509, 1);
+                                                        let l510 =
                                                             *base
                                                                 .add(
                                                                     2 * ::core::mem::size_of::<
@@ -20208,7 +20743,7 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<*mut u8>();
-                                                        let l497 =
+                                                        let l511 =
                                                             *base
                                                                 .add(
                                                                     3 * ::core::mem::size_of::<
@@ -20217,53 +20752,53 @@ pub mod exports {
                                                                     ),
                                                                 )
                                                                 .cast::<usize>();
-                                                        _rt::cabi_dealloc(l496, l497, 1);
+                                                        _rt::cabi_dealloc(l510, l511, 1);
                                                     }
                                                 }
                                                 _rt::cabi_dealloc(
-                                                    base498,
-                                                    len498
+                                                    base512,
+                                                    len512
                                                         * (4 * ::core::mem::size_of::<*const u8>()),
                                                     ::core::mem::size_of::<*const u8>(),
                                                 );
-                                                let l499 = *base
+                                                let l513 = *base
                                                     .add(
                                                         8 + 4 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<*mut u8>();
-                                                let l500 = *base
+                                                let l514 = *base
                                                     .add(
                                                         8 + 5 * ::core::mem::size_of::<*const u8>(),
                                                     )
                                                     .cast::<usize>();
-                                                let base501 = l499;
-                                                let len501 = l500;
-                                                _rt::cabi_dealloc(base501, len501 * 1, 1);
+                                                let base515 = l513;
+                                                let len515 = l514;
+                                                _rt::cabi_dealloc(base515, len515 * 1, 1);
                                             }
                                         }
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base502,
-                                    len502 * (64 + 20 * ::core::mem::size_of::<*const u8>()),
+                                    base516,
+                                    len516 * (64 + 20 * ::core::mem::size_of::<*const u8>()),
                                     8,
                                 );
                             }
                             _ => {
-                                let l503 = *arg0
+                                let l517 = *arg0
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l504 = *arg0
+                                let l518 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l503, l504, 1);
-                                let l505 = *arg0
+                                _rt::cabi_dealloc(l517, l518, 1);
+                                let l519 = *arg0
                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l506 = *arg0
+                                let l520 = *arg0
                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l505, l506, 1);
+                                _rt::cabi_dealloc(l519, l520, 1);
                             }
                         }
                     }
@@ -20715,26 +21250,26 @@ t%\x04\0\x0dsecret-header\x03\0&\x01q\x02\x07literal\x01\x0a\0\x06secret\x01%\0\
 idw\x07outcomes\x05error\x1d\x06details\x04\0\x0fcommand-outcome\x03\02\x01r\x02\
 \x02idw\x05scopes\x04\0\x0cresync-begin\x03\04\x01r\x03\x02idw\x04fact\x03\x05fa\
 cts\x01\x04\0\x0bresync-item\x03\06\x01p'\x01r\x08\x02idw\x06methods\x03urls\x07\
-headers\x01\x0esecret-headers8\x04body\x0a\x0atimeout-msy\x05facts\x01\x04\0\x0c\
-http-request\x03\09\x01r\x03\x04link\x05\x06reasons\x05retrys\x04\0\x05close\x03\
-\0;\x01r\x03\x04kinds\x05facts\x01\x04data\x0a\x04\0\x0cother-action\x03\0=\x01q\
-\x0b\x08consumed\x01+\0\x04send\x01.\0\x05event\x011\0\x0fcommand-outcome\x013\0\
-\x0cresync-begin\x015\0\x0bresync-item\x017\0\x0aresync-end\x01w\0\x07wake-at\x01\
-w\0\x0chttp-request\x01:\0\x05close\x01<\0\x05other\x01>\0\x04\0\x06action\x03\0\
-?\x03\0\x1fjackfield:connector/types@0.1.0\x05\x04\x02\x03\0\x02\x06action\x02\x03\
-\0\x02\x06config\x02\x03\0\x02\x05error\x02\x03\0\x02\x05input\x02\x03\0\x02\x03\
-now\x02\x03\0\x02\x08snapshot\x01B\x14\x02\x03\x02\x01\x05\x04\0\x06action\x03\0\
-\0\x02\x03\x02\x01\x06\x04\0\x06config\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x05er\
-ror\x03\0\x04\x02\x03\x02\x01\x08\x04\0\x05input\x03\0\x06\x02\x03\x02\x01\x09\x04\
-\0\x03now\x03\0\x08\x02\x03\x02\x01\x0a\x04\0\x08snapshot\x03\0\x0a\x01k\x0b\x01\
-p\x01\x01j\x01\x0d\x01\x05\x01@\x03\x06config\x03\x05state\x0c\x03now\x09\0\x0e\x04\
-\0\x04init\x01\x0f\x01p\x07\x01@\x02\x03now\x09\x06inputs\x10\0\x0e\x04\0\x04ste\
-p\x01\x11\x04\0#jackfield:connector/connector@0.1.0\x05\x0b\x01B\x07\x02\x03\x02\
-\x01\x07\x04\0\x05error\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x05saved\x03\0\x02\x01\
-j\x01\x03\x01\x01\x01@\0\0\x04\x04\0\x08snapshot\x01\x05\x04\0\x1fjackfield:conn\
-ector/state@0.1.0\x05\x0c\x04\0\x1djackfield:sdk/connector@0.1.0\x04\0\x0b\x0f\x01\
-\0\x09connector\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\
-\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+headers\x01\x0esecret-headers8\x04body,\x0atimeout-msy\x05facts\x01\x04\0\x0chtt\
+p-request\x03\09\x01r\x03\x04link\x05\x06reasons\x05retrys\x04\0\x05close\x03\0;\
+\x01r\x03\x04kinds\x05facts\x01\x04data\x0a\x04\0\x0cother-action\x03\0=\x01q\x0b\
+\x08consumed\x01+\0\x04send\x01.\0\x05event\x011\0\x0fcommand-outcome\x013\0\x0c\
+resync-begin\x015\0\x0bresync-item\x017\0\x0aresync-end\x01w\0\x07wake-at\x01w\0\
+\x0chttp-request\x01:\0\x05close\x01<\0\x05other\x01>\0\x04\0\x06action\x03\0?\x03\
+\0\x1fjackfield:connector/types@0.1.0\x05\x04\x02\x03\0\x02\x06action\x02\x03\0\x02\
+\x06config\x02\x03\0\x02\x05error\x02\x03\0\x02\x05input\x02\x03\0\x02\x03now\x02\
+\x03\0\x02\x08snapshot\x01B\x14\x02\x03\x02\x01\x05\x04\0\x06action\x03\0\0\x02\x03\
+\x02\x01\x06\x04\0\x06config\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x05error\x03\0\x04\
+\x02\x03\x02\x01\x08\x04\0\x05input\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x03now\x03\
+\0\x08\x02\x03\x02\x01\x0a\x04\0\x08snapshot\x03\0\x0a\x01k\x0b\x01p\x01\x01j\x01\
+\x0d\x01\x05\x01@\x03\x06config\x03\x05state\x0c\x03now\x09\0\x0e\x04\0\x04init\x01\
+\x0f\x01p\x07\x01@\x02\x03now\x09\x06inputs\x10\0\x0e\x04\0\x04step\x01\x11\x04\0\
+#jackfield:connector/connector@0.1.0\x05\x0b\x01B\x07\x02\x03\x02\x01\x07\x04\0\x05\
+error\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x05saved\x03\0\x02\x01j\x01\x03\x01\x01\x01\
+@\0\0\x04\x04\0\x08snapshot\x01\x05\x04\0\x1fjackfield:connector/state@0.1.0\x05\
+\x0c\x04\0\x1djackfield:sdk/connector@0.1.0\x04\0\x0b\x0f\x01\0\x09connector\x03\
+\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-\
+bindgen-rust\x060.61.1";
             };
             )
           }
@@ -20810,16 +21345,16 @@ t%\x04\0\x0dsecret-header\x03\0&\x01q\x02\x07literal\x01\x0a\0\x06secret\x01%\0\
 idw\x07outcomes\x05error\x1d\x06details\x04\0\x0fcommand-outcome\x03\02\x01r\x02\
 \x02idw\x05scopes\x04\0\x0cresync-begin\x03\04\x01r\x03\x02idw\x04fact\x03\x05fa\
 cts\x01\x04\0\x0bresync-item\x03\06\x01p'\x01r\x08\x02idw\x06methods\x03urls\x07\
-headers\x01\x0esecret-headers8\x04body\x0a\x0atimeout-msy\x05facts\x01\x04\0\x0c\
-http-request\x03\09\x01r\x03\x04link\x05\x06reasons\x05retrys\x04\0\x05close\x03\
-\0;\x01r\x03\x04kinds\x05facts\x01\x04data\x0a\x04\0\x0cother-action\x03\0=\x01q\
-\x0b\x08consumed\x01+\0\x04send\x01.\0\x05event\x011\0\x0fcommand-outcome\x013\0\
-\x0cresync-begin\x015\0\x0bresync-item\x017\0\x0aresync-end\x01w\0\x07wake-at\x01\
-w\0\x0chttp-request\x01:\0\x05close\x01<\0\x05other\x01>\0\x04\0\x06action\x03\0\
-?\x03\0\x1fjackfield:connector/types@0.1.0\x05\x04\x04\0=jackfield:sdk/connector\
--with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\0)connector-with-all-of-it\
-s-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-compone\
-nt\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+headers\x01\x0esecret-headers8\x04body,\x0atimeout-msy\x05facts\x01\x04\0\x0chtt\
+p-request\x03\09\x01r\x03\x04link\x05\x06reasons\x05retrys\x04\0\x05close\x03\0;\
+\x01r\x03\x04kinds\x05facts\x01\x04data\x0a\x04\0\x0cother-action\x03\0=\x01q\x0b\
+\x08consumed\x01+\0\x04send\x01.\0\x05event\x011\0\x0fcommand-outcome\x013\0\x0c\
+resync-begin\x015\0\x0bresync-item\x017\0\x0aresync-end\x01w\0\x07wake-at\x01w\0\
+\x0chttp-request\x01:\0\x05close\x01<\0\x05other\x01>\0\x04\0\x06action\x03\0?\x03\
+\0\x1fjackfield:connector/types@0.1.0\x05\x04\x04\0=jackfield:sdk/connector-with\
+-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\0)connector-with-all-of-its-exp\
+orts-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.258.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

@@ -68,7 +68,8 @@ pub mod exports {
                     Answer(Answer),
                     /// The time asked for by `wake-at` has come.
                     Wake,
-                    /// Events up to this number are gone: the instance was away for longer than the journal keeps.
+                    /// Events up to this number are gone: the instance was away for longer than the journal keeps. To be acknowledged
+                    /// like an event.
                     Lost(u64),
                     Other(Other),
                 }

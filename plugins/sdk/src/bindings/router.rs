@@ -75,7 +75,7 @@ pub mod jackfield {
                 /// The settings as JSON text, valid by the manifest's schema.
                 pub settings: _rt::String,
                 /// Growing knowledge about the host: `host` is its version, e.g. `0.1.0`; `understands` names, with spaces
-                /// between, the kinds of `other` it acts on.
+                /// between, what it acts on beyond the words of this contract: kinds of `other`, words such as `say:text`.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Config {
@@ -93,7 +93,7 @@ pub mod jackfield {
                 /// IANA names of the time zones whose civil time it reads, e.g. `Europe/Berlin`. At most 8.
                 /// The site's own zone comes always, first.
                 pub time_zones: _rt::Vec<_rt::String>,
-                /// Growing wishes. An observer's `events`: the kinds it wants, with spaces between, e.g.
+                /// Growing wishes. An observer's `events`: the kinds it wants, with spaces or commas between, e.g.
                 /// `call.ended queue.*`; without it, all.
                 pub facts: Attributes,
             }
@@ -155,10 +155,11 @@ pub mod jackfield {
                 pub caller: Party,
                 /// The caller's number in E.164 with `+`; empty when it is no valid number.
                 pub caller_e164: _rt::String,
-                /// Empty for a new call; else what it comes back from: `queue`, `extension`, `treatment`, or another word.
+                /// Empty for a new call; else what it comes back from: `queue`, `extension`, `dialplan`, `treatment`, or another
+                /// word.
                 pub returned_from: _rt::String,
                 /// How that ended: `timed-out`, `full`, `join-empty`, `leave-empty`, `busy`, `no-answer`, `unreachable`,
-                /// `failed`, or another word.
+                /// `failed`, `finished` (a treatment), `continued`, `withdrawn`, the code of a problem, or another word.
                 pub outcome: _rt::String,
                 /// 1 for a new call; counts every time it is decided.
                 pub attempt: u32,
@@ -172,7 +173,8 @@ pub mod jackfield {
                 pub variables: Attributes,
                 /// The civil time at the site, then in the zones asked for by `init`.
                 pub times: _rt::Vec<CivilTime>,
-                /// Growing knowledge. What hooks before this one found out is here too.
+                /// Growing knowledge. What hooks before this one found out is here too; names that begin with `jackfield.` are the
+                /// host's own.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Call {
@@ -239,11 +241,13 @@ pub mod jackfield {
                 /// `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`.
                 pub method: _rt::String,
                 pub url: _rt::String,
+                /// At most 64.
                 pub headers: Attributes,
+                /// At most 8.
                 pub secret_headers: _rt::Vec<SecretHeader>,
                 /// At most 1 MiB.
                 pub body: _rt::Vec<u8>,
-                /// For all of it; 0: the host's usual time.
+                /// For all of it; 0: the host's usual time. A router's ends with the time left for its decision in any case.
                 pub timeout_ms: u32,
             }
             impl ::core::fmt::Debug for HttpRequest {
@@ -352,7 +356,8 @@ pub mod jackfield {
                         .finish()
                 }
             }
-            /// A value to keep in the instance's own store; none removes the key.
+            /// A value to keep in the instance's own store, which has 10,000 keys and 1 MiB; none removes the key.
+            /// What does not fit is lost, and the log says so.
             #[derive(Clone, Eq, PartialEq)]
             pub struct Store {
                 /// At most 256 bytes.
@@ -374,12 +379,13 @@ pub mod jackfield {
             /// A queue of the PBX.
             #[derive(Clone, Eq, PartialEq)]
             pub struct QueueTarget {
-                /// The PBX's name of the queue.
+                /// The PBX's name of the queue: at most 80 bytes of letters and digits of any language, `_`, `-`, `.`, `+`, `@`.
                 pub name: _rt::String,
                 /// Higher is served earlier, 0 is the lowest; none: the call's.
                 pub priority: ::core::option::Option<i32>,
-                /// The call comes back to the routers after so many seconds; 0: the queue's own rules.
+                /// The call comes back to the routers after so many seconds, at most a day; 0: the queue's own rules.
                 pub timeout_secs: u32,
+                /// Growing wishes; this host knows none.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for QueueTarget {
@@ -395,9 +401,12 @@ pub mod jackfield {
             /// Somebody's line.
             #[derive(Clone, Eq, PartialEq)]
             pub struct ExtensionTarget {
+                /// At most 80 bytes of letters, digits, `*`, `#`, `+`, `-`, `.`, `_`.
                 pub number: _rt::String,
-                /// The call comes back to the routers when nobody answers within so many seconds; 0: the host's usual time.
+                /// The call comes back to the routers when nobody answers within so many seconds, at most a day; 0: the
+                /// connector's usual time, e.g. 30 s.
                 pub timeout_secs: u32,
+                /// Growing wishes; this host knows none.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for ExtensionTarget {
@@ -416,6 +425,7 @@ pub mod jackfield {
                 pub extension: _rt::String,
                 /// 1 to 10,000.
                 pub priority: u32,
+                /// Growing wishes; this host knows none.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for DialplanTarget {
@@ -431,8 +441,9 @@ pub mod jackfield {
             /// The call ends.
             #[derive(Clone, Eq, PartialEq)]
             pub struct HangUpTarget {
-                /// Q.850 cause: 16 politely, 17 busy, 21 rejected.
+                /// Q.850 cause, 1 to 127: 16 politely, 17 busy, 21 rejected.
                 pub q850: u16,
+                /// Growing wishes; this host knows none.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for HangUpTarget {
@@ -477,10 +488,14 @@ pub mod jackfield {
             pub struct Patch {
                 /// 0 is the lowest.
                 pub priority: ::core::option::Option<i32>,
+                /// 2 to 20 letters, digits, `-` and `_`, e.g. `de`.
                 pub language: ::core::option::Option<_rt::String>,
-                /// Channel variables, also seen by the PBX. At most 31 for a call.
+                /// Channel variables, also seen by the PBX: at most 31 for a call whoever sets them. Names are at most 64 letters,
+                /// digits and `_`, values at most 512 bytes on one line. Those that steer the PBX (`JACKFIELD_...`, `QUEUESTATUS`,
+                /// `DIALSTATUS`, `MONITOR...`) are refused.
                 pub variables: Attributes,
-                /// Seen by hooks only.
+                /// Seen by hooks only: at most 64, names of at most 80 bytes, values of at most 4 KiB. Names that begin with
+                /// `jackfield.` are refused: they are the host's.
                 pub facts: Attributes,
             }
             impl ::core::fmt::Debug for Patch {
@@ -547,7 +562,8 @@ pub mod exports {
                 pub enum Verdict {
                     /// No opinion: the next router is asked.
                     Pass,
-                    /// Not yet: the host looks these up and asks again, with all answers so far. At most 4 for each decision.
+                    /// Not yet: the host looks these up and asks again, with all answers so far. 1 to 4, and at most 4 by one router for
+                    /// one decision. Patch and stores of this answer are dropped: say them again with the verdict.
                     Need(_rt::Vec<Lookup>),
                     Send(Target),
                     Treat(Treat),

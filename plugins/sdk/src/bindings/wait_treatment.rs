@@ -116,9 +116,10 @@ pub mod exports {
                     LookedUp,
                     /// The place to go to did not take the caller: the code of the problem, e.g. `no-such-queue`.
                     CameBack(_rt::String),
-                    /// The host began anew; the caller has heard whatever was under way, or not.
+                    /// The host began anew; the caller has heard whatever was under way, or not. Steps, keys, wake-up and unanswered
+                    /// lookups are gone: say again what goes on.
                     Resumed,
-                    /// Something about the wait changed.
+                    /// Something about the wait changed. This host, which keeps no queues itself yet, does not say it.
                     Changed(Attributes),
                     Other(Other),
                 }
@@ -143,16 +144,16 @@ pub mod exports {
                         }
                     }
                 }
-                /// Gathers keys.
+                /// Gathers keys. While it runs it takes every key, also those of the plan's `keys`; what was pressed before is not in it.
                 #[derive(Clone, Eq, PartialEq)]
                 pub struct Collect {
-                    /// Ends it after so many keys, at most 32.
+                    /// Ends it after so many keys, 1 to 32.
                     pub most: u32,
-                    /// Until the first key.
+                    /// Until the first key, at most an hour; 0 ends it at once.
                     pub timeout_ms: u32,
-                    /// Between keys.
+                    /// Between keys, at most an hour; 0 ends it after the first.
                     pub between_ms: u32,
-                    /// Keys that end it, not part of the result, e.g. `#`.
+                    /// Keys that end it, each once, not part of the result, e.g. `#`.
                     pub end_keys: _rt::String,
                     /// Growing wishes.
                     pub facts: Attributes,
@@ -171,8 +172,9 @@ pub mod exports {
                 /// Something said by voice, in the language of the call.
                 #[derive(Clone, Eq, PartialEq)]
                 pub struct Say {
-                    /// `number`, `digits`.
+                    /// `number` or `digits`; any other word is nonsense unless `understands` has `say:WORD`.
                     pub kind: _rt::String,
+                    /// A number: up to 9 digits, perhaps behind `-`. Digits: up to 40 of 0-9, `*`, `#`.
                     pub value: _rt::String,
                 }
                 impl ::core::fmt::Debug for Say {
@@ -188,7 +190,8 @@ pub mod exports {
                 pub enum Step {
                     /// Answer the call; without it the caller hears early media or nothing.
                     Answer,
-                    /// Play recordings by the PBX's names, one after the other, e.g. `queue-thankyou`.
+                    /// Play recordings by the PBX's names, one after the other, e.g. `queue-thankyou`: 1 to 16, each at most 120 bytes
+                    /// of letters, digits, `_`, `-`, `.`, `/`, below the PBX's folder of them.
                     Play(_rt::Vec<_rt::String>),
                     Say(Say),
                     /// Music of this class from now on, also between and after announcements; empty: the PBX's usual class.
@@ -219,17 +222,22 @@ pub mod exports {
                     }
                 }
                 /// What a treatment wants from now on.
+                ///
+                /// The treatment ends, and the caller goes where the router said or to the fallback, when nothing is left that could
+                /// call it again (no step, key, wake-up or lookup), after 4 hours, after more than 60 plans at once or 5 a second for
+                /// long, and with a lookup beyond 4 unanswered ones or with the id of one of them.
                 #[derive(Clone, Eq, PartialEq)]
                 pub struct Plan {
                     /// Given back at the next call; at most 16 KiB.
                     pub state: _rt::Vec<u8>,
                     /// What to do from now on, at most 64 steps; what has not begun of an earlier plan is dropped.
-                    /// A recording that plays already is heard to its end, unless a hand-over cuts it.
+                    /// A recording that plays already is heard to its end, unless a hand-over cuts it; a `wait` or `collect` that runs is
+                    /// over, with the keys so far.
                     /// None: the earlier steps go on; `keys` and `wake-ms` are this plan's all the same.
                     pub steps: ::core::option::Option<_rt::Vec<Step>>,
                     /// Keys listened to from now on, e.g. `12*`; others are not heard. Empty: none.
                     pub keys: _rt::String,
-                    /// Call again after so many milliseconds, at least 250 and at most an hour; none: no.
+                    /// Call again after so many milliseconds, at most an hour, less than 250 count as 250; none: no.
                     pub wake_ms: ::core::option::Option<u32>,
                     /// The hook is called with `looked-up`; the steps go on meanwhile.
                     pub lookups: _rt::Vec<Lookup>,

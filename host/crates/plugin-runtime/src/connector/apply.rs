@@ -206,15 +206,19 @@ impl Connector {
         }
         let header = |header: types::SecretHeader| {
             let secret = convert::part(types::Part::Secret(header.secret))?;
-            if let Part::Secret { name, form, .. } = &secret {
-                let manifest = self.seed.plugin.manifest();
-                manifest.may_send_secret(name, *form, &self.seed.grants).map_err(Nonsense)?;
-            }
+            self.may_send(&secret)?;
             let name = header_name(header.name).map_err(Nonsense)?;
             let before = header_value(header.before).map_err(Nonsense)?;
             Ok(SecretHeader { name, before, secret })
         };
         headers.into_iter().map(header).collect()
+    }
+
+    /// A secret in a request needs the manifest's word and the admin's.
+    fn may_send(&self, part: &Part) -> Result<(), Nonsense> {
+        let Part::Secret { name, form, .. } = part else { return Ok(()) };
+        let manifest = self.seed.plugin.manifest();
+        manifest.may_send_secret(name, *form, &self.seed.grants).map_err(Nonsense)
     }
 
     /// Is there room for one more request in this minute?
@@ -241,6 +245,10 @@ impl Connector {
         }
         let headers = convert::attributes(request.headers)?;
         let secret_headers = self.secret_headers(request.secret_headers)?;
+        convert::bounded("parts", &request.body)?;
+        let body: Vec<Part> =
+            request.body.into_iter().map(convert::part).collect::<Result<_, _>>()?;
+        body.iter().try_for_each(|part| self.may_send(part))?;
         if !self.http_open.insert(request.id) {
             return Err(Nonsense(format!("a second request with the id {}", request.id)));
         }
@@ -256,7 +264,7 @@ impl Connector {
             headers,
             secret_headers,
             url: request.url,
-            body: request.body,
+            body,
             timeout: Duration::from_millis(request.timeout_ms.into()).min(MAX_HTTP_TIMEOUT),
         }))
     }

@@ -19,6 +19,8 @@ const STEERING: [&str; 8] = [
 ];
 /// and how the names of those begin that a shell gets, or whose recordings they steer.
 const STEERING_FAMILIES: [&str; 2] = ["MONITOR", "MIXMONITOR"];
+/// How the names of facts begin that only the host tells.
+const HOSTS_FACTS: &str = "jackfield.";
 /// Longest value of a channel variable, in bytes.
 const MAX_VARIABLE: usize = 512;
 /// Longest value of a fact, in bytes.
@@ -96,6 +98,12 @@ pub(super) fn variable((name, value): (String, String)) -> Result<(String, Strin
 pub(super) fn fact((name, value): (String, String)) -> Result<(String, String), String> {
     if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
         return Err(format!("a fact called {}; use 1 to {MAX_NAME} printable bytes", shown(&name)));
+    }
+    if name.starts_with(HOSTS_FACTS) {
+        return Err(format!(
+            "the fact {}; names that begin with `{HOSTS_FACTS}` are the host's",
+            shown(&name)
+        ));
     }
     let is_odd = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
     if value.len() > MAX_FACT || value.contains(is_odd) {

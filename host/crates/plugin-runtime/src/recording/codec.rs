@@ -560,7 +560,7 @@ mod tests {
                     suffix: Vec::new(),
                 },
             }],
-            body: vec![0, 255],
+            body: vec![types::Part::Literal(vec![0, 255])],
             timeout_ms: 5,
             facts: Vec::new(),
         }));

@@ -157,7 +157,8 @@ export interface Request {
     method?: string;
     headers?: { [name: string]: string };
     secretHeaders?: SecretHeader[];
-    body?: string | Uint8Array;
+    /** Text, bytes, or pieces with secrets among them (`secret`). */
+    body?: string | Uint8Array | (string | Uint8Array | Part)[];
     /** For all of it; 0: the host's usual time. */
     timeoutMs?: number;
 }
@@ -165,8 +166,8 @@ export interface Request {
 /** Asks a web service; the input `http-response` carries `id`. */
 export function http(id: number, url: string, request: Request = {}): Action {
     const { method = "GET", headers = {}, secretHeaders = [], body = "", timeoutMs = 0 } = request;
-    const bytes = typeof body === "string" ? utf8(body) : body;
-    const val = { id, method, url, headers: Object.entries(headers), secretHeaders, body: bytes, timeoutMs, facts: [] };
+    const pieces = (Array.isArray(body) ? body : [body]).map(part);
+    const val = { id, method, url, headers: Object.entries(headers), secretHeaders, body: pieces, timeoutMs, facts: [] };
     return { tag: "http-request", val };
 }
 

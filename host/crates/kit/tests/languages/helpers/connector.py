@@ -17,7 +17,7 @@ class HelpersTest(unittest.TestCase):
             sdk.consumed("line", 1), sdk.send("line", 1, "a", sdk.secret("password", "plain")), sdk.close("line", "done"),
             sdk.fact(ANSWERED), sdk.fact(ANSWERED, 1, {"trunk": "a"}), *sdk.picture(1, "calls", [ANSWERED]), sdk.wake_in(NOW, 1),
             sdk.done(COMMAND), sdk.failed(COMMAND, "refused", ""), sdk.rejected(COMMAND, "unknown-command", ""),
-            sdk.http(1, "https://pbx.example.org", secret_headers=[sdk.secret_header("authorization", "Bearer ", "pbx")]),
+            sdk.http(1, "https://pbx.example.org", body=["client_secret=", sdk.secret("pbx", "plain")], secret_headers=[sdk.secret_header("authorization", "Bearer ", "pbx")]),
         ]  # fmt: skip
         self.assertIsNone(check_for(list[sdk.Action])(actions))
 

@@ -54,7 +54,7 @@ test("a connector's actions", () => {
     fits(ConnectorActionShape, link.consumed("line", 1), link.send("line", 1, "a", link.secret("password", "plain")), link.close("line", "done"));
     fits(ConnectorActionShape, link.fact(fact), link.fact(fact, 1, { trunk: "a" }), ...link.picture(1, "calls", [fact]), link.wakeIn(NOW, 1));
     fits(ConnectorActionShape, link.done(command), link.failed(command, "refused", ""), link.rejected(command, "unknown-command", ""));
-    fits(ConnectorActionShape, link.http(1, "https://pbx.example.org", { secretHeaders: [link.secretHeader("authorization", "Bearer ", "pbx")] }));
+    fits(ConnectorActionShape, link.http(1, "https://pbx.example.org", { body: ["client_secret=", link.secret("pbx", "plain")], secretHeaders: [link.secretHeader("authorization", "Bearer ", "pbx")] }));
     const texts = [link.send("ws", 1, "a"), link.sendText("ws", 1, "a")].map((action) => action.tag === "send" && action.val.text);
     assert.deepEqual(texts, [false, true]);
 });

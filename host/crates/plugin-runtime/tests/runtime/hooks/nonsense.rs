@@ -107,6 +107,7 @@ fn patches_and_stores_have_their_bounds() {
         (json!({ "patch": { "language": "d,e" } }), "the language `d,e`"),
         (json!({ "patch": { "language": "" } }), "the language ``"),
         (json!({ "patch": { "facts": [["\u{1b}", "x"]] } }), "a fact called `\\u{1b}`"),
+        (json!({ "patch": { "facts": [["jackfield.position", "1"]] } }), "are the host's"),
         (json!({ "stores": stores }), "65 values to store; at most 64"),
         (json!({ "stores": [{ "key": "" }] }), "the key ``"),
         (json!({ "stores": [{ "key": "k", "value": "x".repeat(65_537) }] }), "65537 bytes for `k`"),

@@ -163,12 +163,13 @@ def http(
     method: str = "GET",
     headers: Optional[Mapping[str, str]] = None,
     secret_headers: Optional[list[SecretHeader]] = None,
-    body: Union[str, bytes] = b"",
+    body: Union[str, bytes, list[Union[str, bytes, Part]]] = b"",
     timeout_ms: int = 0,
 ) -> Action:
-    """Asks a web service that the manifest names and the admin allows. The input `Input_HttpResponse` carries `id`."""
-    content = body.encode() if isinstance(body, str) else body
-    asked = types.HttpRequest(id, method, url, _attributes(headers), secret_headers or [], content, timeout_ms, [])
+    """Asks a web service that the manifest names and the admin allows; a body of pieces may have secrets among them.
+    The input `Input_HttpResponse` carries `id`."""
+    pieces = [_part(part) for part in (body if isinstance(body, list) else [body])]
+    asked = types.HttpRequest(id, method, url, _attributes(headers), secret_headers or [], pieces, timeout_ms, [])
     return types.Action_HttpRequest(asked)
 
 

@@ -3,7 +3,8 @@
  * What a connector is: a pure state machine between a PBX's bytes and facts about its calls.
  *
  * One call of `step` is a transaction: its actions happen only if it returned.
- * The host owns sockets, clocks, timers, secrets and bytes not yet consumed.
+ * The host owns sockets, clocks, timers, secrets and bytes not yet consumed. Texts are cut at 4 KiB, lists refused
+ * above 1,024 items.
  */
 
 import type { Attributes, Fact } from "./telephony.ts";
@@ -54,7 +55,7 @@ export interface Config {
     links: [Link, string][];
     /**
      * Growing knowledge about the host: `host` is its version, e.g. `0.1.0`; `understands` names, with spaces
-     * between, the kinds of `other` actions it acts on.
+     * between, what it acts on beyond the words of this file, e.g. kinds of `other` actions.
      */
     facts: Attributes;
 }
@@ -65,7 +66,7 @@ export interface LinkUp {
     /** Counts the connections of this link; a send must carry it. */
     epoch: number;
     peer: string;
-    /** 32 random bytes, the only randomness a plugin gets. */
+    /** 32 random bytes, the only randomness a plugin gets; a connector without links gets none. */
     nonce: Uint8Array;
     /** Growing knowledge about the connection. */
     facts: Attributes;
@@ -123,14 +124,18 @@ export interface Gap {
  *   `leg-say {kind, value, language?}`, `kind` is `number` or `digits`
  * - `leg-music {class?}`: from now on, also between and after announcements; `leg-silence`: none from now on
  * - `leg-listen {on}`, `true` or `false`: `leg-key` is told only while it is on
- * - `leg-lease {secs}`: after so long without a word the PBX takes the caller back by itself; 0: never
+ * - `leg-lease {secs}`: after so long without another `leg-lease` the PBX takes the caller back by itself; 0: never.
+ *   A hand-over that succeeds ends the lease, and the connector sees to that: nobody sends `leg-lease {0}` then, and
+ *   a conversation that is cut off at the lease is the connector's fault. A hand-over that fails leaves it.
  * - `leg-set {language?, variable.NAME}`
  * - the hand-overs `leg-to-queue {queue, priority?, timeout-secs?, variable.NAME}`,
- *   `leg-to-extension {extension, timeout-secs?}`, `leg-to-dialplan {context, extension, priority}`,
- *   `leg-continue` (on behind the place where it was offered) and `leg-hang-up {q850}`
+ *   `leg-to-extension {extension, timeout-secs?}` (without a time the connector's usual one, e.g. 30 s),
+ *   `leg-to-dialplan {context, extension, priority}`, `leg-continue` (on behind the place where it was offered) and
+ *   `leg-hang-up {q850}`
  *
- * For one leg the host sends the next command when the one before ended; but `leg-lease`, `leg-listen` and the
- * hand-overs come at any moment, and a hand-over cuts short what is under way.
+ * For one leg the host sends the next command when the one before ended; but `leg-lease`, `leg-listen`, `leg-set`
+ * and the hand-overs come at any moment, also while something plays, and a hand-over cuts short what is under way.
+ * A command of another kind is `rejected` with the code `not-supported`.
  */
 export interface Command {
     id: number;
@@ -169,7 +174,10 @@ export type Input =
     | { tag: "wake" }
     | { tag: "command"; val: Command }
     | { tag: "http-response"; val: HttpResponse }
-    /** The new settings as JSON text. */
+    /**
+     * The new settings as JSON text. This host does not send it: other settings begin a new instance, by `init` with
+     * the snapshot of the one before.
+     */
     | { tag: "settings-changed"; val: string }
     | { tag: "other"; val: OtherInput };
 
@@ -182,6 +190,7 @@ export interface SecretPart {
      * keyed by the secret; `basic`: base64 of prefix + secret; `plain`: the secret itself.
      */
     form: string;
+    /** Prefix and suffix: at most 4 KiB each. */
     prefix: Uint8Array;
     suffix: Uint8Array;
 }
@@ -228,7 +237,7 @@ export interface Event {
     /** The PBX's own time of it, nanoseconds since the Unix epoch, when it says. */
     atPbxNs: number | null;
     fact: Fact;
-    /** What the fact's record has no field for; growing knowledge. */
+    /** What the fact's record has no field for; growing knowledge. This host reads none yet. */
     facts: Attributes;
 }
 
@@ -237,18 +246,19 @@ export const EventShape: Shape = { record: { atPbxNs: { option: "u64" }, fact: F
 /**
  * How a command ended.
  *
- * Codes of `error` that the host understands for a leg's commands. The caller is gone: `not-held`, `hung-up`,
- * `interrupted`. There is no such place: `no-such-queue`, `no-such-extension`, `no-such-place`, `no-template`,
- * `bad-argument`. The caller hears less, and stays: `media-not-found`. The PBX will not: `permission-denied`,
- * `refused`, `too-many`, `not-connected`. Nobody knows (`unknown`): `link-lost`, `answer-lost`. Other codes are
- * taken by `outcome` alone. What is `retryable` is tried again, up to 40 times within the deadline.
+ * Codes of `error` that the host acts on, for a leg's commands: the caller is gone with `not-held`, `hung-up` and
+ * `interrupted`; the place does not exist, so that routers are not asked again, with `no-such-queue`,
+ * `no-such-extension`, `no-such-place`, `no-template` and `bad-argument`. Any other code is an instruction that
+ * failed, whatever the outcome but `done`: good words are `media-not-found`, `permission-denied`, `refused`,
+ * `too-many`, `not-connected`, `link-lost`, `answer-lost`. What is `retryable` is given again as a new command, each
+ * second, at most 40 times, also after `unknown`: say it only of what may be done twice.
  */
 export interface CommandOutcome {
     id: number;
     /** `done`, `failed` (the PBX refused), `rejected` (it makes no sense), or `unknown`. */
     outcome: string;
     error: Error | null;
-    /** JSON text with what the command found; empty when nothing. */
+    /** JSON text with what the command found, at most 64 KiB; empty when nothing. */
     detail: string;
 }
 
@@ -276,23 +286,27 @@ export interface ResyncItem {
 
 export const ResyncItemShape: Shape = { record: { id: "u64", fact: FactShape, facts: AttributesShape } };
 
-/** A request to a host that the manifest names and the admin allows. */
+/**
+ * A request to a host that the manifest names and the admin allows: 60 a minute unless the admin says otherwise, 256
+ * unanswered.
+ */
 export interface HttpRequest {
     id: number;
     /** `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`. */
     method: string;
     url: string;
     headers: Attributes;
+    /** At most 8. */
     secretHeaders: SecretHeader[];
-    /** At most 1 MiB. */
-    body: Uint8Array;
-    /** For all of it; 0: the host's usual time. */
+    /** At most 1 MiB. A secret in it stands as it is: `plain` needs no escapes only if it has none to escape. */
+    body: Part[];
+    /** For all of it, at most a minute; 0: the host's usual time. */
     timeoutMs: number;
     /** Growing wishes. */
     facts: Attributes;
 }
 
-export const HttpRequestShape: Shape = { record: { id: "u64", method: "string", url: "string", headers: AttributesShape, secretHeaders: { list: SecretHeaderShape }, body: "bytes", timeoutMs: "u32", facts: AttributesShape } };
+export const HttpRequestShape: Shape = { record: { id: "u64", method: "string", url: "string", headers: AttributesShape, secretHeaders: { list: SecretHeaderShape }, body: { list: PartShape }, timeoutMs: "u32", facts: AttributesShape } };
 
 /** Ends a connection. */
 export interface Close {

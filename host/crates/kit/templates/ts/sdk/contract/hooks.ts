@@ -2,6 +2,8 @@
 /**
  * What all hooks share: the call they decide about, what they may ask the host for, where a caller may go.
  *
+ * An answer that breaks a rule named here is nonsense as a whole: the caller gets the fallback, the admin reads why.
+ *
  * A hook is a pure function of what it is given. It has no clock, socket, file or memory that the host could not
  * take away: what it wants to know comes in as data, what it wants done goes out as data.
  */
@@ -38,7 +40,7 @@ export interface Config {
     settings: string;
     /**
      * Growing knowledge about the host: `host` is its version, e.g. `0.1.0`; `understands` names, with spaces
-     * between, the kinds of `other` it acts on.
+     * between, what it acts on beyond the words of this contract: kinds of `other`, words such as `say:text`.
      */
     facts: Attributes;
 }
@@ -51,7 +53,7 @@ export interface Wishes {
      */
     timeZones: string[];
     /**
-     * Growing wishes. An observer's `events`: the kinds it wants, with spaces between, e.g.
+     * Growing wishes. An observer's `events`: the kinds it wants, with spaces or commas between, e.g.
      * `call.ended queue.*`; without it, all.
      */
     facts: Attributes;
@@ -92,11 +94,14 @@ export interface Call {
     caller: Party;
     /** The caller's number in E.164 with `+`; empty when it is no valid number. */
     callerE164: string;
-    /** Empty for a new call; else what it comes back from: `queue`, `extension`, `treatment`, or another word. */
+    /**
+     * Empty for a new call; else what it comes back from: `queue`, `extension`, `dialplan`, `treatment`, or another
+     * word.
+     */
     returnedFrom: string;
     /**
      * How that ended: `timed-out`, `full`, `join-empty`, `leave-empty`, `busy`, `no-answer`, `unreachable`,
-     * `failed`, or another word.
+     * `failed`, `finished` (a treatment), `continued`, `withdrawn`, the code of a problem, or another word.
      */
     outcome: string;
     /** 1 for a new call; counts every time it is decided. */
@@ -111,7 +116,10 @@ export interface Call {
     variables: Attributes;
     /** The civil time at the site, then in the zones asked for by `init`. */
     times: CivilTime[];
-    /** Growing knowledge. What hooks before this one found out is here too. */
+    /**
+     * Growing knowledge. What hooks before this one found out is here too; names that begin with `jackfield.` are the
+     * host's own.
+     */
     facts: Attributes;
 }
 
@@ -144,11 +152,13 @@ export interface HttpRequest {
     /** `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`. */
     method: string;
     url: string;
+    /** At most 64. */
     headers: Attributes;
+    /** At most 8. */
     secretHeaders: SecretHeader[];
     /** At most 1 MiB. */
     body: Uint8Array;
-    /** For all of it; 0: the host's usual time. */
+    /** For all of it; 0: the host's usual time. A router's ends with the time left for its decision in any case. */
     timeoutMs: number;
 }
 
@@ -206,7 +216,10 @@ export interface Answer {
     error: Failure | null;
 }
 
-/** A value to keep in the instance's own store; none removes the key. */
+/**
+ * A value to keep in the instance's own store, which has 10,000 keys and 1 MiB; none removes the key.
+ * What does not fit is lost, and the log says so.
+ */
 export interface Store {
     /** At most 256 bytes. */
     key: string;
@@ -220,12 +233,13 @@ export const StoreShape: Shape = { record: { key: "string", value: { option: "by
 
 /** A queue of the PBX. */
 export interface QueueTarget {
-    /** The PBX's name of the queue. */
+    /** The PBX's name of the queue: at most 80 bytes of letters and digits of any language, `_`, `-`, `.`, `+`, `@`. */
     name: string;
     /** Higher is served earlier, 0 is the lowest; none: the call's. */
     priority: number | null;
-    /** The call comes back to the routers after so many seconds; 0: the queue's own rules. */
+    /** The call comes back to the routers after so many seconds, at most a day; 0: the queue's own rules. */
     timeoutSecs: number;
+    /** Growing wishes; this host knows none. */
     facts: Attributes;
 }
 
@@ -233,9 +247,14 @@ export const QueueTargetShape: Shape = { record: { name: "string", priority: { o
 
 /** Somebody's line. */
 export interface ExtensionTarget {
+    /** At most 80 bytes of letters, digits, `*`, `#`, `+`, `-`, `.`, `_`. */
     number: string;
-    /** The call comes back to the routers when nobody answers within so many seconds; 0: the host's usual time. */
+    /**
+     * The call comes back to the routers when nobody answers within so many seconds, at most a day; 0: the
+     * connector's usual time, e.g. 30 s.
+     */
     timeoutSecs: number;
+    /** Growing wishes; this host knows none. */
     facts: Attributes;
 }
 
@@ -247,6 +266,7 @@ export interface DialplanTarget {
     extension: string;
     /** 1 to 10,000. */
     priority: number;
+    /** Growing wishes; this host knows none. */
     facts: Attributes;
 }
 
@@ -254,8 +274,9 @@ export const DialplanTargetShape: Shape = { record: { context: "string", extensi
 
 /** The call ends. */
 export interface HangUpTarget {
-    /** Q.850 cause: 16 politely, 17 busy, 21 rejected. */
+    /** Q.850 cause, 1 to 127: 16 politely, 17 busy, 21 rejected. */
     q850: number;
+    /** Growing wishes; this host knows none. */
     facts: Attributes;
 }
 
@@ -279,10 +300,18 @@ export const TargetShape: Shape = { variant: { "queue": QueueTargetShape, "exten
 export interface Patch {
     /** 0 is the lowest. */
     priority: number | null;
+    /** 2 to 20 letters, digits, `-` and `_`, e.g. `de`. */
     language: string | null;
-    /** Channel variables, also seen by the PBX. At most 31 for a call. */
+    /**
+     * Channel variables, also seen by the PBX: at most 31 for a call whoever sets them. Names are at most 64 letters,
+     * digits and `_`, values at most 512 bytes on one line. Those that steer the PBX (`JACKFIELD_...`, `QUEUESTATUS`,
+     * `DIALSTATUS`, `MONITOR...`) are refused.
+     */
     variables: Attributes;
-    /** Seen by hooks only. */
+    /**
+     * Seen by hooks only: at most 64, names of at most 80 bytes, values of at most 4 KiB. Names that begin with
+     * `jackfield.` are refused: they are the host's.
+     */
     facts: Attributes;
 }
 

@@ -23,7 +23,10 @@ export const TreatShape: Shape = { record: { treatment: "string", then: { option
 export type Verdict =
     /** No opinion: the next router is asked. */
     | { tag: "pass" }
-    /** Not yet: the host looks these up and asks again, with all answers so far. At most 4 for each decision. */
+    /**
+     * Not yet: the host looks these up and asks again, with all answers so far. 1 to 4, and at most 4 by one router for
+     * one decision. Patch and stores of this answer are dropped: say them again with the verdict.
+     */
     | { tag: "need"; val: Lookup[] }
     | { tag: "send"; val: Target }
     | { tag: "treat"; val: Treat }

@@ -25,7 +25,10 @@ export interface Party {
     number: string;
     /** The display name as it came. Empty when none. */
     name: string;
-    /** May the number be shown: `allowed`, `restricted`, `unavailable` or, when unsaid, empty. */
+    /**
+     * May the number be shown: `allowed`, `restricted`, `unavailable` or, when unsaid, empty. Any other word counts as
+     * `restricted`.
+     */
     presentation: string;
 }
 
@@ -66,7 +69,7 @@ export interface Leg {
     id: LegId;
     /** The leg this one was made for, when the PBX says so. It decides which call a new leg joins. */
     related: LegId | null;
-    /** `from-device`: the far end called the PBX; `to-device`: the PBX calls the far end. */
+    /** `from-device`: the far end called the PBX; `to-device`: the PBX calls the far end. Nothing else. */
     direction: string;
     /** The PBX's name of the far end's line, e.g. `PJSIP/1001` or `PJSIP/trunk`. */
     device: string;
@@ -138,7 +141,10 @@ export interface LegOffered {
 
 export const LegOfferedShape: Shape = { record: { leg: LegIdShape, entry: "string", dialled: "string", returnedFrom: "string", outcome: "string", facts: AttributesShape } };
 
-/** The leg takes no instructions any more: it was sent on, went on in the dialplan by itself, or is about to end. */
+/**
+ * The leg takes no instructions any more: `handed-over` (it was sent on), `went-on` (in the dialplan by itself),
+ * `bridged`, `hung-up` (it is about to end), or another word.
+ */
 export interface LegReleased {
     leg: LegId;
     reason: string;
@@ -225,7 +231,7 @@ export const MemberRefShape: Shape = { record: { queue: "string", interface: "st
 export interface Caller {
     queue: string;
     leg: LegId;
-    /** 1 is the next to be served. */
+    /** 1 is the next to be served; 0: unknown. */
     position: number;
     /** PBX priority; higher is served earlier. */
     priority: number;

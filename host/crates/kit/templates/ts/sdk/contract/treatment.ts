@@ -54,21 +54,24 @@ export type Cause =
     | { tag: "looked-up" }
     /** The place to go to did not take the caller: the code of the problem, e.g. `no-such-queue`. */
     | { tag: "came-back"; val: string }
-    /** The host began anew; the caller has heard whatever was under way, or not. */
+    /**
+     * The host began anew; the caller has heard whatever was under way, or not. Steps, keys, wake-up and unanswered
+     * lookups are gone: say again what goes on.
+     */
     | { tag: "resumed" }
-    /** Something about the wait changed. */
+    /** Something about the wait changed. This host, which keeps no queues itself yet, does not say it. */
     | { tag: "changed"; val: Attributes }
     | { tag: "other"; val: Other };
 
-/** Gathers keys. */
+/** Gathers keys. While it runs it takes every key, also those of the plan's `keys`; what was pressed before is not in it. */
 export interface Collect {
-    /** Ends it after so many keys, at most 32. */
+    /** Ends it after so many keys, 1 to 32. */
     most: number;
-    /** Until the first key. */
+    /** Until the first key, at most an hour; 0 ends it at once. */
     timeoutMs: number;
-    /** Between keys. */
+    /** Between keys, at most an hour; 0 ends it after the first. */
     betweenMs: number;
-    /** Keys that end it, not part of the result, e.g. `#`. */
+    /** Keys that end it, each once, not part of the result, e.g. `#`. */
     endKeys: string;
     /** Growing wishes. */
     facts: Attributes;
@@ -78,8 +81,9 @@ export const CollectShape: Shape = { record: { most: "u32", timeoutMs: "u32", be
 
 /** Something said by voice, in the language of the call. */
 export interface Say {
-    /** `number`, `digits`. */
+    /** `number` or `digits`; any other word is nonsense unless `understands` has `say:WORD`. */
     kind: string;
+    /** A number: up to 9 digits, perhaps behind `-`. Digits: up to 40 of 0-9, `*`, `#`. */
     value: string;
 }
 
@@ -89,7 +93,10 @@ export const SayShape: Shape = { record: { kind: "string", value: "string" } };
 export type Step =
     /** Answer the call; without it the caller hears early media or nothing. */
     | { tag: "answer" }
-    /** Play recordings by the PBX's names, one after the other, e.g. `queue-thankyou`. */
+    /**
+     * Play recordings by the PBX's names, one after the other, e.g. `queue-thankyou`: 1 to 16, each at most 120 bytes
+     * of letters, digits, `_`, `-`, `.`, `/`, below the PBX's folder of them.
+     */
     | { tag: "play"; val: string[] }
     | { tag: "say"; val: Say }
     /** Music of this class from now on, also between and after announcements; empty: the PBX's usual class. */
@@ -106,19 +113,26 @@ export type Step =
 
 export const StepShape: Shape = { variant: { "answer": null, "play": { list: "string" }, "say": SayShape, "music": "string", "silence": null, "collect": CollectShape, "wait": "u32", "hand-over": { option: TargetShape }, "other": OtherShape } };
 
-/** What a treatment wants from now on. */
+/**
+ * What a treatment wants from now on.
+ *
+ * The treatment ends, and the caller goes where the router said or to the fallback, when nothing is left that could
+ * call it again (no step, key, wake-up or lookup), after 4 hours, after more than 60 plans at once or 5 a second for
+ * long, and with a lookup beyond 4 unanswered ones or with the id of one of them.
+ */
 export interface Plan {
     /** Given back at the next call; at most 16 KiB. */
     state: Uint8Array;
     /**
      * What to do from now on, at most 64 steps; what has not begun of an earlier plan is dropped.
-     * A recording that plays already is heard to its end, unless a hand-over cuts it.
+     * A recording that plays already is heard to its end, unless a hand-over cuts it; a `wait` or `collect` that runs is
+     * over, with the keys so far.
      * None: the earlier steps go on; `keys` and `wake-ms` are this plan's all the same.
      */
     steps: Step[] | null;
     /** Keys listened to from now on, e.g. `12*`; others are not heard. Empty: none. */
     keys: string;
-    /** Call again after so many milliseconds, at least 250 and at most an hour; none: no. */
+    /** Call again after so many milliseconds, at most an hour, less than 250 count as 250; none: no. */
     wakeMs: number | null;
     /** The hook is called with `looked-up`; the steps go on meanwhile. */
     lookups: Lookup[];

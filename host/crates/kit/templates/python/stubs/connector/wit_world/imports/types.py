@@ -116,14 +116,18 @@ class Command:
       `leg-say {kind, value, language?}`, `kind` is `number` or `digits`
     - `leg-music {class?}`: from now on, also between and after announcements; `leg-silence`: none from now on
     - `leg-listen {on}`, `true` or `false`: `leg-key` is told only while it is on
-    - `leg-lease {secs}`: after so long without a word the PBX takes the caller back by itself; 0: never
+    - `leg-lease {secs}`: after so long without another `leg-lease` the PBX takes the caller back by itself; 0: never.
+      A hand-over that succeeds ends the lease, and the connector sees to that: nobody sends `leg-lease {0}` then, and
+      a conversation that is cut off at the lease is the connector's fault. A hand-over that fails leaves it.
     - `leg-set {language?, variable.NAME}`
     - the hand-overs `leg-to-queue {queue, priority?, timeout-secs?, variable.NAME}`,
-      `leg-to-extension {extension, timeout-secs?}`, `leg-to-dialplan {context, extension, priority}`,
-      `leg-continue` (on behind the place where it was offered) and `leg-hang-up {q850}`
+      `leg-to-extension {extension, timeout-secs?}` (without a time the connector's usual one, e.g. 30 s),
+      `leg-to-dialplan {context, extension, priority}`, `leg-continue` (on behind the place where it was offered) and
+      `leg-hang-up {q850}`
     
-    For one leg the host sends the next command when the one before ended; but `leg-lease`, `leg-listen` and the
-    hand-overs come at any moment, and a hand-over cuts short what is under way.
+    For one leg the host sends the next command when the one before ended; but `leg-lease`, `leg-listen`, `leg-set`
+    and the hand-overs come at any moment, also while something plays, and a hand-over cuts short what is under way.
+    A command of another kind is `rejected` with the code `not-supported`.
     """
     id: int
     kind: str
@@ -275,11 +279,12 @@ class CommandOutcome:
     """
     How a command ended.
     
-    Codes of `error` that the host understands for a leg's commands. The caller is gone: `not-held`, `hung-up`,
-    `interrupted`. There is no such place: `no-such-queue`, `no-such-extension`, `no-such-place`, `no-template`,
-    `bad-argument`. The caller hears less, and stays: `media-not-found`. The PBX will not: `permission-denied`,
-    `refused`, `too-many`, `not-connected`. Nobody knows (`unknown`): `link-lost`, `answer-lost`. Other codes are
-    taken by `outcome` alone. What is `retryable` is tried again, up to 40 times within the deadline.
+    Codes of `error` that the host acts on, for a leg's commands: the caller is gone with `not-held`, `hung-up` and
+    `interrupted`; the place does not exist, so that routers are not asked again, with `no-such-queue`,
+    `no-such-extension`, `no-such-place`, `no-template` and `bad-argument`. Any other code is an instruction that
+    failed, whatever the outcome but `done`: good words are `media-not-found`, `permission-denied`, `refused`,
+    `too-many`, `not-connected`, `link-lost`, `answer-lost`. What is `retryable` is given again as a new command, each
+    second, at most 40 times, also after `unknown`: say it only of what may be done twice.
     """
     id: int
     outcome: str
@@ -306,14 +311,15 @@ class ResyncItem:
 @dataclass
 class HttpRequest:
     """
-    A request to a host that the manifest names and the admin allows.
+    A request to a host that the manifest names and the admin allows: 60 a minute unless the admin says otherwise, 256
+    unanswered.
     """
     id: int
     method: str
     url: str
     headers: List[Tuple[str, str]]
     secret_headers: List[SecretHeader]
-    body: bytes
+    body: List[Part]
     timeout_ms: int
     facts: List[Tuple[str, str]]
 

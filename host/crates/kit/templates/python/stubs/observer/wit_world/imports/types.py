@@ -175,7 +175,8 @@ class Answer:
 @dataclass
 class Store:
     """
-    A value to keep in the instance's own store; none removes the key.
+    A value to keep in the instance's own store, which has 10,000 keys and 1 MiB; none removes the key.
+    What does not fit is lost, and the log says so.
     """
     key: str
     value: Optional[bytes]

@@ -106,7 +106,7 @@ Why the hook is called.
 @dataclass
 class Collect:
     """
-    Gathers keys.
+    Gathers keys. While it runs it takes every key, also those of the plan's `keys`; what was pressed before is not in it.
     """
     most: int
     timeout_ms: int
@@ -178,6 +178,10 @@ One thing the caller notices.
 class Plan:
     """
     What a treatment wants from now on.
+    
+    The treatment ends, and the caller goes where the router said or to the fallback, when nothing is left that could
+    call it again (no step, key, wake-up or lookup), after 4 hours, after more than 60 plans at once or 5 a second for
+    long, and with a lookup beyond 4 unanswered ones or with the id of one of them.
     """
     state: bytes
     steps: Optional[List[Step]]

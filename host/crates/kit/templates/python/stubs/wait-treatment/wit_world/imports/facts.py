@@ -102,7 +102,8 @@ class LegOffered:
 @dataclass
 class LegReleased:
     """
-    The leg takes no instructions any more: it was sent on, went on in the dialplan by itself, or is about to end.
+    The leg takes no instructions any more: `handed-over` (it was sent on), `went-on` (in the dialplan by itself),
+    `bridged`, `hung-up` (it is about to end), or another word.
     """
     leg: str
     reason: str
