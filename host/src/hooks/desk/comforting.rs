@@ -93,6 +93,10 @@ impl Desk {
         self.apply(&patch);
         self.private.treatment_set(&patch);
         self.keep_patch(patch);
+        // What is played from here on is in the language that the caller has just chosen.
+        if self.set.is_none() && self.untold.language.is_some() {
+            self.tell_pbx(now);
+        }
         self.store(&instance, stores);
         self.keep_treatment(now);
     }

@@ -56,6 +56,30 @@ fn the_pbx_knows_the_language_before_anything_is_said() {
 }
 
 #[test]
+fn a_caller_who_chose_a_language_hears_what_follows_in_it() {
+    check(
+        "0 offered
+        > 0 ask hours
+        0 hours treats usually
+        > 0 hours decided treatment:standard
+        > 0 ask standard: started
+        0 standard plans play=menu keys=12
+        > 0 keep \"\"
+        > 0 leg-play media=menu
+        > 0 leg-listen on=true
+        900 done
+        1000 key 1
+        > 1000 ask standard: key 1
+        1001 standard plans play=welcome +language=de
+        > 1001 leg-set language=de
+        > 1001 keep \"\"
+        > 1001 leg-listen on=false
+        1010 done set
+        > 1010 leg-play media=welcome",
+    );
+}
+
+#[test]
 fn a_new_plan_replaces_what_has_not_begun_and_lets_what_has_begun_go_on() {
     check(
         "0 offered
