@@ -161,6 +161,27 @@ fn words_that_name_nothing_are_refused_with_those_that_do() {
 }
 
 #[test]
+fn a_place_that_is_none_is_told_with_one_that_would_do() {
+    let (folder, root) = begun("router", "placed");
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let begin = |place: &str| command(folder.path(), &["new", "--kind", "router", "x", place]);
+    let told = fails(&mut begin("file"), 2);
+    assert!(told.contains("/file exists and is no folder; fix:"), "{told}");
+    let told = fails(&mut begin("file/x"), 2);
+    assert!(told.contains("cannot write") && told.contains("/file/x/"), "{told}");
+    assert!(told.contains("fix:"), "{told}");
+    // Not the project around it.
+    for line in [&["build", "nowhere"][..], &["test", "nowhere.toml"], &["run", "nowhere"]] {
+        let told = fails(command(&root, line).env("JACKFIELD_TOKEN", "jf_a_b"), 2);
+        assert!(told.contains("there is no ") && told.contains("nowhere"), "{told}");
+        assert!(told.contains("fix:"), "{told}");
+    }
+    let told = fails(&mut command(&root, &["check"]), 1);
+    assert!(told.contains("was not built; fix: `jackfield plugin build`"), "{told}");
+}
+
+#[test]
 fn a_folder_without_a_project_is_told_how_to_begin_one() {
     let folder = tempfile::tempdir().unwrap();
     for verb in ["build", "check", "pack"] {
@@ -181,6 +202,8 @@ fn a_mistake_in_plugin_toml_is_told_by_its_key() {
         ("id = \"Not An Id\"", "id = \"mistaken\"", ""),
         ("version = \"0.1.0\"", "version = \"latest\"", "`version` is wrong"),
         ("version = \"latest\"", "version = \"0.1.0\"", ""),
+        ("lang = \"rust\"", "lang = \"rust", "fix: mend that line"),
+        ("lang = \"rust\n", "lang = \"rust\"\n", ""),
         ("settings.schema.json", "nowhere.json", "nowhere.json"),
     ] {
         replace(&file, from, to);
@@ -227,7 +250,7 @@ fn broken_wit_in_a_project_is_told_with_its_place() {
     fs::create_dir(root.join("wit")).unwrap();
     fs::write(root.join("wit/mine.wit"), "package a:b;\n\ninterface broken { func }\n").unwrap();
     let told = fails(&mut command(&root, &["build"]), 1);
-    assert!(told.contains("mine.wit:3"), "{told}");
+    assert!(told.contains("mine.wit:3") && told.contains("fix:"), "{told}");
 }
 
 #[test]

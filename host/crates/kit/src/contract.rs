@@ -157,7 +157,13 @@ fn folder_parses(folder: &Path, depth: usize) -> anyhow::Result<()> {
         }
     }
     if is_package {
-        package.parse().map_err(|(map, error)| anyhow!("{}", error.render(&map)))?;
+        package.parse().map_err(|(map, error)| {
+            let folder = folder.display();
+            anyhow!(
+                "the project's WIT in {folder} cannot be read: {}\n  fix: mend it, or remove the folder: a plugin needs no WIT of its own",
+                error.render(&map).trim_end()
+            )
+        })?;
     }
     Ok(())
 }

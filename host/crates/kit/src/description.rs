@@ -69,11 +69,16 @@ pub enum ProjectError {
          `jackfield plugin new --kind router --lang rust NAME`"
     )]
     Missing(PathBuf),
+    /// The place that was named is none.
+    #[error("there is no {0}; fix: name the folder of a project, or go there and name none")]
+    NoSuchPlace(PathBuf),
     /// It cannot be read.
-    #[error("{0}: {1}")]
+    #[error("cannot read {0}: {1}; fix: it must be a text file in UTF-8 that you may read")]
     Read(PathBuf, std::io::Error),
     /// It is not TOML, or has keys that are unknown or missing.
-    #[error("{file}: {problem}")]
+    #[error(
+        "{file}: {problem}\n  fix: mend that line; what `jackfield plugin new` writes has every key that is needed"
+    )]
     Syntax {
         /// Which file.
         file: PathBuf,

@@ -45,6 +45,10 @@ impl Project {
     pub fn find(folder: &Path) -> Result<Self, ProjectError> {
         let absolute = std::path::absolute(folder)
             .map_err(|error| ProjectError::Read(folder.to_owned(), error))?;
+        // A name that is wrong must not mean the project around it.
+        if !absolute.exists() {
+            return Err(ProjectError::NoSuchPlace(absolute));
+        }
         let root = absolute.ancestors().find(|above| above.join(FILE).is_file());
         Self::load(root.ok_or(ProjectError::Missing(absolute.clone()))?)
     }

@@ -43,7 +43,7 @@ pub struct Begun {
     pub files: Vec<String>,
 }
 
-/// A project that was not begun; nothing was written.
+/// A project that was not begun; nothing was overwritten.
 #[derive(Debug, thiserror::Error)]
 pub enum NewError {
     /// It cannot be an id.
@@ -57,6 +57,9 @@ pub enum NewError {
         "{0} exists and is not empty; nothing is overwritten; fix: name another folder, or empty this one"
     )]
     Exists(PathBuf),
+    /// It is no folder.
+    #[error("{0} exists and is no folder; fix: name another one")]
+    NoFolder(PathBuf),
     /// There is no template.
     #[error("there is no template of a {kind} in {lang}; there are: {known}")]
     NoTemplate {
@@ -68,7 +71,9 @@ pub enum NewError {
         known: String,
     },
     /// The folder cannot be written.
-    #[error("cannot write {0}: {1}")]
+    #[error(
+        "cannot write {0}: {1}; fix: go to a folder that you may write to, or name one: `plugin new ... NAME FOLDER`"
+    )]
     Write(PathBuf, std::io::Error),
     /// What is made rather than kept could not be made.
     #[error("{0:#}")]
@@ -79,8 +84,12 @@ pub enum NewError {
 pub fn begin(name: &str, kind: Kind, lang: Lang, root: &Path) -> Result<Begun, NewError> {
     let words = Words::of(name, kind, lang)?;
     let files = files(&words, kind, lang)?;
-    if fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) || root.is_file() {
+    let root = &std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    if fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(NewError::Exists(root.to_owned()));
+    }
+    if root.exists() && !root.is_dir() {
+        return Err(NewError::NoFolder(root.to_owned()));
     }
     for (inner, content) in &files {
         let path = root.join(inner);

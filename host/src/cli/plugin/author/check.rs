@@ -11,7 +11,7 @@ use kit::{
 
 use crate::{
     cli::{
-        Color, FAILURE, SUCCESS, say,
+        Color, FAILURE, SUCCESS, complain, say,
         table::{bytes, plain},
     },
     plugins::compile,
@@ -44,9 +44,14 @@ pub(super) fn run(args: &CheckArgs, color: Color) -> anyhow::Result<u8> {
         (args.what.clone(), None)
     };
     let wasm = read(&file).map_err(|error| match &project {
-        Some(_) => error.context("the project was not built; fix: `jackfield plugin build`"),
+        Some(_) => {
+            anyhow::anyhow!("{error:#}: the project was not built; fix: `jackfield plugin build`")
+        }
         None => error,
     })?;
+    if project.as_ref().is_some_and(|project| !kit::fresh::is_fresh(project)) {
+        complain("something was saved since this was built; `jackfield plugin build` makes it new");
+    }
     let against = args.against.as_deref().map(read).transpose()?;
     let runtime = if args.quick { None } else { Some(compile::runtime()?) };
     let question = Question {

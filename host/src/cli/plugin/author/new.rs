@@ -13,10 +13,10 @@ use crate::cli::{Color, SUCCESS, say};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NewArgs {
     /// What it is: connector, router, wait-treatment or observer.
-    #[arg(long, value_parser = project::kind)]
+    #[arg(long, value_parser = project::kind, value_name = "connector|router|wait-treatment|observer")]
     kind: Kind,
     /// What it is written in: rust, ts or python.
-    #[arg(long, default_value = "rust")]
+    #[arg(long, default_value = "rust", value_name = "rust|ts|python")]
     lang: Lang,
     /// Its id: lower-case letters, digits and `-`.
     name: String,

@@ -71,6 +71,13 @@ impl SubjectArgs {
     }
 
     fn of_project(&self) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
+        if let Some(missing) = self.paths.iter().find(|path| !path.exists()) {
+            let text = format!(
+                "there is no {}; fix: name scenario files of the project, or its folder",
+                missing.display()
+            );
+            return Err(NothingToTry(text).into());
+        }
         let is_file = |path: &&PathBuf| path.is_file();
         let given: Vec<PathBuf> = self.paths.iter().filter(is_file).cloned().collect();
         let first = self.paths.first().map_or(Path::new("."), PathBuf::as_path);
@@ -83,9 +90,11 @@ impl SubjectArgs {
         let files = if given.is_empty() { project.scenarios() } else { given };
         if files.is_empty() {
             let folder = project.root.join("scenarios");
-            return Err(
-                NothingToTry(format!("there is no scenario in {}", folder.display())).into()
+            let text = format!(
+                "there is no scenario in {}; fix: write one, e.g. as a new project has it (`jackfield plugin new`)",
+                folder.display()
             );
+            return Err(NothingToTry(text).into());
         }
         Ok((project.component(), files))
     }
