@@ -76,6 +76,7 @@ mod tests {
         let config = Config {
             id: "test".into(),
             settings: "{}".into(),
+            facts: Vec::new(),
         };
         let call = Call {
             caller_e164: "+4930123456".into(),

@@ -71,6 +71,7 @@ mod tests {
         let config = Config {
             id: "test".into(),
             settings: r#"{ "keep": 10 }"#.into(),
+            facts: Vec::new(),
         };
         let mut out = Vec::new();
         {{type}}::init(config)

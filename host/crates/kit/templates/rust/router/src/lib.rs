@@ -82,6 +82,7 @@ mod tests {
         let config = Config {
             id: "test".into(),
             settings: SETTINGS.into(),
+            facts: Vec::new(),
         };
         {{type}}::init(config)
             .unwrap()

@@ -108,6 +108,7 @@ mod tests {
         let config = Config {
             id: "test".into(),
             settings: settings.into(),
+            facts: Vec::new(),
         };
         let treatment = {{type}}::init(config).unwrap();
         treatment
