@@ -50,7 +50,7 @@ impl WaitTreatment for {{type}} {
             },
             // A recording that the PBX does not have must not cost the caller anything.
             Cause::Failed(step) => {
-                let reason = format!("step {} failed: {}", step.step, step.code);
+                let reason = format!("step {} failed: {}", step.step, step.error.code);
                 self.listening(Plan::steps(self.music_then_on()))
                     .because(reason)
             }
