@@ -113,7 +113,7 @@ export interface Gap {
  *
  * All arguments are text; `?` may be missing. Commands for the PBX:
  *
- * - `probe`: what `jackfield doctor` asks for; `resync {scope?}`
+ * - `probe`: what `jackfield check` asks for; `resync {scope?}`
  * - `member-add {queue, interface, penalty?, name?, state-interface?, paused?, reason?}`;
  *   `member-remove {queue, interface}`
  * - `pause {interface, queue?, reason?}`, `unpause {interface, queue?}`; without `queue`, in all of them
