@@ -170,7 +170,8 @@ async fn a_treatment_in_typescript_plays_music_an_announcement_music_and_a_key_l
     assert!(order.starts_with(&[MUSIC_TONE, 600, MUSIC_TONE]), "{order:?}");
     assert_eq!(order.last(), Some(&1300));
     call.hang_up().await?;
-    let words = ["wait announced-wait 0.1.0", "pressed 1 after", "vip at 1", "with PJSIP/1003"];
+    let words =
+        ["wait announced-wait 0.1.0", "pressed * after", "vip at 1, priority 5", "with PJSIP/1003"];
     println!("{}", jackfield.explained("4930123456", &words).await?);
     Ok(())
 }

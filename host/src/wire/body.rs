@@ -161,7 +161,7 @@ bodies! {
         attempt: u32,
         /// `passed`, `decided`, `needs`, `trapped`, `late`, `refused`, `nonsense`, `bypassed`, `fallback` or `cancelled`.
         outcome: String,
-        /// What shall happen, e.g. `queue vip`; empty: nothing.
+        /// What shall happen, e.g. `queue:vip`; empty: nothing.
         verdict: String,
         /// One sentence.
         reason: String,

@@ -222,7 +222,7 @@ pub(crate) fn samples() -> Vec<B> {
             plugin: "skills 0.1.0".into(),
             attempt: 2,
             outcome: calls::event::HookOutcome::Decided,
-            verdict: "queue vip".into(),
+            verdict: "queue:vip".into(),
             reason: "on the list".into(),
             facts: vec![("rule".into(), "vip".into())],
             took_us: 120,

@@ -266,7 +266,7 @@ pub struct HookWord {
     pub attempt: u32,
     /// What came of it.
     pub outcome: HookOutcome,
-    /// What shall happen, e.g. `queue vip`; empty when nothing.
+    /// What shall happen, e.g. `queue:vip`; empty when nothing.
     pub verdict: String,
     /// One sentence: the hook's own, or what was wrong with it.
     pub reason: String,
