@@ -3,7 +3,8 @@
 use jackfield_sdk::hooks::{Answers, Call, Config, Decision, Error, Now, Router, Target};
 use jackfield_sdk::register_router;
 
-struct Moody;
+/// The plugin.
+pub struct Moody;
 
 impl Router for Moody {
     fn init(_: Config) -> Result<Self, Error> {
