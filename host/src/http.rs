@@ -66,6 +66,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// At most [`MAX_BODY_BYTES`].
     pub body: Vec<u8>,
+    /// A secret is in the body: it is for nobody but the host that was asked.
+    pub has_secret_body: bool,
     /// For all of it; at most [`MAX_TIMEOUT`]. Zero: ten seconds.
     pub timeout: Duration,
 }
@@ -236,6 +238,12 @@ pub enum FetchError {
         /// The last.
         host: String,
     },
+    /// A body with a secret in it would go to another host.
+    #[error("{host} redirects a request whose body holds a secret to another host")]
+    Elsewhere {
+        /// Who redirects.
+        host: String,
+    },
     /// What was encrypted would not be any more.
     #[error("{host} redirects from https to http")]
     Downgrade {
@@ -278,6 +286,7 @@ impl FetchError {
             Self::NoAnswer { .. } => "no-answer",
             Self::TooLong { .. } => "too-long",
             Self::TooManyRedirects { .. } => "too-many-redirects",
+            Self::Elsewhere { .. } => "redirected-elsewhere",
             Self::Downgrade { .. } => "downgrade",
             Self::TimedOut { .. } => "timed-out",
         }
@@ -360,7 +369,11 @@ impl Fetcher {
             if url.secure && !next.secure {
                 return Err(FetchError::Downgrade { host: url.host });
             }
-            message.redirect(status, url.is_same_origin(&next));
+            let same_origin = url.is_same_origin(&next);
+            message.redirect(status, same_origin);
+            if !same_origin && message.has_secret_body {
+                return Err(FetchError::Elsewhere { host: url.host });
+            }
             url = next;
         }
         Err(FetchError::TooManyRedirects { host: url.host })
@@ -401,6 +414,7 @@ struct Message {
     method: Method,
     headers: HeaderMap,
     body: Bytes,
+    has_secret_body: bool,
 }
 
 /// Headers that describe the connection or the message on it: a second opinion about those is how requests
@@ -422,7 +436,7 @@ const HARMLESS: &[header::HeaderName] =
 const USER_AGENT: &str = concat!("jackfield/", env!("CARGO_PKG_VERSION"));
 
 impl Message {
-    fn new(request: Request) -> Result<Self, FetchError> {
+    fn new(mut request: Request) -> Result<Self, FetchError> {
         let bad = |problem: String| FetchError::BadRequest { problem };
         let method = match request.method.as_str() {
             "GET" => Method::GET,
@@ -448,7 +462,7 @@ impl Message {
         }
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, header::HeaderValue::from_static(USER_AGENT));
-        for (index, (name, value)) in request.headers.into_iter().enumerate() {
+        for (index, (name, value)) in std::mem::take(&mut request.headers).into_iter().enumerate() {
             // By number: the name itself may be anything.
             let name = header::HeaderName::try_from(name)
                 .map_err(|_| bad(format!("header {index} has a name that is none")))?;
@@ -463,7 +477,8 @@ impl Message {
                 headers.append(name, value);
             }
         }
-        Ok(Self { method, headers, body: request.body.into() })
+        let Request { body, has_secret_body, .. } = request;
+        Ok(Self { method, headers, body: body.into(), has_secret_body })
     }
 
     /// What a redirect changes (RFC 9110 §15.4).
@@ -476,6 +491,7 @@ impl Message {
         if becomes_get {
             self.method = Method::GET;
             self.body = Bytes::new();
+            self.has_secret_body = false;
             self.headers.remove(header::CONTENT_TYPE);
         }
         if !same_origin {

@@ -216,6 +216,7 @@ pub(crate) fn fix_of(error: &FetchError) -> String {
         FetchError::NoAnswer { .. }
         | FetchError::TooLong { .. }
         | FetchError::TooManyRedirects { .. }
+        | FetchError::Elsewhere { .. }
         | FetchError::Downgrade { .. }
         | FetchError::TimedOut { .. } => {
             "look into the log of that server; if it is as it shall be, report it to the plugin's author"
@@ -268,6 +269,7 @@ mod tests {
             url: format!("http://127.0.0.1:{port}/{path}?key=secret"),
             headers: Vec::new(),
             body: Vec::new(),
+            has_secret_body: false,
             timeout: Duration::from_secs(20),
         };
         // Answers nobody before as many are there as may be.
@@ -309,6 +311,7 @@ mod tests {
                 url: "http://evil.example/?key=secret".to_owned(),
                 headers: Vec::new(),
                 body: Vec::new(),
+                has_secret_body: false,
                 timeout: Duration::ZERO,
             };
             assert_eq!(errands.send(id, request, Sent::default()), None);

@@ -491,7 +491,9 @@ impl Supervisor {
                     self.close(&link, reason, retry, &mut blinded)
                 }
                 Effect::HttpRequest { id, method, url, headers, secret_headers, body, timeout } => {
-                    let mut request = Request { method, url, headers, body: Vec::new(), timeout };
+                    let (literal, has_secret_body) = (Vec::new(), false);
+                    let mut request =
+                        Request { method, url, headers, body: literal, has_secret_body, timeout };
                     let Plan { plugin, instance, secrets, .. } = &self.plan;
                     let manifest = &plugin.info.manifest;
                     let asker = Asker { manifest, grants: &instance.grants, secrets };

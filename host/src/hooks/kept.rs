@@ -36,11 +36,30 @@ struct OnDisk {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Place {
-    Queue { name: String, priority: Option<i32>, timeout_ms: Option<u64>, facts: Attributes },
-    Extension { number: String, timeout_ms: Option<u64>, facts: Attributes },
-    Dialplan { context: String, extension: String, priority: u32, facts: Attributes },
+    Queue {
+        name: String,
+        priority: Option<i32>,
+        timeout_ms: Option<u64>,
+        facts: Attributes,
+    },
+    Extension {
+        number: String,
+        timeout_ms: Option<u64>,
+        facts: Attributes,
+    },
+    Dialplan {
+        context: String,
+        extension: String,
+        priority: u32,
+        #[serde(default)]
+        facts: Attributes,
+    },
     Continue,
-    HangUp { q850: u16, facts: Attributes },
+    HangUp {
+        q850: u16,
+        #[serde(default)]
+        facts: Attributes,
+    },
 }
 
 pub(super) fn encode(kept: Kept) -> Vec<u8> {

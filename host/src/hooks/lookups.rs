@@ -82,7 +82,8 @@ impl Library {
             return Err(HookError::new("bad-request", message));
         }
         let timeout = within.max(Duration::from_millis(1));
-        let mut request = Request { method, url, headers, body, timeout };
+        let has_secret_body = false;
+        let mut request = Request { method, url, headers, body, has_secret_body, timeout };
         let asker = Asker {
             manifest: instance.plugin.manifest(),
             grants: &instance.grants,

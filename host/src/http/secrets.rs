@@ -55,9 +55,12 @@ impl Sent {
             let bytes = asker.bytes(part)?;
             request.body.extend_from_slice(&bytes);
             if is_secret {
+                request.has_secret_body = true;
                 sent.forms.push(bytes);
             }
         }
+        sent.forms.sort_unstable();
+        sent.forms.dedup();
         Ok(sent)
     }
 
@@ -104,6 +107,7 @@ mod tests {
             url: "https://pbx.example.org/token".into(),
             headers: Vec::new(),
             body: Vec::new(),
+            has_secret_body: false,
             timeout: std::time::Duration::ZERO,
         }
     }
@@ -140,6 +144,7 @@ mod tests {
             [("authorization".to_owned(), "Bearer s3cr3t-words".to_owned())]
         );
         assert_eq!(request.body, b"client_secret=s3cr3t-words");
+        assert!(request.has_secret_body, "no redirect takes it elsewhere");
         let mut response = Response {
             status: 400,
             headers: vec![("www-authenticate".into(), "Bearer s3cr3t-words".into())],

@@ -194,6 +194,7 @@ fn get(url: &str) -> Request {
         url: url.to_owned(),
         headers: Vec::new(),
         body: Vec::new(),
+        has_secret_body: false,
         timeout: Duration::from_secs(20),
     }
 }
@@ -343,6 +344,26 @@ async fn a_redirect_is_followed_with_the_body_it_may_have() {
         assert!(heard.contains("text/plain") && !heard.contains("secret"), "{heard}");
         assert!(first.heard()[0].contains("secret"));
     }
+}
+
+#[tokio::test]
+async fn a_body_with_a_secret_goes_to_no_other_host() {
+    let last = Server::says(Script::ok("there")).await;
+    for (status, expected) in [(302, Ok(())), (307, Err("redirected-elsewhere"))] {
+        let to = format!("http://other.example:{}/x", last.port);
+        let first = Server::says(Script::redirect(status, &to)).await;
+        let rules = Rules::default()
+            .allow_private("crm.example", first.port)
+            .allow_private("other.example", last.port);
+        let mut request = get(&format!("http://crm.example:{}/", first.port));
+        request.method = "POST".to_owned();
+        request.body = b"client_secret=hunter2".to_vec();
+        request.has_secret_body = true;
+        let fetcher = fetcher(resolver(&[&[LOOPBACK]]).resolver);
+        let answered = fetcher.fetch(request, &rules).await;
+        assert_eq!(answered.map(drop).map_err(|error| error.code()), expected, "{status}");
+    }
+    assert!(last.heard().iter().all(|heard| !heard.contains("hunter2")));
 }
 
 #[tokio::test]

@@ -80,6 +80,7 @@ impl Desk {
     fn follow(&mut self, mut plan: Plan, since: Duration, now: Now) {
         let Stage::Treating(treating) = &mut self.stage else { return };
         if let Err(why) = treating.plan(&mut plan, now.monotonic, &mut self.out) {
+            let why = self.private.sentence(why);
             return self.treatment_failed(HookOutcome::Nonsense, why, since, now);
         }
         let instance = treating.hook.instance.clone();

@@ -88,7 +88,6 @@ impl Desk {
         // Before its patch: the facts are those it decided on.
         self.router_word(outcome, self.describe(&verdict), words::reason(&reason), now);
         self.apply(&patch);
-        self.private.router_set(&patch);
         self.keep_patch(patch);
         self.store(&instance, stores);
         match verdict {

@@ -981,7 +981,8 @@ pub mod jackfield {
                 pub position: u32,
                 /// PBX priority; higher is served earlier.
                 pub priority: i32,
-                /// How long this caller has waited already, milliseconds; 0 when joining now.
+                /// How long this caller has waited already, milliseconds; 0 when joining now. This host keeps whole seconds of it, as
+                /// of the times of a service.
                 pub waited_ms: u64,
             }
             impl ::core::fmt::Debug for Caller {

@@ -47,7 +47,7 @@ impl Answer {
         Self { id: id.into(), status, headers: Vec::new(), body: body.into(), error: None }
     }
 
-    /// There is none, and why, as a test would give it: a code, e.g. `timeout`, and a sentence.
+    /// There is none, and why, as a test would give it: a code, e.g. `timed-out`, and a sentence.
     pub fn failed(id: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
         Self { error: Some(Failure::new(code, message)), ..Self::new(id, 0, "") }
     }

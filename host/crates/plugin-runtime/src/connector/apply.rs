@@ -248,6 +248,12 @@ impl Connector {
         convert::bounded("parts", &request.body)?;
         let body: Vec<Part> =
             request.body.into_iter().map(convert::part).collect::<Result<_, _>>()?;
+        let secrets = body.iter().filter(|part| matches!(part, Part::Secret { .. })).count();
+        if secrets > MAX_SECRET_HEADERS {
+            return Err(Nonsense(format!(
+                "{secrets} secrets in a body; at most {MAX_SECRET_HEADERS}"
+            )));
+        }
         body.iter().try_for_each(|part| self.may_send(part))?;
         if !self.http_open.insert(request.id) {
             return Err(Nonsense(format!("a second request with the id {}", request.id)));

@@ -540,6 +540,22 @@ fn keys_are_in_no_record_wherever_a_treatment_puts_them() {
 }
 
 #[test]
+fn keys_are_not_in_the_sentence_about_a_plan_that_makes_no_sense() {
+    let mut bill = Bill::new(rules());
+    for line in [
+        "0 offered",
+        "0 hours treats usually",
+        "1 standard plans keys=4",
+        "2 key 4",
+        "3 standard plans wait=1 lookups=pin-4711,pin-4711",
+    ] {
+        bill.input(line);
+    }
+    let record = bill.record.join("\n");
+    assert!(record.contains("asks twice for the lookup `pin-****`"), "{record}");
+}
+
+#[test]
 fn what_was_kept_of_a_caller_goes_when_nobody_goes_on_with_it() {
     for (back, treatment) in
         [("offered from=queue outcome=timed-out", "standard"), ("offered", "gone")]

@@ -235,7 +235,10 @@ export interface Caller {
     position: number;
     /** PBX priority; higher is served earlier. */
     priority: number;
-    /** How long this caller has waited already, milliseconds; 0 when joining now. */
+    /**
+     * How long this caller has waited already, milliseconds; 0 when joining now. This host keeps whole seconds of it, as
+     * of the times of a service.
+     */
     waitedMs: number;
 }
 
