@@ -67,15 +67,15 @@ fn a_caller_who_chose_a_language_hears_what_follows_in_it() {
         > 0 keep \"\"
         > 0 leg-play media=menu
         > 0 leg-listen on=true
+        500 key 1
+        > 500 ask standard: key 1
+        501 standard plans play=welcome +language=de
+        > 501 leg-set language=de
+        > 501 keep \"\"
+        510 done set
+        > 510 leg-listen on=false
         900 done
-        1000 key 1
-        > 1000 ask standard: key 1
-        1001 standard plans play=welcome +language=de
-        > 1001 leg-set language=de
-        > 1001 keep \"\"
-        > 1001 leg-listen on=false
-        1010 done set
-        > 1010 leg-play media=welcome",
+        > 900 leg-play media=welcome",
     );
 }
 
