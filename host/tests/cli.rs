@@ -298,7 +298,7 @@ fn what_cannot_be_replayed_is_exit_code_2_with_the_reason() {
     let lines = [
         r#"{"format":"jackfield-recording","version":1,"wit":"0.1.0","host":"0.1.0","kind":"ring","connector":"hq","redacted":false,"cut":false,"unfaithful":0}"#.to_owned(),
         format!(
-            r#"{{"instance":{{"plugin":{{"id":"asterisk","version":"0.9.0","sha256":"00ff"}},"settings":"{{}}","links":[],"limits":{{"memory_mib":64,"step_ms":50,"snapshot_kib":64,"effects_per_step":64,"bytes_per_step":64}},"from":"nothing",{now},"snapshot":null}}}}"#
+            r#"{{"instance":{{"plugin":{{"id":"asterisk","version":"0.9.0","sha256":"00ff"}},"settings":"{{}}","links":[],"facts":[],"limits":{{"memory_mib":64,"step_ms":50,"snapshot_kib":64,"effects_per_step":64,"bytes_per_step":64}},"from":"nothing",{now},"snapshot":null}}}}"#
         ),
         // Of nothing, as anybody's sha256sum says.
         r#"{"end":{"steps":0,"effects_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}"#.to_owned(),
