@@ -84,17 +84,20 @@ pub struct EngineParts {
 /// Works until it is told to stop, or the switch is gone. Callers who are held then go on when their leases end, or
 /// with the next host.
 pub async fn run(parts: EngineParts) {
-    if let Err(error) = work(parts).await {
+    let done = match Memory::start(parts.store.clone()) {
+        Ok(memory) => work(parts, memory).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
         tracing::error!(%error, "no hooks: a thread could not be started; callers go on when their leases end");
     }
 }
 
-async fn work(parts: EngineParts) -> io::Result<()> {
+async fn work(parts: EngineParts, memory: Memory) -> io::Result<()> {
     let EngineParts { mut outlet, mut plan, store, fetcher, clock, switch, mut stop } = parts;
     let first = plan.borrow_and_update().clone();
     let (mut workers, mut said) = Workers::start(first.site.threads)?;
     workers.warm(&first)?;
-    let memory = Memory::start(store.clone())?;
     let wall = clock.now().wall;
     let kept =
         tokio::task::spawn_blocking(move || memory::kept(&store, wall)).await.unwrap_or_default();

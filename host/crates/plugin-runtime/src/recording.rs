@@ -11,6 +11,7 @@
 
 mod codec;
 mod file;
+mod keys;
 mod numbers;
 mod player;
 mod redact;

@@ -1,12 +1,16 @@
 //! What callers can rely on beyond their own desk.
 
-use std::time::Instant;
-
 use super::*;
 use crate::hooks::inbox;
 
 /// A host that begins anew, with what one before it kept of this leg.
-async fn after_a_restart(leg: &str, store: &HookStore, clock: Clock, stop: watch::Receiver<bool>) {
+async fn after_a_restart(
+    leg: &str,
+    store: &HookStore,
+    memory: Memory,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+) {
     let kept = Kept { treatment: "standard".to_owned(), at: clock.now().wall, ..Kept::default() };
     store.keep_state(leg, "standard", &kept::encode(kept), &[]).unwrap();
     // A desk, or the end of the host, would make the engine look; nobody calls and nothing ends.
@@ -21,23 +25,7 @@ async fn after_a_restart(leg: &str, store: &HookStore, clock: Clock, stop: watch
         switch: FactsHandle::nowhere(),
         stop,
     };
-    run(parts).await;
-}
-
-/// The disk is written to by a thread.
-async fn is_forgotten(store: &HookStore) -> bool {
-    let store = store.clone();
-    let look = move || {
-        let began = Instant::now();
-        while !store.states().unwrap().is_empty() {
-            if began.elapsed() > Duration::from_secs(10) {
-                return false;
-            }
-            std::thread::yield_now();
-        }
-        true
-    };
-    tokio::task::spawn_blocking(look).await.unwrap()
+    work(parts, memory).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,12 +34,17 @@ async fn a_caller_who_does_not_come_back_is_forgotten_although_nobody_calls() {
     let store = HookStore::open(&folder.path().join("hooks.db")).unwrap();
     let (stop, stopped) = watch::channel(false);
     let clock = Clock::start();
-    let it = store.clone();
-    let engine = tokio::spawn(async move { after_a_restart("leg-7", &it, clock, stopped).await });
+    let memory = Memory::start(store.clone()).unwrap();
+    let (it, its_memory) = (store.clone(), memory.clone());
+    let engine = tokio::spawn(async move {
+        after_a_restart("leg-7", &it, its_memory, clock, stopped).await;
+    });
     tokio::time::sleep(KEPT_FOR - Duration::from_secs(1)).await;
     assert_eq!(store.states().unwrap(), ["leg-7"], "they may still come back");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(is_forgotten(&store).await);
+    // The thread that writes does things in order: when it answers this, it has forgotten.
+    assert_eq!(memory.get("nobody".to_owned(), "nothing".to_owned()).await, Ok(None));
+    assert_eq!(store.states().unwrap(), [""; 0]);
     stop.send_replace(true);
     engine.await.unwrap();
 }

@@ -5,8 +5,7 @@
 //! other digits, as many, made with a key that is used for one file and never kept. Only runs of digits are
 //! looked at, and the same run becomes the same run everywhere: ids that happen to hold a number stay ids.
 //!
-//! Keys that callers press become `0`: the one key that is the value of something called `digit`, as AMI, ARI and others
-//! name it. What a plugin keeps of them, or was told to do with them, is not known to be keys.
+//! Keys that callers press are hidden too (`keys`).
 //!
 //! A stream of bytes is redacted as a stream, however steps cut it into windows.
 
@@ -21,6 +20,7 @@ use sha2::Sha256;
 use super::{
     Answer, Call, Failed, Head, Origin, Recording, Segment, Step,
     codec::{Text, Visitor, Wire},
+    keys::hide_keys,
     numbers::{MIN_DIGITS, each_extension, each_number},
     player::Answers,
 };
@@ -445,27 +445,6 @@ impl Redactor {
     }
 }
 
-/// `Digit: 5`, `digit=#`, `"digit":"A"`: which key it was is hidden.
-fn hide_keys(text: &mut [u8]) {
-    const NAME: &[u8] = b"digit";
-    let mut at = 0;
-    while let Some(found) =
-        text[at..].windows(NAME.len()).position(|it| it.eq_ignore_ascii_case(NAME))
-    {
-        at += found + NAME.len();
-        let rest = &text[at..];
-        let between = rest.iter().take_while(|byte| b":= \"'".contains(byte)).count();
-        let (between, rest) = rest.split_at(between);
-        if let [b'0'..=b'9' | b'A'..=b'D' | b'*' | b'#', rest @ ..] = rest
-            && between.iter().any(|byte| b":=".contains(byte))
-            && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
-        {
-            at += between.len();
-            text[at] = b'0';
-        }
-    }
-}
-
 /// Digits without leading zeros.
 fn core(number: &[u8]) -> Vec<u8> {
     let digits = number.iter().copied().filter(u8::is_ascii_digit);
@@ -611,30 +590,4 @@ fn other_input(input: &Input, redactor: &Redactor, streams: &Streams) -> Input {
         other => other.visit(&mut |text| redactor.redact_text(text)),
     }
     input
-}
-
-#[cfg(test)]
-mod tests {
-    use super::hide_keys;
-
-    #[test]
-    fn a_key_is_hidden_where_it_is_called_a_digit_and_only_there() {
-        for (text, hidden) in [
-            (
-                "Event: DTMFEnd\r\nDigit: 5\r\nDurationMs: 5\r\n",
-                "Event: DTMFEnd\r\nDigit: 0\r\nDurationMs: 5\r\n",
-            ),
-            ("{\"digit\":\"#\",\"n\":7}", "{\"digit\":\"0\",\"n\":7}"),
-            ("DTMF-Digit: D\nDTMF-Duration: 2", "DTMF-Digit: 0\nDTMF-Duration: 2"),
-            ("digit=*", "digit=0"),
-            (
-                "Digit: 12\nDigits: 5\na Digit 5 a digit A\nDigit:\n5 digit",
-                "Digit: 12\nDigits: 5\na Digit 5 a digit A\nDigit:\n5 digit",
-            ),
-        ] {
-            let mut bytes = text.as_bytes().to_vec();
-            hide_keys(&mut bytes);
-            assert_eq!(String::from_utf8(bytes).unwrap(), hidden);
-        }
-    }
 }
