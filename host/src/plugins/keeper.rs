@@ -3,6 +3,7 @@
 //! Here: what is asked of it, and what it is told. Beside it: what becomes of one connector.
 
 mod apply;
+mod drafts;
 mod hooks;
 mod reload;
 mod show;
@@ -153,6 +154,8 @@ struct Instance {
     overlay_before: Option<Overlay>,
     /// What its plugin asks for, when nothing runs.
     plugin: Option<LoadedPlugin>,
+    /// SHA-256 of the version that runs in its shadow, or did.
+    shadow: Option<String>,
 }
 
 /// A connector's thread.
@@ -179,6 +182,7 @@ impl Instance {
             undone: None,
             overlay_before: None,
             plugin: None,
+            shadow: None,
         }
     }
 }
@@ -294,7 +298,9 @@ impl Task {
                 self.settle_hooks(report).await;
             }
             Wish::Installed { plugin, sha256 } => {
-                self.take_up_installed(&plugin, &sha256, actor, report).await?;
+                let taken_up = self.take_up_installed(&plugin, &sha256, actor, report).await;
+                self.drop_drafts(&plugin).await;
+                taken_up?;
             }
             Wish::UseVersion { plugin, version } => {
                 self.use_version(&plugin, &version, actor, report).await?;

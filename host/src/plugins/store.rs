@@ -12,6 +12,7 @@
 //!
 //! All of it blocks; call it from threads that may.
 
+mod drafts;
 mod files;
 mod registry;
 #[cfg(test)]
@@ -30,7 +31,8 @@ use plugin_runtime::{LoadError, Manifest, Plugin, Runtime};
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value;
 
-use self::files::Files;
+pub use self::drafts::{InUse, MAX_DRAFTS, draft_of};
+use self::{drafts::is_draft, files::Files};
 use super::{
     AuditEntry,
     audit::{self, Broken, Head},
@@ -40,8 +42,6 @@ use crate::config::SecretText;
 
 /// Versions of one plugin that are kept.
 pub const MAX_VERSIONS: usize = 100;
-/// Of these, versions that `jackfield plugin run` made at each save: `0.1.0-dev.<time>`. Older ones go by themselves.
-pub const MAX_DRAFTS: usize = 20;
 /// Connectors that REST can have set something of.
 pub const MAX_OVERLAYS: usize = 1000;
 /// Of one connector, as JSON text.
@@ -68,6 +68,13 @@ pub struct Version {
     pub rejected: Option<String>,
     /// What it says about itself; none when this host cannot read that any more.
     pub manifest: Option<Manifest>,
+}
+
+impl Version {
+    /// Is this its number, its SHA-256, or the beginning of that with at least eight digits?
+    fn is_called(&self, name: &str) -> bool {
+        self.version == name || name.len() >= 8 && self.sha256.starts_with(name)
+    }
 }
 
 /// Which version of a plugin an admin has chosen.
@@ -327,9 +334,7 @@ impl Store {
     pub fn find(&self, plugin: &str, wanted: &str) -> Result<Version, StoreError> {
         let all: Vec<_> =
             self.versions()?.into_iter().filter(|version| version.plugin == plugin).collect();
-        let by_hash = |version: &&Version| wanted.len() >= 8 && version.sha256.starts_with(wanted);
-        let found: Vec<_> =
-            all.iter().filter(|version| version.version == wanted || by_hash(version)).collect();
+        let found: Vec<_> = all.iter().filter(|version| version.is_called(wanted)).collect();
         let (plugin, wanted) = (plugin.to_owned(), wanted.to_owned());
         match found[..] {
             [version] => Ok(version.clone()),
@@ -586,14 +591,13 @@ impl Change<'_> {
                 .map_err(|source| self.failed(source))?;
             return Ok((Version { signed_by: version.signed_by, ..kept }, false));
         }
-        if is_draft(&version) {
-            self.drop_drafts(&version.plugin)?;
-        }
         let versions = registry::count(self.transaction, &version.plugin)
             .map_err(|source| self.failed(source))?;
-        if versions >= MAX_VERSIONS {
+        // For a draft an older one goes as soon as this one was taken up.
+        let most = MAX_VERSIONS + if is_draft(&version.version) { MAX_DRAFTS } else { 0 };
+        if versions >= most {
             let what = format!("versions of plugin {}", version.plugin);
-            return Err(StoreError::TooMany { what, most: MAX_VERSIONS });
+            return Err(StoreError::TooMany { what, most });
         }
         let path = self.store.files.write_component(&version.sha256, wasm)?;
         self.written.push(path);
@@ -608,21 +612,6 @@ impl Change<'_> {
         });
         self.audit(actor, "plugin.install", &format!("plugin {}", version.plugin), &detail)?;
         Ok((version, true))
-    }
-
-    /// Makes room for one more draft. The one in use and the one before it stay.
-    fn drop_drafts(&mut self, plugin: &str) -> Result<(), StoreError> {
-        let read = |source| StoreError::Database { path: self.store.database.clone(), source };
-        let chosen = registry::selection(self.transaction, plugin).map_err(read)?;
-        let kept = registry::versions(self.transaction).map_err(read)?;
-        // The newest come first.
-        let drafts = kept.into_iter().filter(|it| it.plugin == plugin && is_draft(it));
-        for old in drafts.skip(MAX_DRAFTS - 1) {
-            if ![&chosen.used, &chosen.before].contains(&&Some(old.sha256.clone())) {
-                self.remove_version(&old.sha256)?;
-            }
-        }
-        Ok(())
     }
 
     fn set_document(
@@ -648,10 +637,6 @@ impl Change<'_> {
     fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.store.database.clone(), source }
     }
-}
-
-fn is_draft(version: &Version) -> bool {
-    version.version.contains("-dev.")
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), StoreError> {

@@ -107,6 +107,18 @@ impl Hooks {
         let mut of_plugin = running.filter(|it| it.plugin.manifest().id == plugin);
         of_plugin.next().map(|it| it.plugin.sha256().to_owned())
     }
+
+    /// SHA-256 of every version that a hook is called with, was called with last, waits for, or tries.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = String> {
+        self.known.values().flat_map(|known| {
+            let running = known.running.as_deref();
+            let canary = running.and_then(|it| Some(&*it.canary.as_ref()?.candidate));
+            let called = running.into_iter().chain(canary).map(|it| it.plugin.sha256());
+            let plugins = known.plugin.iter().chain(known.waiting.as_ref().map(|(_, it)| it));
+            let plugins = plugins.map(|plugin| plugin.info.sha256.as_str());
+            called.chain(plugins).chain(known.last.as_deref()).map(str::to_owned)
+        })
+    }
 }
 
 impl Task {
@@ -357,7 +369,10 @@ impl Task {
     }
 
     /// What the file says, or else REST.
-    async fn canary_wish(&self, hook: &HookInstanceConfig) -> Option<(CanaryConfig, Owner)> {
+    pub(super) async fn canary_wish(
+        &self,
+        hook: &HookInstanceConfig,
+    ) -> Option<(CanaryConfig, Owner)> {
         if let Some(wish) = &hook.canary {
             return Some((wish.clone(), file_owner(&self.config, &hook.id)?));
         }

@@ -24,11 +24,16 @@ impl Task {
         report: &mut Report,
     ) -> Result<(), KeeperError> {
         let kept = self.versions().await?;
-        let found = kept.iter().find(|it| it.sha256 == sha256);
-        let version = found.map_or_else(String::new, |it| it.version.clone());
+        let Some(found) = kept.iter().find(|it| it.sha256 == sha256) else {
+            return Err(KeeperError::Conflict {
+                message: format!("plugin {plugin}: what was installed was removed meanwhile"),
+                fix: "install it again".to_owned(),
+            });
+        };
+        let version = &found.version;
         let detail = format!("version {version}, {}", &sha256[..12.min(sha256.len())]);
         report.note(format!("plugin {plugin}"), ChangeKind::Installed, detail);
-        if let Some(why) = found.and_then(|it| it.rejected.as_ref()) {
+        if let Some(why) = &found.rejected {
             let message =
                 format!("{plugin} {version} is kept and not used: it was rolled back ({why})");
             let fix = "`jackfield plugin use` tries it again";
@@ -226,11 +231,13 @@ impl Task {
             what = made.plugin.info.name_and_version();
             plan = Some(Box::new(made));
         }
+        let sha256 = plan.as_ref().map(|plan| plan.plugin.info.sha256.clone());
         let begun = self.order(id, |answer| Control::Shadow { plan, answer }).await?;
         begun.map_err(|error| KeeperError::Conflict {
             message: error.to_string(),
             fix: "use another version".to_owned(),
         })?;
+        self.instance(id).shadow = sha256;
         let (store, now) = (self.library.store.clone(), self.clock.now().wall);
         let (subject, actor) = (format!("connector {id}"), actor.clone());
         blocking(move || {

@@ -324,19 +324,37 @@ fn versions_are_found_by_number_and_hash_and_removed_for_good() {
 #[test]
 fn old_drafts_go_by_themselves_and_nothing_else_does() {
     let world = World::new();
-    world.install(&component("1.0.0")).unwrap();
-    let first = world.install(&component("1.1.0-dev.0")).unwrap().version;
-    world.change(|change| change.select("tiny", Some(&first.sha256)));
-    for time in 1..=MAX_DRAFTS + 3 {
-        world.install(&component(&format!("1.1.0-dev.{time}"))).unwrap();
+    let draft = |number: usize| draft_of("1.1.0", 1_795_338_000_000 + number as u64);
+    // A vendor calls versions what it likes.
+    for version in ["1.0.0", "1.1.0-dev.1", "1.1.0-dev.20261122"] {
+        world.install(&component(version)).unwrap();
     }
+    let drafts: Vec<Version> = (0..MAX_DRAFTS + 5)
+        .map(|number| world.install(&component(&draft(number))).unwrap().version)
+        .collect();
+    world.change(|change| change.select("tiny", Some(&drafts[0].sha256)));
+    world.change(|change| change.select("tiny", Some(&drafts[MAX_DRAFTS].sha256)));
+    let in_use = InUse {
+        hashes: [drafts[1].sha256.clone()].into(),
+        names: [draft(2), drafts[3].sha256[..8].to_owned(), "1.1.0".to_owned()].into(),
+    };
+    let mut gone = Vec::new();
+    world.change(|change| {
+        gone = change.drop_drafts("tiny", &in_use)?;
+        assert!(change.drop_drafts("another", &in_use)?.is_empty());
+        Ok(())
+    });
+    // 0 was chosen before, 1 runs, 2 and 3 are named; of the five that are too many only this is of no use.
+    assert_eq!(gone, [drafts[4].sha256.as_str()]);
     let kept = world.store().versions().unwrap();
-    let kept: Vec<&str> = kept.iter().map(|it| it.version.as_str()).collect();
-    assert_eq!(kept.len(), MAX_DRAFTS + 2, "{kept:?}");
-    assert_eq!(kept[0], format!("1.1.0-dev.{}", MAX_DRAFTS + 3));
-    // The released one, and the one in use.
-    assert_eq!(kept[MAX_DRAFTS..], ["1.1.0-dev.0", "1.0.0"]);
+    assert_eq!(kept.len(), 3 + drafts.len() - 1);
     assert_eq!(world.files("components").len(), kept.len());
+    let log = world.store().audit(0, 100).unwrap();
+    let said: Vec<&AuditEntry> = log.iter().filter(|it| it.action == "plugin.forget").collect();
+    assert_eq!((said.len(), said[0].subject.as_str()), (1, "plugin tiny"));
+    let detail: Value = serde_json::from_str(&said[0].detail).unwrap();
+    assert_eq!(detail["version"], draft(4));
+    assert_eq!(detail["sha256"], drafts[4].sha256);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Updates, and ways back.
 
 use super::world::{FakePbx, Tiny, World, admin, changes, granted};
-use crate::plugins::KeeperError;
+use crate::plugins::{
+    KeeperError,
+    store::{MAX_DRAFTS, draft_of},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_update_is_rolled_back_by_itself_and_not_tried_again() {
@@ -128,5 +131,43 @@ async fn what_is_no_plugin_is_not_installed_and_says_why() {
     let error = world.keeper().install(b"PK\x03\x04".to_vec(), None, &admin()).await.unwrap_err();
     assert!(matches!(error, KeeperError::Install { ours: false, .. }), "{error}");
     assert!(world.keeper().plugins().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drafts_go_but_none_that_runs_is_named_or_is_on_trial() {
+    let (hq, branch) = (FakePbx::start().await, FakePbx::start().await);
+    let draft = |number: usize| draft_of("1.0.0", 1_795_338_000_000 + number as u64);
+    let mut world = World::new();
+    let named = format!("enabled = false\nversion = \"{}\"", draft(1));
+    let canary = format!(
+        "[hooks.instances.trial]\nplugin = \"tiny\"\ncanary = {{ version = \"{}\", percent = 10 }}\n",
+        draft(2)
+    );
+    world.config(&(granted("hq", &hq, "") + &granted("branch", &branch, &named) + &canary));
+    world.plugin(&Tiny::version(&draft(0)));
+    world.start().await;
+    assert_eq!(world.running("hq"), draft(0));
+    // They ask for more than is granted: the connector goes on with that one.
+    let asks = r#", "http": [{ "host": "crm.example.org", "reason": "to look up callers" }]"#;
+    for number in 1..MAX_DRAFTS + 5 {
+        let tiny = Tiny::version(&draft(number)).asking(asks);
+        world.keeper().install(tiny.component(), None, &admin()).await.unwrap();
+    }
+    assert_eq!(world.running("hq"), draft(0));
+    let plugin = world.keeper().plugin("tiny").unwrap();
+    let kept: Vec<&str> = plugin.versions.iter().map(|it| it.version.as_str()).collect();
+    for number in [0, 1, 2] {
+        assert!(kept.contains(&draft(number).as_str()), "{number}: {kept:?}");
+    }
+    assert_eq!(kept.len(), 3 + MAX_DRAFTS, "{kept:?}");
+    let audit = world.keeper().audit(0, 1000).unwrap();
+    let forgotten = audit.iter().filter(|it| it.action == "plugin.forget");
+    let forgotten: Vec<&str> = forgotten.map(|it| it.detail.as_str()).collect();
+    assert_eq!(forgotten.len(), 2, "{forgotten:?}");
+    assert!(forgotten[0].contains(&draft(3)) && forgotten[1].contains(&draft(4)), "{forgotten:?}");
+    world.stop().await;
+    world.start().await;
+    assert_eq!(world.running("hq"), draft(0));
     world.stop().await;
 }

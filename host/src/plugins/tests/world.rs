@@ -34,15 +34,15 @@ pub(super) fn admin() -> Actor {
 
 /// A version of the plugin `tiny`: says each line as a fact, traps on one letter.
 pub(super) struct Tiny {
-    version: &'static str,
+    version: String,
     traps_on: u8,
     /// Further fields of the manifest.
     asks: &'static str,
 }
 
 impl Tiny {
-    pub(super) fn version(version: &'static str) -> Self {
-        Self { version, traps_on: b'X', asks: "" }
+    pub(super) fn version(version: &str) -> Self {
+        Self { version: version.to_owned(), traps_on: b'X', asks: "" }
     }
 
     pub(super) fn trapping_on(self, letter: u8) -> Self {
