@@ -65,6 +65,8 @@ fn template(kind: &str, name: &str) {
     let report: Value =
         serde_json::from_str(&works(&mut command(&root, &["check", "--json"]))).unwrap();
     assert_eq!(report["ok"], true);
+    let contract = serde_json::json!({ "version": "0.1.0", "fits": true, "difference": null });
+    assert!(report["contracts"].as_array().unwrap().contains(&contract), "{report:#}");
     assert!(report["kinds"].as_array().unwrap().contains(&kind.into()), "{report:#}");
     let loaded = report["findings"]
         .as_array()

@@ -1,4 +1,4 @@
-//! Lists the files the kit carries along: templates, the SDK's sources, the WIT files.
+//! Lists the files the kit carries along: templates, the SDK's sources, the WIT files of today and of each release.
 
 use std::{
     env, fs, io,
@@ -15,16 +15,26 @@ fn main() -> io::Result<()> {
         ("WIT", "The contract.", root.join("wit")),
     ] {
         println!("cargo:rerun-if-changed={}", folder.display());
-        let mut files = Vec::new();
-        collect(&folder, &mut files)?;
-        files.sort();
-        code += &format!("/// {doc}\npub(crate) const {name}: &[(&str, &[u8])] = &[\n");
-        for file in files {
-            let inner = file.strip_prefix(&folder).expect("it was found there").to_owned();
-            code += &format!("    ({:?}, include_bytes!({:?})),\n", inner, file);
-        }
-        code += "];\n";
+        let list = listed(&folder)?;
+        code += &format!("/// {doc}\npub(crate) const {name}: Files = {list};\n");
     }
+    let museum = root.join("tests/museum");
+    println!("cargo:rerun-if-changed={}", museum.display());
+    code += "/// Each released version of the contract, with its files.\n";
+    code += "pub(crate) const RELEASED: &[(&str, Files)] = &[\n";
+    let mut versions = Vec::new();
+    for entry in fs::read_dir(&museum)? {
+        let wit = entry?.path().join("wit");
+        if wit.is_dir() {
+            versions.push(wit);
+        }
+    }
+    versions.sort();
+    for wit in versions {
+        let version = wit.parent().and_then(Path::file_name).expect("it was found in a folder");
+        code += &format!("    ({:?}, {}),\n", version, listed(&wit)?);
+    }
+    code += "];\n";
     for (name, file) in [("WORKSPACE", "Cargo.toml"), ("LOCK", "Cargo.lock")] {
         let file = root.join(file);
         println!("cargo:rerun-if-changed={}", file.display());
@@ -34,6 +44,19 @@ fn main() -> io::Result<()> {
     }
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("embedded.rs"), code)
+}
+
+/// The folder's files with their content, as a constant is written.
+fn listed(folder: &Path) -> io::Result<String> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    let mut list = "&[\n".to_owned();
+    for file in files {
+        let inner = file.strip_prefix(folder).expect("it was found there").to_owned();
+        list += &format!("    ({:?}, include_bytes!({:?})),\n", inner, file);
+    }
+    Ok(list + "]")
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

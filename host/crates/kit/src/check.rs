@@ -12,7 +12,7 @@ use wasmparser::Parser;
 
 use crate::{
     component,
-    contract::{self, Surface},
+    contract::{self, Contract, Surface},
     project::{Lang, Project},
 };
 
@@ -31,10 +31,23 @@ pub struct Report {
     pub kinds: Vec<&'static str>,
     /// What it can do besides: `snapshot`, `settings check`.
     pub abilities: Vec<&'static str>,
+    /// Each released version of the contract, the oldest first.
+    pub contracts: Vec<ReleasedContract>,
     /// What it asks for.
     pub permissions: Vec<Permission>,
     /// In the order they were looked at.
     pub findings: Vec<Finding>,
+}
+
+/// A released version of the contract, and whether the component was built for what it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReleasedContract {
+    /// `0.1.0`.
+    pub version: String,
+    /// Its imports and exports mean what this version means by them.
+    pub fits: bool,
+    /// What is not as this version has it.
+    pub difference: Option<String>,
 }
 
 /// One thing that was looked at.
@@ -85,6 +98,7 @@ pub fn check(file: PathBuf, wasm: &[u8], question: &Question<'_>) -> Report {
         plugin: None,
         kinds: Vec::new(),
         abilities: Vec::new(),
+        contracts: Vec::new(),
         permissions: Vec::new(),
         findings: Vec::new(),
     };
@@ -286,38 +300,39 @@ impl Report {
     }
 
     fn contract(&mut self, wasm: &[u8], surface: &Surface) {
-        let Some(ours) = contract::version() else { return };
+        let Some(ours) = Contract::ours().version() else { return };
         let track = ours.rsplit_once('.').map_or(ours.as_str(), |(track, _)| track);
-        let other: Vec<String> = surface
-            .versions()
-            .into_iter()
-            .filter(|(_, version)| version.rsplit_once('.').map(|(track, _)| track) != Some(track))
-            .map(|(name, version)| format!("{name}@{version}"))
-            .collect();
-        if !other.is_empty() {
-            let text =
-                format!("it is made for {}, and this host speaks {track}.x", other.join(", "));
-            self.say(
-                Level::Error,
-                "contract",
-                text,
-                "build it with the SDK of this version of Jackfield",
-            );
+        for (version, contract) in Contract::released() {
+            let difference = contract.fits(wasm, surface).err().map(|error| format!("{error:#}"));
+            let version = version.to_owned();
+            self.contracts.push(ReleasedContract {
+                version,
+                fits: difference.is_none(),
+                difference,
+            });
+        }
+        let fix = "build it with the SDK of this version of Jackfield";
+        if let Err(error) = Contract::ours().fits(wasm, surface) {
+            let other: Vec<&str> =
+                surface.needs().filter(|name| contract::split(name).1 != ours).collect();
+            let text = if other.is_empty() {
+                format!("its types are not those of {ours}: {error:#}")
+            } else {
+                format!("it is made for {}, and this host speaks {ours}", other.join(", "))
+            };
+            self.say(Level::Error, "contract", text, fix);
             return;
         }
-        match contract::fits(wasm, surface) {
-            Ok(()) => {
-                let text = format!("fits {ours}; hosts that speak {track}.x take it");
+        let fitting = self.contracts.iter().find(|released| released.fits);
+        match fitting.map(|released| released.version.clone()) {
+            Some(released) => {
+                let text = format!("{released}, frozen: loads in every later {track} host");
                 self.say(Level::Ok, "contract", text, "");
             }
-            Err(error) => {
-                let text = format!("its types are not those of {ours}: {error:#}");
-                self.say(
-                    Level::Error,
-                    "contract",
-                    text,
-                    "build it with the SDK of this version of Jackfield",
-                );
+            None => {
+                let text = format!("{ours} as this host has it, and no release yet: it may change");
+                let fix = "wait for the release before you hand it on";
+                self.say(Level::Warning, "contract", text, fix);
             }
         }
     }

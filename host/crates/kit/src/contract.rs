@@ -1,13 +1,17 @@
-//! The contract as this program was built with it: which interfaces there are, and whether a component fits them.
+//! The contract, as this program was built with it and as it was released: which interfaces there are, and whether a
+//! component fits them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use plugin_runtime::Kind;
 use wit_component::DecodedWasm;
 use wit_parser::{PackageId, Resolve, SourceMap, UnresolvedPackageGroup};
 
-use crate::embedded::WIT;
+use crate::embedded::{Files, RELEASED, WIT};
 
 /// The only interface with functions that a plugin may import.
 pub(crate) const LOG: &str = "jackfield:log/log";
@@ -69,11 +73,12 @@ impl Surface {
         ABILITIES.iter().filter(|(name, _)| has(*name)).map(|(_, what)| *what).collect()
     }
 
-    /// The versions of our interfaces it is made for, by interface.
-    pub fn versions(&self) -> BTreeMap<&str, &str> {
-        let imports = self.imports.iter().map(|import| import.name.as_str());
-        let all = imports.chain(self.exports.iter().map(String::as_str)).map(split);
-        all.filter(|(name, _)| name.starts_with("jackfield:")).collect()
+    /// Those of our interfaces that it uses or a host calls: `jackfield:router/router@0.1.0`.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        let ours = |name: &&str| name.starts_with("jackfield:");
+        let imports = self.imports.iter().map(|import| import.name.as_str()).filter(ours);
+        let exports = self.exports.iter().map(String::as_str);
+        imports.chain(exports.filter(|export| known(split(export).0)))
     }
 }
 
@@ -91,48 +96,81 @@ pub(crate) fn known(interface: &str) -> bool {
         .any(|it| it == interface)
 }
 
-/// Does the component mean by the names of its exports what this host means?
-///
-/// The text names the first function or type that differs.
-pub(crate) fn fits(component: &[u8], surface: &Surface) -> anyhow::Result<()> {
-    let exports = surface.exports.iter().filter(|export| known(split(export).0));
-    let exports: String = exports.map(|export| format!("export {export};\n")).collect();
-    let wanted = format!(
-        "package jackfield:wanted;\nworld plugin {{\nimport {LOG}@{};\n{exports}}}",
-        version().context("the contract has a version")?
-    );
-    let (resolve, package) = with(&wanted)?;
-    let world = *resolve.packages[package].worlds.get("plugin").context("it was just written")?;
-    wit_component::targets(&resolve, world, component, false)
-}
+/// A version of the contract: its WIT files, by `<folder>/<file>`.
+#[derive(Clone, Copy)]
+pub(crate) struct Contract(Files);
 
-/// The version of the contract: that of `jackfield:sdk`.
-pub(crate) fn version() -> Option<String> {
-    let text = WIT.iter().find(|(path, _)| path.starts_with("sdk/")).map(|(_, text)| *text)?;
-    let text = std::str::from_utf8(text).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("package jackfield:sdk@"))?;
-    Some(line.trim_end_matches(';').to_owned())
-}
-
-/// The contract with one more package.
-fn with(text: &str) -> anyhow::Result<(Resolve, PackageId)> {
-    let mut folders = BTreeMap::<&str, SourceMap>::new();
-    for (path, text) in WIT {
-        let folder = path.split('/').next().unwrap_or_default();
-        if Path::new(path).extension().is_some_and(|extension| extension == "wit") {
-            folders.entry(folder).or_default().push_str(path, std::str::from_utf8(text)?);
-        }
+impl Contract {
+    /// That of this program.
+    pub fn ours() -> Self {
+        Self(WIT)
     }
-    let parse = |map: SourceMap| -> anyhow::Result<UnresolvedPackageGroup> {
-        map.parse().map_err(|(map, error)| anyhow!("{}", error.render(&map)))
-    };
-    let packages = folders.into_values().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut wanted = SourceMap::new();
-    wanted.push_str("wanted.wit", text);
-    let mut resolve = Resolve::default();
-    let package =
-        resolve.push_groups(parse(wanted)?, packages).map_err(|error| anyhow!("{error:#}"))?;
-    Ok((resolve, package))
+
+    /// Those that were released and never change, the oldest first.
+    pub fn released() -> Vec<(&'static str, Self)> {
+        let mut released: Vec<_> =
+            RELEASED.iter().map(|(name, files)| (*name, Self(files))).collect();
+        released.sort_by_key(|(name, _)| {
+            name.split('.').map(|number| number.parse().unwrap_or(0)).collect::<Vec<u32>>()
+        });
+        released
+    }
+
+    /// Its number: that of `jackfield:sdk`.
+    pub fn version(self) -> Option<String> {
+        let text =
+            self.0.iter().find(|(path, _)| path.starts_with("sdk/")).map(|(_, text)| *text)?;
+        let text = std::str::from_utf8(text).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("package jackfield:sdk@"))?;
+        Some(line.trim_end_matches(';').to_owned())
+    }
+
+    /// Does the component mean by the names of its exports what this contract means?
+    ///
+    /// The text names the interfaces that are not in it, or the first function or type that differs.
+    pub fn fits(self, component: &[u8], surface: &Surface) -> anyhow::Result<()> {
+        let has = self.interfaces()?;
+        let lacks: Vec<&str> = surface.needs().filter(|name| !has.contains(*name)).collect();
+        ensure!(lacks.is_empty(), "it has no {}", lacks.join(", "));
+        let exports = surface.exports.iter().filter(|export| known(split(export).0));
+        let exports: String = exports.map(|export| format!("export {export};\n")).collect();
+        let wanted = format!(
+            "package jackfield:wanted;\nworld plugin {{\nimport {LOG}@{};\n{exports}}}",
+            self.version().context("the contract has a version")?
+        );
+        let (resolve, package) = self.with(&wanted)?;
+        let world =
+            *resolve.packages[package].worlds.get("plugin").context("it was just written")?;
+        wit_component::targets(&resolve, world, component, false)
+    }
+
+    /// `jackfield:router/router@0.1.0` and the others.
+    fn interfaces(self) -> anyhow::Result<BTreeSet<String>> {
+        let (resolve, _) = self.with("package jackfield:wanted;")?;
+        let interfaces = resolve.interfaces.iter();
+        Ok(interfaces.filter_map(|(id, _)| resolve.id_of(id)).collect())
+    }
+
+    /// The contract with one more package.
+    fn with(self, text: &str) -> anyhow::Result<(Resolve, PackageId)> {
+        let mut folders = BTreeMap::<&str, SourceMap>::new();
+        for (path, text) in self.0 {
+            let folder = path.split('/').next().unwrap_or_default();
+            if Path::new(path).extension().is_some_and(|extension| extension == "wit") {
+                folders.entry(folder).or_default().push_str(path, std::str::from_utf8(text)?);
+            }
+        }
+        let parse = |map: SourceMap| -> anyhow::Result<UnresolvedPackageGroup> {
+            map.parse().map_err(|(map, error)| anyhow!("{}", error.render(&map)))
+        };
+        let packages = folders.into_values().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut wanted = SourceMap::new();
+        wanted.push_str("wanted.wit", text);
+        let mut resolve = Resolve::default();
+        let package =
+            resolve.push_groups(parse(wanted)?, packages).map_err(|error| anyhow!("{error:#}"))?;
+        Ok((resolve, package))
+    }
 }
 
 /// A project may carry WIT files, and a mistake in one should be told with its place before a tool stumbles over it.
