@@ -22,7 +22,7 @@ const CONFIG: &str = r#"
 listen = "127.0.0.1:0"
 
 [hooks.instances.desk]
-plugin = "vip-desk"
+plugin = "PLUGIN"
 settings = { vip = ["+4930123456"], queue = "vip" }
 
 [hooks.router]
@@ -31,8 +31,8 @@ order = ["desk"]
 
 #[test]
 fn what_is_saved_is_live_and_what_does_not_build_changes_nothing() {
-    let desk = Desk::new();
-    let mut run = desk.run();
+    let desk = Desk::new("vip-desk");
+    let mut run = desk.run(&[]);
     let first = run.version();
     run.says("watching; save a file");
     assert_eq!(desk.running(), first);
@@ -71,12 +71,14 @@ fn what_is_saved_is_live_and_what_does_not_build_changes_nothing() {
     fs::write(&schema, before).unwrap();
     run.says("settings.schema.json was saved");
     run.interrupt();
-    run.says("the host goes on with vip-desk 0.1.0-dev.");
+    let told = run.says(&format!("the host goes on with vip-desk {third}"));
+    // Nothing ran when this began.
+    assert!(told.contains("nothing runs it") && !told.contains("plugin use"), "{told}");
     assert_eq!(run.child.wait().unwrap().code(), Some(0));
 
     // And while it does nothing.
     let before = desk.running();
-    let mut run = desk.run();
+    let mut run = desk.run(&[]);
     let last = run.version();
     run.says("watching; save a file");
     run.interrupt();
@@ -86,11 +88,87 @@ fn what_is_saved_is_live_and_what_does_not_build_changes_nothing() {
     let back = desk.ask(&["plugin", "use", "vip-desk", &before]);
     assert!(back.status.success(), "{back:?}");
     assert_eq!(desk.running(), before);
+
+    // What never was built changed nothing.
+    desk.replace("fn usual_priority() -> i32", "fn usual_priority() -> String");
+    let mut run = desk.run(&[]);
+    run.says("watching; save a file");
+    run.interrupt();
+    let told = run.says("nothing was installed");
+    assert!(!told.contains("plugin use"), "{told}");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    assert_eq!(desk.running(), before);
+}
+
+#[test]
+fn a_program_reads_an_object_a_line() {
+    let desk = Desk::new("json-desk");
+    let once = || {
+        let mut run = desk.command(&["plugin", "run", "--once", "--json"]);
+        let output = run.current_dir(desk.project()).output().unwrap();
+        (output.status.code(), events(&String::from_utf8(output.stdout).unwrap()))
+    };
+    let (code, told) = once();
+    assert_eq!(code, Some(0), "{told:#?}");
+    let kinds: Vec<&str> = told.iter().map(|it| it["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["built", "installed", "running"]);
+    let first = desk.running();
+    assert_eq!((&told[0]["plugin"], &told[0]["version"]), (&"json-desk".into(), &(*first).into()));
+    assert!(told[0]["bytes"].as_u64() > Some(0) && told[0]["secs"].is_number(), "{}", told[0]);
+    let changes = told[1]["changes"]["changes"].as_array().unwrap();
+    assert!(changes.iter().any(|it| it["subject"] == "plugin json-desk"), "{}", told[1]);
+    let runs = serde_json::json!({
+        "event": "running", "id": "desk", "group": "hooks", "running": first, "is_new": true, "missing": [],
+    });
+    assert_eq!(told[2], runs);
+
+    desk.replace("fn usual_priority() -> i32", "fn usual_priority() -> String");
+    let (code, told) = once();
+    assert_eq!((code, told.len()), (Some(1), 1), "{told:#?}");
+    assert_eq!(
+        (&told[0]["event"], &told[0]["goes_on"]),
+        (&"failed".into(), &format!("json-desk {first}").into())
+    );
+
+    // Mended while it watches; the plugin says something, and the last line says how things are.
+    let mut run = desk.run(&["--json"]);
+    run.says("\"event\":\"watching\"");
+    desk.replace(
+        "serde_json::from_str(&config.settings)",
+        "jackfield_sdk::log::info(\"the second edition\");\n        serde_json::from_str(&config.settings)",
+    );
+    desk.replace("fn usual_priority() -> String", "fn usual_priority() -> i32");
+    let told = events(&run.says("\"event\":\"log\""));
+    assert_eq!((&told[0]["group"], &told[0]["level"]), (&"hooks".into(), &"info".into()));
+    assert_eq!(
+        (&told[0]["instance"], &told[0]["text"]),
+        (&"desk".into(), &"the second edition".into())
+    );
+    run.interrupt();
+    let told = events(&run.says("\"event\":\"ended\""));
+    let now = desk.running();
+    assert_eq!(
+        (&told[0]["installed"], &told[0]["before"]),
+        (&now.as_str().into(), &(*first).into())
+    );
+    assert_eq!(
+        told[0]["instances"],
+        serde_json::json!([{ "id": "desk", "group": "hooks", "running": now }])
+    );
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+}
+
+/// Lines of JSON objects.
+fn events(lines: &str) -> Vec<Value> {
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }
 
 #[test]
 fn what_stands_in_the_way_is_told_before_anything_is_built() {
-    let mut desk = Desk::new();
+    let mut desk = Desk::new("vip-desk");
     let project = desk.project();
     let run = ["plugin", "run", project.to_str().unwrap()];
     let told = |output: Output| {
@@ -114,23 +192,27 @@ fn what_stands_in_the_way_is_told_before_anything_is_built() {
 /// An author's desk: a project, a host that serves, and an admin's token for it.
 struct Desk {
     folder: tempfile::TempDir,
+    /// Of the project.
+    name: &'static str,
     url: String,
     token: String,
     _host: Talking,
 }
 
 impl Desk {
-    fn new() -> Self {
+    /// Tests that build need names of their own: cargo takes two projects of one name in its shared folder for one.
+    fn new(name: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("jackfield.toml"), CONFIG).unwrap();
+        let config = CONFIG.replace("PLUGIN", name);
+        fs::write(folder.path().join("jackfield.toml"), config).unwrap();
         let mut serve = jackfield(folder.path(), &["--color", "never", "serve"]);
         let mut host = Talking::start(serve.env("JACKFIELD_LOG", "info"));
         let ready = host.says("ready api=");
         let (_, rest) = ready.split_once("ready api=").unwrap();
         let url = format!("http://{}", rest.split_whitespace().next().unwrap());
-        let mut desk = Self { folder, url, token: String::new(), _host: host };
+        let mut desk = Self { folder, name, url, token: String::new(), _host: host };
         desk.token = desk.token("author", "admin");
-        let begun = desk.ask(&["plugin", "new", "--kind", "router", "vip-desk"]);
+        let begun = desk.ask(&["plugin", "new", "--kind", "router", name]);
         assert!(begun.status.success(), "{begun:?}");
         desk
     }
@@ -141,12 +223,13 @@ impl Desk {
     }
 
     fn project(&self) -> PathBuf {
-        self.folder.path().join("vip-desk")
+        self.folder.path().join(self.name)
     }
 
     /// As typed in the project's folder, in a terminal of its own.
-    fn run(&self) -> Talking {
+    fn run(&self, options: &[&str]) -> Talking {
         let mut run = self.command(&["plugin", "run"]);
+        run.args(options);
         Talking::start(run.current_dir(self.project()).process_group(0))
     }
 

@@ -52,17 +52,19 @@ const MAX_ANSWER: usize = 256 << 20;
 pub(super) struct Trouble {
     pub text: String,
     pub code: u8,
+    /// What was asked of the host is not done, and will not be; otherwise it may be all the same.
+    pub is_final: bool,
 }
 
 impl Trouble {
     /// It could not be tried.
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: USAGE }
+        Self { text: text.into(), code: USAGE, is_final: true }
     }
 
     /// It was tried.
     pub fn failed(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: FAILURE }
+        Self { text: text.into(), code: FAILURE, is_final: false }
     }
 }
 
@@ -189,13 +191,14 @@ impl Client {
         let connected = timeout(CONNECT, TcpStream::connect((host, self.port))).await;
         connected.unwrap_or_else(late).map_err(|error: std::io::Error| {
             let url = &self.url;
-            Trouble::failed(match error.kind() {
+            let text = match error.kind() {
                 std::io::ErrorKind::ConnectionRefused => format!(
                     "nobody listens at {url}; fix: start the host (`jackfield serve`), or name its address with \
                      --url: [api] listen in its configuration says it"
                 ),
                 _ => format!("cannot reach {url}: {error}; fix: check the address in --url"),
-            })
+            };
+            Trouble { is_final: true, ..Trouble::failed(text) }
         })
     }
 
@@ -230,11 +233,11 @@ impl Client {
         // Of several faults the detail is the first.
         let faults = super::report::list(&problem["errors"]).iter().map(super::report::fault);
         let faults: Vec<String> = faults.collect();
-        Trouble::failed(if faults.is_empty() {
-            format!("{detail}\n  fix: {fix}")
-        } else {
-            faults.join("\n")
-        })
+        let text = match faults[..] {
+            [] => format!("{detail}\n  fix: {fix}"),
+            _ => faults.join("\n"),
+        };
+        Trouble { is_final: status.is_client_error(), ..Trouble::failed(text) }
     }
 
     fn stranger(&self) -> Trouble {

@@ -37,6 +37,7 @@ pub(in crate::cli) enum AuthorCommand {
     Build(build::BuildArgs),
     /// Look at a plugin as a host and its admin will: what it is, proves, asks for, and what an update would mean.
     ///
+    /// `contract` says for which released contract it was built, and so which hosts load it.
     /// The exit code is 0 when a host takes it (warnings included, unless --strict), 1 when none does.
     Check(check::CheckArgs),
     /// Build the project and put what is handed on into one folder, `dist/<id>-<version>`.
@@ -45,7 +46,13 @@ pub(in crate::cli) enum AuthorCommand {
     Pack(pack::PackArgs),
     /// Run the project on a live host: build, install, use; again after each save; its log lines as they come.
     ///
-    /// Needs the token of an admin in JACKFIELD_TOKEN. Each save becomes a version of its own, `0.1.0-dev.<time>`.
+    /// Needs the token of an admin in JACKFIELD_TOKEN. Each save becomes a version of its own, `0.1.0-dev.<time>`; the
+    /// host keeps the last 20 and those in use.
+    ///
+    /// With --json each line is an object whose `event` is `built` (plugin, version, secs, bytes), `installed` (changes),
+    /// `running` (id and group of an instance, the version running or null, is_new, grants missing), `unused`, `failed`
+    /// (message, goes_on), `watching`, `saved` (files), `log` (instance, at, level, text), or `ended` (installed,
+    /// instances, before).
     Run(run::RunArgs),
     /// Play the project's scenarios: the real plugin, with everything else played, and a clock that costs no time.
     ///

@@ -1,8 +1,9 @@
 //! `jackfield plugin run`: a project on a running host, built and installed again after each save.
 
+mod news;
+
 use std::{
-    collections::BTreeSet,
-    path::Path,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,12 +16,14 @@ use kit::{
 };
 use serde_json::Value;
 
+use self::news::{Ending, Instance, News, tell};
 use super::{OnStderr, ProjectArgs};
-use crate::cli::{
-    client::{Client, HostArgs, Sent, Trouble, segment},
-    complain,
-    report::{self, list, text},
-    say,
+use crate::{
+    cli::{
+        client::{Client, HostArgs, Sent, Trouble, segment},
+        report::{list, text},
+    },
+    plugins::store::draft_of,
 };
 
 #[derive(Debug, Args)]
@@ -30,6 +33,9 @@ pub(in crate::cli) struct RunArgs {
     /// Build and install once, and end.
     #[arg(long)]
     once: bool,
+    /// One JSON object a line instead of sentences, each with its `event`.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -38,32 +44,38 @@ pub(in crate::cli) struct RunArgs {
 const LOOK: Duration = Duration::from_millis(300);
 /// Looks between two questions for log lines.
 const LOGS_EVERY: u32 = 3;
+/// For the last question to the host: somebody waits for their prompt.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(args: &RunArgs) -> Result<(), Trouble> {
     let project = read_project(args)?;
-    let client = Client::new(&args.host)?;
     let mut watch = Watch::new(&project);
     let id = project.manifest.id.clone();
+    let mut session = Session::new(args, id)?;
     // A host that is not there, or does not know us, is told before anything is built.
-    let before = instances(&client, &id).await?.into_iter().find_map(|it| it.running);
+    session.look().await?;
+    session.before = session.instances.clone();
     // From the beginning: a Ctrl-C during a build is one too.
     let mut stop = tokio::spawn(tokio::signal::ctrl_c());
     let first = tokio::select! {
         _ = &mut stop => None,
-        first = put(&client, project, args) => Some(first),
+        first = session.put(project) => Some(first),
     };
     let Some(first) = first else {
-        ended(&id, None, before.as_deref());
+        session.end().await;
         return Ok(());
     };
     if args.once {
-        return first.map(drop);
+        if args.json
+            && let Err(trouble) = &first
+        {
+            session.failed(trouble);
+        }
+        return first;
     }
-    let mut live = None;
-    take(first, &mut live);
+    first.unwrap_or_else(|trouble| session.failed(&trouble));
     watch.built();
-    let mut told = BTreeSet::new();
-    say("\nwatching; save a file and it is built and installed again. Ctrl-C ends this.");
+    session.tell(&News::Watching);
     let mut looks = 0_u32;
     loop {
         tokio::select! {
@@ -71,130 +83,194 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Trouble> {
             () = tokio::time::sleep(LOOK) => {}
         }
         let changed = watch.changed();
-        if let Some(file) = changed.first() {
-            let more = if changed.len() > 1 {
-                format!(" and {} more", changed.len() - 1)
-            } else {
-                String::new()
-            };
-            say(&format!("\n{} was saved{more}", shown(file)));
-            let put = async {
-                let project = read_project(args)?;
-                put(&client, project, args).await
-            };
-            tokio::select! {
+        if !changed.is_empty() {
+            session.tell(&News::Saved { files: &changed });
+            let put = async { session.put(read_project(args)?).await };
+            let put = tokio::select! {
                 _ = &mut stop => break,
-                put = put => take(put, &mut live),
-            }
+                put = put => put,
+            };
+            // What does not build now may build after the next save; until then the host has the version before.
+            put.unwrap_or_else(|trouble| session.failed(&trouble));
             watch.built();
         }
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(LOGS_EVERY) {
-            for instance in live.iter().flat_map(|live| &live.instances) {
-                logs(&client, instance, &mut told).await;
-            }
+            session.logs().await;
         }
     }
-    ended(&id, live.as_ref(), before.as_deref());
+    session.end().await;
     Ok(())
-}
-
-/// What does not build now may build after the next save; until then the host has the version before.
-fn take(put: Result<Live, Trouble>, live: &mut Option<Live>) {
-    match put {
-        Ok(now) => *live = Some(now),
-        Err(trouble) => {
-            complain(&trouble.text);
-            if let Some(Live { name, .. }) = live {
-                complain(&format!("{name} goes on; the next save is tried again"));
-            }
-        }
-    }
-}
-
-fn ended(id: &str, live: Option<&Live>, before: Option<&str>) {
-    let now = match live {
-        Some(live) => format!("the host goes on with {}", live.name),
-        None => "nothing was installed".to_owned(),
-    };
-    let back = match before {
-        Some(version) => format!(
-            "; `jackfield plugin use {id} {version}` brings back the version that ran before"
-        ),
-        None => String::new(),
-    };
-    say(&format!("\n{now}{back}"));
 }
 
 fn read_project(args: &RunArgs) -> Result<Project, Trouble> {
     args.project.project().map_err(|error| Trouble::usage(error.to_string()))
 }
 
-/// The version that the host has.
-struct Live {
-    /// `vip-desk 0.1.0-dev.1763805600000`.
-    name: String,
-    instances: Vec<Instance>,
-}
-
-/// An instance of the plugin on the host.
-struct Instance {
+/// A project and the host that it is put on.
+struct Session<'a> {
+    args: &'a RunArgs,
+    client: Client,
+    /// The plugin's.
     id: String,
-    /// `connectors` or `hooks`.
-    group: &'static str,
-    /// The version it runs.
-    running: Option<String>,
+    /// Who on the host uses the plugin, as far as the host was asked.
+    instances: Vec<Instance>,
+    /// The same, before anything was done.
+    before: Vec<Instance>,
+    /// The last version that the host said it has.
+    installed: Option<String>,
+    /// A version that was sent, and whose answer did not come yet.
+    sent: Option<String>,
+    /// The last log lines of each instance that were told.
+    told: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Builds and installs it: those who use the plugin take it up by themselves.
-async fn put(client: &Client, project: Project, args: &RunArgs) -> Result<Live, Trouble> {
-    let options = args.project.tools.options();
-    let kind = project.kind;
-    let (wasm, version, took) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let built = kit::build::build(&project, &options, &OnStderr)?;
-        // A host keeps versions apart by their names, and this one lasts until the next save.
-        let version = format!("{}-dev.{}", project.manifest.version, since_epoch());
-        let mut manifest = project.manifest.clone();
-        manifest.version = version.clone();
-        let wasm = std::fs::read(&built.path)?;
-        let wasm = component::with_manifest(&wasm, &serde_json::to_vec(&manifest)?)?;
-        Ok((wasm, (manifest.id, version), built.took))
-    })
-    .await
-    .map_err(|panic| Trouble::failed(format!("the build ended unexpectedly: {panic}")))?
-    .map_err(|error| Trouble::failed(format!("{error:#}")))?;
-    let (id, version) = version;
-    let size = crate::cli::table::bytes(wasm.len() as u64);
-    say(&format!("{id} {version}: built in {:.1} s, {size}", took.as_secs_f64()));
-    let body = Sent::Component { wasm, signature: None };
-    let installed = client.ask(Method::POST, "/v1/plugins", body).await?;
-    say(&report::lines(&installed));
-    let instances = instances(client, &id).await?;
-    if instances.is_empty() {
-        let place = match kind {
-            Kind::Connector => "[connectors.NAME]",
-            Kind::Router => "[hooks.instances.NAME], its NAME to `order` in [hooks.router]",
-            Kind::WaitTreatment => {
-                "[hooks.instances.NAME], its NAME to `default` in [hooks.treatment]"
-            }
-            Kind::Observer => "[hooks.instances.NAME], its NAME to `run` in [hooks.observers]",
-        };
-        say(&format!(
-            "nothing in the host's config uses `{id}` yet; fix: add `plugin = \"{id}\"` in {place}, then \
-             `jackfield reload`"
-        ));
+impl<'a> Session<'a> {
+    fn new(args: &'a RunArgs, id: String) -> Result<Self, Trouble> {
+        Ok(Self {
+            args,
+            client: Client::new(&args.host)?,
+            id,
+            instances: Vec::new(),
+            before: Vec::new(),
+            installed: None,
+            sent: None,
+            told: BTreeMap::new(),
+        })
     }
-    for instance in &instances {
-        wanted_grants(client, instance).await?;
-        if instance.running.as_ref() != Some(&version) {
-            let Instance { id, running, .. } = instance;
-            complain(&match running {
-                Some(before) => format!("{id} does not run it, and goes on with {before}"),
-                None => format!("{id} does not run"),
-            });
+
+    fn tell(&self, news: &News<'_>) {
+        tell(news, self.args.json);
+    }
+
+    /// Builds and installs it: those who use the plugin take it up by themselves.
+    async fn put(&mut self, project: Project) -> Result<(), Trouble> {
+        let options = self.args.project.tools.options();
+        let kind = project.kind;
+        let (wasm, version, took) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            let built = kit::build::build(&project, &options, &OnStderr)?;
+            // A host keeps versions apart by their names, and this one lasts until the next save.
+            let version = draft_of(&project.manifest.version, since_epoch());
+            let mut manifest = project.manifest.clone();
+            manifest.version.clone_from(&version);
+            let wasm = std::fs::read(&built.path)?;
+            let wasm = component::with_manifest(&wasm, &serde_json::to_vec(&manifest)?)?;
+            Ok((wasm, version, built.took))
+        })
+        .await
+        .map_err(|panic| Trouble::failed(format!("the build ended unexpectedly: {panic}")))?
+        .map_err(|error| Trouble::failed(format!("{error:#}")))?;
+        self.tell(&News::Built {
+            plugin: &self.id,
+            version: &version,
+            secs: took.as_secs_f64(),
+            bytes: wasm.len(),
+        });
+        self.sent = Some(version.clone());
+        let body = Sent::Component { wasm, signature: None };
+        let changes = match self.client.ask(Method::POST, "/v1/plugins", body).await {
+            Ok(changes) => changes,
+            Err(trouble) => {
+                if trouble.is_final {
+                    self.sent = None;
+                }
+                return Err(trouble);
+            }
+        };
+        self.sent = None;
+        self.installed = Some(version.clone());
+        // What was known of them was true of the version before.
+        self.instances.clear();
+        self.tell(&News::Installed { plugin: &self.id, version: &version, changes: &changes });
+        self.taken_up(&version, kind).await.map_err(|trouble| Trouble {
+            text: format!(
+                "{} {version} is installed; what became of it is not known: {}",
+                self.id, trouble.text
+            ),
+            ..trouble
+        })
+    }
+
+    /// Who has taken the version up, and what keeps the others from it.
+    async fn taken_up(&mut self, version: &str, kind: Kind) -> Result<(), Trouble> {
+        self.look().await?;
+        if self.instances.is_empty() {
+            let place = match kind {
+                Kind::Connector => "[connectors.NAME]",
+                Kind::Router => "[hooks.instances.NAME], its NAME to `order` in [hooks.router]",
+                Kind::WaitTreatment => {
+                    "[hooks.instances.NAME], its NAME to `default` in [hooks.treatment]"
+                }
+                Kind::Observer => "[hooks.instances.NAME], its NAME to `run` in [hooks.observers]",
+            };
+            let fix = format!("add `plugin = \"{}\"` in {place}, then `jackfield reload`", self.id);
+            self.tell(&News::Unused { plugin: &self.id, fix: &fix });
+        }
+        for instance in &self.instances {
+            let (missing, fix) = wanted_grants(&self.client, instance).await?;
+            let is_new = instance.running.as_deref() == Some(version);
+            self.tell(&News::Running { instance, is_new, missing: &missing, fix: &fix });
+        }
+        Ok(())
+    }
+
+    /// Asks the host who uses the plugin, and what runs.
+    async fn look(&mut self) -> Result<(), Trouble> {
+        self.instances = instances(&self.client, &self.id).await?;
+        Ok(())
+    }
+
+    fn failed(&self, trouble: &Trouble) {
+        // Of a host that was cut off in the middle nothing is known.
+        let known = self.instances.iter().filter(|_| self.sent.is_none());
+        let running = known.filter_map(|instance| instance.running.as_deref()).next();
+        let goes_on = running.map(|version| format!("{} {version}", self.id));
+        self.tell(&News::Failed { message: &trouble.text, goes_on: goes_on.as_deref() });
+    }
+
+    async fn end(&mut self) {
+        // It may have gone on since; if it does not answer, what it said last is the best there is.
+        let _ = tokio::time::timeout(LAST_LOOK, self.look()).await;
+        let runs =
+            |version: &String| self.instances.iter().any(|it| it.running.as_ref() == Some(version));
+        if self.sent.as_ref().is_some_and(runs) {
+            self.installed = self.sent.take();
+        }
+        let before = self.before.iter().find_map(|before| {
+            let now = self.instances.iter().find(|now| now.id == before.id);
+            let changes =
+                self.sent.is_some() || now.is_none_or(|now| now.running != before.running);
+            before.running.clone().filter(|_| changes)
+        });
+        self.tell(&News::Ended(&Ending {
+            plugin: self.id.clone(),
+            installed: self.installed.clone(),
+            sent: self.sent.clone(),
+            instances: self.instances.clone(),
+            before,
+        }));
+    }
+
+    /// Lines that were not told yet.
+    async fn logs(&mut self) {
+        if self.instances.is_empty() {
+            // Somebody may have begun to use it.
+            let _ = self.look().await;
+        }
+        for Instance { id, group, .. } in &self.instances {
+            let path = format!("/v1/{group}/{}/logs", segment(id));
+            // The host may be restarting; the next question tells.
+            let Ok(answer) = self.client.get(&path).await else { continue };
+            let lines = list(&answer["items"]);
+            let told = self.told.entry(id.clone()).or_default();
+            for line in lines.iter().filter(|line| !told.contains(&line.to_string())) {
+                let of = |name: &str| line[name].as_str().unwrap_or_default();
+                let (at, level, text) = (of("at"), of("level"), of("text"));
+                tell(&News::Log { instance: id, group, at, level, text }, self.args.json);
+            }
+            *told = lines.iter().map(Value::to_string).collect();
         }
     }
-    Ok(Live { name: format!("{id} {version}"), instances })
 }
 
 /// Who on the host uses the plugin.
@@ -212,10 +288,13 @@ async fn instances(client: &Client, plugin: &str) -> Result<Vec<Instance>, Troub
     Ok(found)
 }
 
-/// What the new version asks for and was not granted: it does not run before.
-async fn wanted_grants(client: &Client, instance: &Instance) -> Result<(), Trouble> {
+/// What the new version asks for and was not granted, which keeps it from running, and the fix.
+async fn wanted_grants(
+    client: &Client,
+    instance: &Instance,
+) -> Result<(Vec<String>, String), Trouble> {
     let Instance { id, group, .. } = instance;
-    let (missing, fix) = if *group == "connectors" {
+    if *group == "connectors" {
         let path = format!("/v1/connectors/{}/permissions", segment(id));
         let answer = client.get(&path).await?;
         let asked = list(&answer["permissions"]).iter();
@@ -225,43 +304,12 @@ async fn wanted_grants(client: &Client, instance: &Instance) -> Result<(), Troub
             "jackfield plugin permissions {id} says why; jackfield plugin grant {id} {}",
             missing.join(" ")
         );
-        (missing, fix)
-    } else {
-        let answer = client.get(&format!("/v1/hooks/{}", segment(id))).await?;
-        let missing: Vec<String> = list(&answer["waiting"]["missing"]).iter().map(text).collect();
-        let fix =
-            format!("add them to `grants` in [hooks.instances.{id}], then `jackfield reload`");
-        (missing, fix)
-    };
-    if !missing.is_empty() {
-        say(&format!("{id} waits until it is granted {}\n  fix: {fix}", missing.join(", ")));
+        return Ok((missing, fix));
     }
-    Ok(())
-}
-
-/// Lines that were not shown yet.
-async fn logs(client: &Client, instance: &Instance, told: &mut BTreeSet<String>) {
-    let path = format!("/v1/{}/{}/logs", instance.group, segment(&instance.id));
-    // The host may be restarting; the next question tells.
-    let Ok(answer) = client.get(&path).await else { return };
-    let now: Vec<String> =
-        list(&answer["items"]).iter().map(|line| log_line(&instance.id, line)).collect();
-    for line in now.iter().filter(|line| !told.contains(*line)) {
-        say(line);
-    }
-    let prefix = format!("{} ", instance.id);
-    told.retain(|line| !line.starts_with(&prefix));
-    told.extend(now);
-}
-
-fn log_line(instance: &str, line: &Value) -> String {
-    format!("{instance} {} {:<5} {}", text(&line["at"]), text(&line["level"]), text(&line["text"]))
-}
-
-fn shown(file: &Path) -> String {
-    let here = std::env::current_dir().ok();
-    let inner = here.and_then(|here| file.strip_prefix(here).ok().map(Path::to_owned));
-    inner.unwrap_or_else(|| file.to_owned()).display().to_string()
+    let answer = client.get(&format!("/v1/hooks/{}", segment(id))).await?;
+    let missing = list(&answer["waiting"]["missing"]).iter().map(text).collect();
+    let fix = format!("add them to `grants` in [hooks.instances.{id}], then `jackfield reload`");
+    Ok((missing, fix))
 }
 
 fn since_epoch() -> u64 {
