@@ -341,6 +341,30 @@ async fn an_account_that_equals_a_shell_is_a_failure() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_site_with_hooks_is_told_what_they_need_of_the_pbx() -> Result<()> {
+    let Some(tree) = tree(Release::Asterisk22) else { return Ok(()) };
+    let with = "read = system,call,agent,dialplan,agi,dtmf\nwrite = agent,reporting,call,agi\n";
+    for (account, level, words) in [
+        (printed()?, "failure", "add `agi` and `call` to `write`"),
+        (account(with), "ok", "may hold callers"),
+    ] {
+        let patient = Patient::new(&tree, account, PbxConfig::default()).await?;
+        let folder = patient.folder.path();
+        write_config(folder, &format!("\"tcp://{}\"", patient.wire.address))?;
+        let file = folder.join("jackfield.toml");
+        let text = fs::read_to_string(&file)?
+            + "\n[hooks.router]\norder = [\"vip\"]\n[hooks.instances.vip]\nplugin = \"skills\"\n\
+               settings = { rules = [{ name = \"all\", to = \"queue:sales\" }] }\n";
+        fs::write(&file, text)?;
+        let told = run(folder, SECRET).await?;
+        told.has(level, "held-callers", &[words])?;
+        told.lacks("failure", "probe")?;
+        told.has("ok", "queues", &[])?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn missing_rights_are_told_with_what_is_missed_without_them() -> Result<()> {
     let Some(tree) = tree(Release::Asterisk22) else { return Ok(()) };
     let patient =
