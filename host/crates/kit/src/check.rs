@@ -248,12 +248,14 @@ impl Report {
     }
 
     fn exports(&mut self, surface: &Surface, project: Option<&Project>) {
+        /// What the tools for TypeScript and for Python put into each component, for themselves.
+        const OF_TOOLS: [&str; 2] = ["init", "exports"];
         let kinds = surface.kinds();
         self.kinds = kinds.iter().map(|kind| kind.code()).collect();
         self.abilities = surface.abilities();
         for export in &surface.exports {
             let (interface, _) = contract::split(export);
-            if !contract::known(interface) {
+            if !contract::known(interface) && !OF_TOOLS.contains(&interface) {
                 let text = format!("it exports `{export}`, which no host calls");
                 self.say(Level::Warning, "exports", text, "");
             }

@@ -67,7 +67,7 @@ pub(super) fn run(args: &CheckArgs, color: Color) -> anyhow::Result<u8> {
         document["ok"] = (code == SUCCESS).into();
         say(&format!("{document:#}"));
     } else {
-        say(&lines(&report, color.on(&std::io::stdout())));
+        say(&lines(&report, args.strict, color.on(&std::io::stdout())));
     }
     Ok(code)
 }
@@ -76,7 +76,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn lines(report: &Report, colored: bool) -> String {
+fn lines(report: &Report, strict: bool, colored: bool) -> String {
     let mut lines = vec![format!(
         "{}, {}, sha256 {}",
         report.file.display(),
@@ -87,7 +87,10 @@ fn lines(report: &Report, colored: bool) -> String {
     let count = |level| report.findings.iter().filter(|finding| finding.level == level).count();
     lines.push(match (count(Level::Error), count(Level::Warning)) {
         (0, 0) => "a host takes it".to_owned(),
-        (0, warnings) => format!("a host takes it; {}", counted(warnings, "warning")),
+        (0, warnings) => {
+            let but = if strict { ", so --strict does not" } else { "" };
+            format!("a host takes it{but}; {}", counted(warnings, "warning"))
+        }
         (errors, warnings) => {
             format!(
                 "no host takes it: {}, {}",
