@@ -1,11 +1,16 @@
 //! What `test`, `bench` and `conform` are about: a component and scenarios, of a project or given one by one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Args;
 use kit::{
-    build, fresh,
+    Progress, build, fresh,
     project::{FILE, Project},
     scenario::{self, Kind, Mistakes, Scenario},
 };
@@ -13,6 +18,9 @@ use plugin_runtime::Plugin;
 
 use super::{OnStderr, ToolArgs};
 use crate::{connectors::load, plugins::compile};
+
+/// Work that takes longer is told of.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct SubjectArgs {
@@ -59,7 +67,9 @@ impl SubjectArgs {
             None => self.of_project()?,
         };
         let runtime = compile::runtime()?;
-        let plugin = load(&runtime, &file).map_err(anyhow::Error::msg)?.plugin;
+        let line = format!("compiling {}, which is done once", file.display());
+        let loaded = told_if_long(PATIENCE, || OnStderr.say(&line), || load(&runtime, &file));
+        let plugin = loaded.map_err(anyhow::Error::msg)?.plugin;
         let usual = match plugin.kinds() {
             [kind] => Some(*kind),
             _ => None,
@@ -137,5 +147,39 @@ impl SubjectArgs {
             }
         }
         Ok(scenarios)
+    }
+}
+
+/// Works, and tells once when it takes long.
+fn told_if_long<T>(patience: Duration, tell: impl Fn() + Send, work: impl FnOnce() -> T) -> T {
+    let (done, waits) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if waits.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+                tell();
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_takes_long_is_told_of() {
+        let (tell, told) = mpsc::sync_channel(1);
+        let tell = || tell.send(()).expect("somebody listens");
+        // Done only when it was told.
+        let long =
+            told_if_long(Duration::ZERO, tell, || told.recv_timeout(Duration::from_secs(60)));
+        assert_eq!(long, Ok(()));
+        let (tell, told) = mpsc::sync_channel(1);
+        let tell = || tell.send(()).expect("somebody listens");
+        told_if_long(Duration::from_secs(60), tell, || ());
+        assert!(told.try_recv().is_err());
     }
 }
