@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use errands::{host_of, rules as http_rules};
 pub use plan::{LoadedPlugin, Plan, PlannedLink, find, load, plan, plan_one};
-pub(crate) use plan::{settings_key, warn_of};
+pub(crate) use plan::{said_of_settings, settings_key};
 
 use crate::{
     clock::Clock,

@@ -1,7 +1,7 @@
 //! `jackfield check`: what is wrong with configuration, plugins, ways and PBXs, each with its fix.
 //!
 //! ```text
-//! config -> plugins -> name, port, certificate -> the real host with a journal that is thrown away -> `probe`
+//! config -> plugins, hooks -> name, port, certificate -> the real host with a journal that is thrown away -> `probe`
 //! ```
 //!
 //! It changes nothing anywhere: not the journal, and not the PBX, since the only command it ever gives is
@@ -10,6 +10,7 @@
 
 mod agents;
 mod certificate;
+mod hooks;
 mod live;
 mod network;
 mod print;
@@ -24,6 +25,7 @@ use crate::{
     config::{Complaint, Config, ConfigError},
     connectors::{self, Plan},
     plugins::compile,
+    status::PluginInfo,
 };
 
 /// How one thing was found.
@@ -44,6 +46,9 @@ pub struct Finding {
     /// Whose; none: of the host as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector: Option<String>,
+    /// Of which hook; none: of a connector, or of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     /// What was looked at, e.g. `login`: stable, for scripts.
     pub check: String,
     /// How it was found.
@@ -59,6 +64,7 @@ impl Finding {
     fn new(level: Level, check: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             connector: None,
+            hook: None,
             check: check.to_owned(),
             level,
             message: message.into(),
@@ -80,6 +86,12 @@ impl Finding {
 
     fn of(mut self, connector: &str) -> Self {
         self.connector = Some(connector.to_owned());
+        self.hook = None;
+        self
+    }
+
+    fn of_hook(mut self, hook: &str) -> Self {
+        self.hook = Some(hook.to_owned());
         self
     }
 }
@@ -91,7 +103,7 @@ pub struct Report {
     pub file: PathBuf,
     /// False: the configuration cannot be used, and nothing else was tried.
     pub usable: bool,
-    /// Every line, the host's first, then connector by connector.
+    /// Every line, the host's first, then connector by connector, then hook by hook.
     pub findings: Vec<Finding>,
 }
 
@@ -133,7 +145,8 @@ pub async fn check(file: &Path) -> anyhow::Result<Report> {
             return Ok(report);
         }
     };
-    let (planned, config) = tokio::task::spawn_blocking(move || (plan(&config), config)).await?;
+    let (planned, hooks, config) =
+        tokio::task::spawn_blocking(move || (plan(&config), hooks::of(&config), config)).await?;
     let plans = match planned? {
         Ok(plans) => plans,
         Err(complaints) => {
@@ -146,6 +159,8 @@ pub async fn check(file: &Path) -> anyhow::Result<Report> {
     report.findings.extend(
         config.warnings.iter().map(|warning| complained(&config.file, warning, Level::Warning)),
     );
+    let (of_plugins, of_hooks) = hooks?;
+    report.findings.extend(of_plugins);
     if plans.is_empty() {
         report.findings.push(Finding::warning(
             "config",
@@ -161,11 +176,14 @@ pub async fn check(file: &Path) -> anyhow::Result<Report> {
     let mut seen = live::examine(&config, &open, known).await?;
     for (plan, (found, _)) in plans.iter().zip(ways) {
         let id = plan.id.as_str();
-        let mut of_connector = vec![loaded(plan), settings(plan)];
+        let mut of_connector = vec![plugin(&plan.plugin.info), settings(plan)];
+        let warned = &plan.warnings;
+        of_connector.extend(warned.iter().map(|it| complained(&config.file, it, Level::Warning)));
         of_connector.extend(found);
         of_connector.extend(seen.remove(&plan.id).unwrap_or_default());
         report.findings.extend(of_connector.into_iter().map(|finding| finding.of(id)));
     }
+    report.findings.extend(of_hooks);
     Ok(report)
 }
 
@@ -189,16 +207,19 @@ async fn way(plan: &Plan) -> (Vec<Finding>, bool) {
 fn counted(config: &Config) -> String {
     let of =
         |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let hooks = match config.hooks.instances.len() {
+        0 => String::new(),
+        count => format!(", {}", of(count, "hook")),
+    };
     format!(
-        "{} is good: {}, {}",
+        "{} is good: {}, {}{hooks}",
         config.file.display(),
         of(config.connectors.len(), "connector"),
         of(config.agents.len(), "agent"),
     )
 }
 
-fn loaded(plan: &Plan) -> Finding {
-    let info = &plan.plugin.info;
+fn plugin(info: &PluginInfo) -> Finding {
     let hash = info.sha256.get(..12).unwrap_or(&info.sha256);
     Finding::ok(
         "plugin",
@@ -226,24 +247,29 @@ fn refused(error: &ConfigError) -> Vec<Finding> {
     }
 }
 
-/// A complaint of the configuration as a line of the connector it is about.
+/// A complaint of the configuration as a line of the connector or the hook it is about.
 fn complained(file: &Path, complaint: &Complaint, level: Level) -> Finding {
     let place = complaint.place;
     let key = if complaint.key.is_empty() { String::new() } else { format!("{}: ", complaint.key) };
-    let mut parts = complaint.key.splitn(3, '.');
-    let (connector, check) = match (parts.next(), parts.next(), parts.next()) {
-        (Some("connectors"), Some(id), rest) => {
-            let part = rest.unwrap_or_default().split(['.', '[']).next().unwrap_or_default();
-            (
-                Some(id.to_owned()),
-                if part == "plugin" || part == "settings" { part } else { "config" },
-            )
+    let parts: Vec<&str> = complaint.key.splitn(4, '.').collect();
+    let first = |rest: &str| rest.split(['.', '[']).next().unwrap_or_default().to_owned();
+    let (connector, hook, part) = match parts[..] {
+        ["connectors", id, ref rest @ ..] => {
+            (Some(id.to_owned()), None, first(rest.first().unwrap_or(&"")))
         }
-        _ => (None, "config"),
+        ["hooks", "instances", id, ref rest @ ..] => {
+            (None, Some(id.to_owned()), first(rest.first().unwrap_or(&"")))
+        }
+        _ => (None, None, String::new()),
+    };
+    let check = match part.as_str() {
+        known @ ("plugin" | "settings") => known,
+        known @ ("grants" | "secrets" | "canary") if hook.is_some() => known,
+        _ => "config",
     };
     let message =
         format!("{}:{}:{}: {key}{}", file.display(), place.line, place.column, complaint.message);
-    Finding { connector, ..Finding::new(level, check, message, complaint.fix.clone()) }
+    Finding { connector, hook, ..Finding::new(level, check, message, complaint.fix.clone()) }
 }
 
 #[cfg(test)]
@@ -275,13 +301,20 @@ mod tests {
                 fix: "mend it".to_owned(),
             };
             let found = complained(Path::new("a.toml"), &complaint, Level::Failure);
-            (found.connector, found.check, found.message)
+            (found.connector.or(found.hook), found.check, found.message)
         };
         let (connector, check, message) = of("connectors.hq.settings.username");
         assert_eq!((connector.as_deref(), check.as_str()), (Some("hq"), "settings"));
         assert_eq!(message, "a.toml:3:1: connectors.hq.settings.username: is wrong");
         assert_eq!(of("api.listen").0, None);
         assert_eq!(of("connectors.hq.grants[0]").1, "config");
+        let (hook, check, _) = of("hooks.instances.vip.grants[0]");
+        assert_eq!((hook.as_deref(), check.as_str()), (Some("vip"), "grants"));
+        assert_eq!(of("hooks.instances.vip.settings.lists.a").1, "settings");
+        assert_eq!(
+            of("hooks.router.order[0]"),
+            (None, "config".to_owned(), "a.toml:3:1: hooks.router.order[0]: is wrong".to_owned())
+        );
         assert_eq!(of("").2, "a.toml:3:1: is wrong");
     }
 }

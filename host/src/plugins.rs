@@ -19,6 +19,7 @@ mod hooks;
 mod keeper;
 mod library;
 mod recordings;
+pub(crate) mod rehearsal;
 mod report;
 mod shared;
 pub mod signing;

@@ -406,6 +406,7 @@ async fn reload_on_signal(keeper: Keeper) {
                     changes = report.changes.len(),
                     complaints = report.complaints.len(),
                     needs_restart = report.needs_restart.len(),
+                    warnings = report.warnings.len(),
                     "reloaded"
                 ),
                 Err(error) => tracing::error!(

@@ -311,3 +311,153 @@ fn what_cannot_be_replayed_is_exit_code_2_with_the_reason() {
         assert!(error.contains(part), "{part} in {error}");
     }
 }
+
+/// A component of the first release, which every later host loads.
+fn released(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/museum/0.1.0/{name}.wasm"))
+}
+
+/// Exit code and findings: hook, level, check, message with its fix.
+fn checked(folder: &Path) -> (Option<i32>, Vec<[String; 4]>) {
+    let (code, out, error) = said(&jackfield(folder, &["check", "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&out).expect(&(out + &error));
+    let findings = report["findings"].as_array().expect("a list").iter().map(|it| {
+        let text = |name: &str| it[name].as_str().unwrap_or_default().to_owned();
+        let message = match it["fix"].as_str() {
+            Some(fix) => format!("{}; fix: {fix}", text("message")),
+            None => text("message"),
+        };
+        [text("hook"), text("level"), text("check"), message]
+    });
+    (code, findings.collect())
+}
+
+#[test]
+fn check_finds_hooks_good_that_a_host_would_call() {
+    let (skills, standard) = (released("skills"), released("standard-treatment"));
+    let folder = folder_with(&format!(
+        r#"
+[hooks.instances.vip]
+plugin = "{}"
+[hooks.instances.vip.settings]
+lists = {{ vip = ["+4930123456"] }}
+rules = [{{ name = "VIP", when = {{ lists = "vip" }}, to = "queue:vip" }}]
+[hooks.instances.standard]
+plugin = "{}"
+[hooks.instances.later]
+plugin = "nowhere"
+enabled = false
+[hooks.router]
+order = ["vip"]
+[hooks.treatment]
+default = "standard"
+"#,
+        skills.display(),
+        standard.display()
+    ));
+    let (code, findings) = checked(folder.path());
+    assert_eq!(code, Some(0), "{findings:?}");
+    let of = |hook: &str| -> Vec<_> {
+        let of = findings.iter().filter(|it| it[0] == hook);
+        of.map(|[_, level, check, _]| format!("{level} {check}")).collect()
+    };
+    assert_eq!(of("vip"), ["ok plugin", "ok settings"]);
+    assert_eq!(of("standard"), ["ok plugin", "ok settings"]);
+    assert_eq!(of("later"), ["ok config"]);
+    assert!(!folder.path().join("jackfield.db.plugins").exists(), "it leaves no store behind");
+}
+
+#[test]
+fn check_tells_of_each_hook_why_a_host_would_not_call_it() {
+    let config = r#"
+[hooks.instances.hours]
+plugin = "nowhere"
+[hooks.instances.vip]
+plugin = "SKILLS"
+settings = { rules = [], rulez = 1 }
+[hooks.instances.lists]
+plugin = "SKILLS"
+settings = { rules = [{ name = "VIP", when = { lists = "vpi" }, to = "queue:vip" }] }
+[hooks.instances.crm]
+plugin = "SKILLS"
+settings = { rules = [{ name = "all", to = "queue:all" }] }
+secrets.crm = { file = "crm" }
+[hooks.instances.feed]
+plugin = "SKILLS"
+settings = { rules = [{ name = "all", to = "queue:all" }] }
+[hooks.router]
+order = ["vip", "vpi"]
+[hooks.observers]
+run = ["feed"]
+"#;
+    let folder = folder_with(&config.replace("SKILLS", &released("skills").display().to_string()));
+    let secret = folder.path().join("crm");
+    fs::write(&secret, "hunter2").expect("written");
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&secret, mode).expect("changed");
+    }
+    let (code, findings) = checked(folder.path());
+    assert_eq!(code, Some(1), "{findings:?}");
+    for (hook, level, check, parts) in [
+        ("", "warning", "config", ["jackfield.toml:18:17", "no hook \"vpi\"", "did you mean"]),
+        ("hours", "failure", "plugin", ["jackfield.toml:3:10", "no plugin \"nowhere\"", "install"]),
+        ("vip", "failure", "settings", ["jackfield.toml:6:", "rulez", "fix: "]),
+        ("lists", "failure", "settings", ["jackfield.toml:9:", "vpi", "as Skills asks"]),
+        ("crm", "failure", "grants", ["jackfield.toml:1", "secret:crm", "to its grants"]),
+        ("feed", "failure", "config", ["jackfield.toml:20:7", "no observer", "another plugin"]),
+    ] {
+        let of = findings.iter().filter(|it| it[..3] == [hook, level, check]);
+        let said: Vec<&String> = of.map(|it| &it[3]).collect();
+        let tells = |text: &&String| parts.iter().all(|part| text.contains(part));
+        assert!(said.iter().any(tells), "{hook}: {parts:?} in {findings:#?}");
+    }
+    assert!(!format!("{findings:?}").contains("hunter2"));
+    let lines = said(&jackfield(folder.path(), &["check"])).1;
+    assert!(lines.contains("\nhook crm\n"), "{lines}");
+}
+
+#[test]
+fn check_names_the_secret_of_a_hook_that_is_not_set() {
+    let folder = folder_with(
+        "[hooks.instances.crm]\nplugin = \"skills\"\nsecrets.crm = { env = \"JACKFIELD_NO_SUCH\" }\n",
+    );
+    let (code, findings) = checked(folder.path());
+    assert_eq!(code, Some(2), "{findings:?}");
+    let [hook, level, check, message] = &findings[0];
+    assert_eq!((hook.as_str(), level.as_str(), check.as_str()), ("crm", "failure", "secrets"));
+    assert!(message.contains("jackfield.toml:3:") && message.contains("JACKFIELD_NO_SUCH"));
+}
+
+#[test]
+fn check_sees_what_was_installed_into_the_host_that_runs_and_says_so_when_it_cannot() {
+    use jackfield::plugins::{compile, signing::Signing, store::Store};
+
+    let folder = folder_with(
+        "[hooks.instances.vip]\nplugin = \"skills\"\n\
+         settings = { rules = [{ name = \"all\", to = \"queue:all\" }] }\n\
+         [hooks.router]\norder = [\"vip\"]\n",
+    );
+    let kept = Store::beside(&folder.path().join("jackfield.db"));
+    // Open until the end, as a host that runs has it.
+    let store = Store::open(&kept, Signing::default()).expect("a store");
+    let wasm = fs::read(released("skills")).expect("there");
+    let runtime = compile::runtime().expect("an engine");
+    let (by, now) = (calls::Actor::Host, calls::Timestamp(1));
+    store.install(&runtime, &wasm, None, "upload", &by, now).expect("installed");
+    let before = fs::read_dir(kept.join("components")).expect("there").count();
+    let (code, findings) = checked(folder.path());
+    assert_eq!(code, Some(0), "{findings:?}");
+    assert!(findings.iter().any(|it| it[..3] == ["vip", "ok", "settings"]), "{findings:?}");
+    assert_eq!(fs::read_dir(kept.join("components")).expect("there").count(), before);
+
+    drop(store);
+    fs::write(kept.join("registry.db"), "no database at all, but long enough to look like one")
+        .expect("written");
+    let (code, findings) = checked(folder.path());
+    assert_eq!(code, Some(0), "what may be there is no failure: {findings:?}");
+    let unseen = findings.iter().find(|it| it[2] == "plugins").expect("it is said");
+    assert_eq!((unseen[0].as_str(), unseen[1].as_str()), ("", "warning"));
+    assert!(unseen[3].contains("registry.db") && !unseen[3].contains('\n'), "{unseen:?}");
+}

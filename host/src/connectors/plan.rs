@@ -41,6 +41,8 @@ pub struct Plan {
     pub secret_texts: BTreeMap<String, SecretText>,
     /// How numbers are read: as configured, or as the plugin's settings are by default.
     pub numbers: NumberRules,
+    /// What its plugin says of settings that it uses all the same.
+    pub warnings: Vec<Complaint>,
 }
 
 impl Plan {
@@ -145,7 +147,7 @@ pub fn plan(config: &Config, runtime: &Runtime) -> Result<Vec<Plan>, Vec<Complai
     let mut complaints = Vec::new();
     let mut plans = Vec::new();
     for connector in &config.connectors {
-        let mut planning = Planning { config, connector, complaints: Vec::new() };
+        let mut planning = Planning::of(config, connector);
         let plugin = planning.plugin(runtime, &dirs, &mut loaded);
         if let Some(plugin) = plugin
             && let Some(plan) = planning.finish(plugin)
@@ -168,7 +170,7 @@ pub fn plan_one(
     connector: &ConnectorConfig,
     plugin: LoadedPlugin,
 ) -> Result<Plan, Vec<Complaint>> {
-    let mut planning = Planning { config, connector, complaints: Vec::new() };
+    let mut planning = Planning::of(config, connector);
     planning.finish(plugin).ok_or(planning.complaints)
 }
 
@@ -176,9 +178,14 @@ struct Planning<'c> {
     config: &'c Config,
     connector: &'c ConnectorConfig,
     complaints: Vec<Complaint>,
+    warnings: Vec<Complaint>,
 }
 
-impl Planning<'_> {
+impl<'c> Planning<'c> {
+    fn of(config: &'c Config, connector: &'c ConnectorConfig) -> Self {
+        Self { config, connector, complaints: Vec::new(), warnings: Vec::new() }
+    }
+
     fn complain(&mut self, key: &str, message: impl Into<String>, fix: impl Into<String>) {
         let key = format!("connectors.{}.{key}", self.connector.id);
         self.complaints.push(self.config.complaint(&key, message, fix));
@@ -294,6 +301,7 @@ impl Planning<'_> {
                 .collect(),
             secret_texts: self.connector.secrets.clone(),
             numbers: numbers(&self.connector.numbers, &manifest.settings),
+            warnings: std::mem::take(&mut self.warnings),
         })
     }
 
@@ -313,17 +321,11 @@ impl Planning<'_> {
         }
         match plugin.plugin.validate_settings(&self.connector.settings.to_string()) {
             Ok(problems) => {
-                for problem in problems {
-                    if problem.is_warning {
-                        warn_of(self.connector.id.as_str(), &problem);
-                        continue;
-                    }
-                    self.complain(
-                        &settings_key(&problem.path),
-                        problem.message,
-                        format!("change it as {} asks", plugin.info.manifest.name),
-                    );
-                }
+                let section = format!("connectors.{}", self.connector.id);
+                let name = &plugin.info.manifest.name;
+                let (wrong, warned) = said_of_settings(self.config, &section, name, problems);
+                self.complaints.extend(wrong);
+                self.warnings.extend(warned);
             }
             Err(error) => self.complain(
                 "settings",
@@ -416,10 +418,21 @@ fn numbers(config: &NumberRules, schema: &serde_json::Value) -> NumberRules {
     }
 }
 
-/// A plugin's warning about a setting, for the log: the settings are used.
-pub(crate) fn warn_of(instance: &str, problem: &SettingsProblem) {
-    let SettingsProblem { path, message, .. } = problem;
-    tracing::warn!(instance, setting = settings_key(path), message, "a plugin warns of a setting");
+/// What a plugin says of its settings: what is wrong with them, and what it warns of and uses all the same.
+pub(crate) fn said_of_settings(
+    config: &Config,
+    section: &str,
+    plugin: &str,
+    problems: Vec<SettingsProblem>,
+) -> (Vec<Complaint>, Vec<Complaint>) {
+    let (warned, wrong): (Vec<_>, Vec<_>) = problems.into_iter().partition(|it| it.is_warning);
+    let complaint = |SettingsProblem { path, message, .. }, fix: String| {
+        config.complaint(&format!("{section}.{}", settings_key(&path)), message, fix)
+    };
+    let wrong = wrong.into_iter().map(|it| complaint(it, format!("change it as {plugin} asks")));
+    let fix = || format!("change it as {plugin} asks, or leave it: it is used as it is");
+    let warned = warned.into_iter().map(|it| complaint(it, fix()));
+    (wrong.collect(), warned.collect())
 }
 
 /// The key in the config of a setting by its dotted path.
@@ -440,5 +453,38 @@ fn limits(config: &LimitsConfig) -> Limits {
         http_per_minute: config.http_per_minute.unwrap_or(usual.http_per_minute),
         recording_kib: config.recording_kib.unwrap_or(usual.recording_kib),
         recording_minutes: config.recording_minutes.unwrap_or(usual.recording_minutes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_warns_of_refuses_nothing_and_has_its_line_and_its_fix() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("jackfield.toml");
+        let text = "[hooks.instances.vip]\nplugin = \"skills\"\n\n[hooks.instances.vip.settings]\nskills = []\nlists = {}\n";
+        std::fs::write(&file, text).expect("written");
+        let config = Config::load(&file).expect("it is good");
+        let problem = |path: &str, is_warning| SettingsProblem {
+            path: path.to_owned(),
+            message: "is empty".to_owned(),
+            is_warning,
+        };
+        let problems = vec![problem("skills", true), problem("lists", false)];
+        let (wrong, warned) = said_of_settings(&config, "hooks.instances.vip", "Skills", problems);
+        let told = |list: Vec<Complaint>| {
+            let line = |it: &Complaint| {
+                format!("{}: {}: {}; {}", it.place.line, it.key, it.message, it.fix)
+            };
+            list.iter().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(wrong),
+            ["6: hooks.instances.vip.settings.lists: is empty; change it as Skills asks"]
+        );
+        let warning = "5: hooks.instances.vip.settings.skills: is empty; change it as Skills asks, or leave it: it is used as it is";
+        assert_eq!(told(warned), [warning]);
     }
 }

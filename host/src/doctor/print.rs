@@ -18,18 +18,22 @@ pub(super) fn json(report: &Report) -> String {
     )
 }
 
-/// Grouped by connector, aligned, the sum last.
+/// Grouped by connector and hook, aligned, the sum last.
 pub(super) fn lines(report: &Report, colored: bool) -> String {
     let width = report.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     let mut text = String::new();
     let mut group = None;
     for finding in &report.findings {
-        let connector = finding.connector.as_deref();
-        if group != Some(connector) {
-            let title = connector.map_or_else(|| "host".to_owned(), |id| format!("connector {id}"));
+        let whose = (finding.connector.as_deref(), finding.hook.as_deref());
+        if group != Some(whose) {
+            let title = match whose {
+                (Some(id), _) => format!("connector {id}"),
+                (None, Some(id)) => format!("hook {id}"),
+                (None, None) => "host".to_owned(),
+            };
             let gap = if group.is_some() { "\n" } else { "" };
             let _ = writeln!(text, "{gap}{}", painted(&title, "1", colored));
-            group = Some(connector);
+            group = Some(whose);
         }
         write_finding(&mut text, finding, width, colored);
     }

@@ -8,6 +8,7 @@
 //! All of it blocks: call it off the async threads.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::{
@@ -18,7 +19,7 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
 /// Keys of one instance.
@@ -124,6 +125,21 @@ impl HookStore {
         let mut path = journal.as_os_str().to_owned();
         path.push(".hooks.db");
         path.into()
+    }
+
+    /// What is remembered under this name, by instance: read beside a host that runs, and nothing is written.
+    pub fn notes_beside(
+        path: &Path,
+        name: &str,
+    ) -> Result<BTreeMap<String, String>, rusqlite::Error> {
+        if matches!(path.try_exists(), Ok(false)) {
+            return Ok(BTreeMap::new());
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(Duration::from_secs(2))?;
+        let mut rows = connection.prepare("SELECT instance, body FROM notes WHERE name = ?1")?;
+        rows.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
     /// Opens or makes it. A damaged database is put aside and said so: callers are worth more than what hooks

@@ -11,13 +11,13 @@ use plugin_runtime::{
     hooks::{HookFailure, HookLimits, Observer, Router, Treatment},
 };
 
-use super::{InstanceWord, library::Library};
+use super::{InstanceWord, WaitingVersion, library::Library};
 use crate::{
     config::{
         CanaryConfig, Complaint, Config, HookInstanceConfig, HookLimitsConfig, HooksConfig,
         PluginSource, SecretText, nearest, schema,
     },
-    connectors::{LoadedPlugin, http_rules, settings_key, warn_of},
+    connectors::{LoadedPlugin, http_rules, said_of_settings, settings_key},
     hooks::{meter::HookMeter, plan::HookInstance},
 };
 
@@ -33,7 +33,13 @@ pub(super) enum HookVerdict {
     /// Its plugin asks for more than is granted or declined.
     Wait { plugin: LoadedPlugin, missing: Vec<Permission> },
     /// It can be called. With complaints: not as it is wanted.
-    Run { instance: Box<HookInstance>, plugin: LoadedPlugin, complaints: Vec<Complaint> },
+    Run {
+        instance: Box<HookInstance>,
+        plugin: LoadedPlugin,
+        complaints: Vec<Complaint>,
+        /// What the plugin says of settings that it uses all the same.
+        warnings: Vec<Complaint>,
+    },
 }
 
 /// What is known of the hook beside what is wanted.
@@ -90,7 +96,9 @@ pub(super) fn judge(
         return HookVerdict::Wait { plugin, missing };
     }
     match build(config, hook, &plugin, background) {
-        Ok(instance) => HookVerdict::Run { instance: Box::new(instance), plugin, complaints },
+        Ok((instance, warnings)) => {
+            HookVerdict::Run { instance: Box::new(instance), plugin, complaints, warnings }
+        }
         Err(mut found) => {
             complaints.append(&mut found);
             let word = InstanceWord::InvalidSettingsDisabled;
@@ -110,7 +118,7 @@ pub(super) fn judge_as_it_runs(
     let running = background.running.as_ref().map(|it| it.plugin.sha256().to_owned());
     let older = running.or_else(|| background.last.clone());
     let plugin = library.kept(&older.filter(|it| *it != waiting.info.sha256)?).ok()?;
-    build(config, hook, &plugin, background).ok()
+    build(config, hook, &plugin, background).ok().map(|(instance, _)| instance)
 }
 
 /// The version to be tried on some calls, as an instance of its own.
@@ -145,7 +153,8 @@ pub(super) fn candidate(
         let fix = format!("add \"{}\" to the hook's grants, or to its declined", permission.grant);
         return Err(complain(message, fix));
     }
-    build(config, hook, &plugin, background).map_err(|complaints| {
+    let built = build(config, hook, &plugin, background).map(|(instance, _)| instance);
+    built.map_err(|complaints| {
         let first = complaints.into_iter().next();
         first.map_or_else(
             || complain("it cannot be used".to_owned(), "use another version".to_owned()),
@@ -184,13 +193,39 @@ fn missing(
         .collect()
 }
 
-fn build(
+/// The version that waits, and for what.
+pub(super) fn waiting(plugin: &LoadedPlugin, missing: &[Permission]) -> WaitingVersion {
+    let asks: Vec<String> = missing
+        .iter()
+        .map(|it| match it.reason.as_str() {
+            "" => it.grant.clone(),
+            reason => format!("{} ({reason})", it.grant),
+        })
+        .collect();
+    let name = plugin.info.name_and_version();
+    WaitingVersion {
+        version: plugin.info.manifest.version.clone(),
+        sha256: plugin.info.sha256.clone(),
+        why: format!("waiting_for_consent: {name} asks for {}", asks.join(", ")),
+        missing: missing.iter().map(|it| it.grant.clone()).collect(),
+    }
+}
+
+/// What to do about it.
+pub(super) fn consent(missing: &[String]) -> String {
+    let missing: Vec<String> = missing.iter().map(|grant| format!("\"{grant}\"")).collect();
+    format!("add {} to its grants, or to its declined", missing.join(", "))
+}
+
+/// The hook with this component, and what its plugin warns of.
+pub(super) fn build(
     config: &Config,
     hook: &HookInstanceConfig,
     plugin: &LoadedPlugin,
     background: &HookBackground,
-) -> Result<HookInstance, Vec<Complaint>> {
-    let mut building = Building { config, hook, plugin, complaints: Vec::new() };
+) -> Result<(HookInstance, Vec<Complaint>), Vec<Complaint>> {
+    let mut building =
+        Building { config, hook, plugin, complaints: Vec::new(), warnings: Vec::new() };
     building.check_kinds();
     building.check_settings();
     building.check_secrets();
@@ -226,7 +261,7 @@ fn build(
         building.complain("settings", what, "change the settings, or use another version");
         return Err(building.complaints);
     }
-    Ok(instance)
+    Ok((instance, building.warnings))
 }
 
 /// Starts a guest for each hook the plugin has: better it fails here than when somebody calls.
@@ -248,6 +283,7 @@ struct Building<'c> {
     hook: &'c HookInstanceConfig,
     plugin: &'c LoadedPlugin,
     complaints: Vec<Complaint>,
+    warnings: Vec<Complaint>,
 }
 
 impl Building<'_> {
@@ -296,14 +332,11 @@ impl Building<'_> {
         }
         match self.plugin.plugin.validate_settings(&self.hook.settings.to_string()) {
             Ok(problems) => {
-                let fix = format!("change it as {} asks", manifest.name);
-                for problem in problems {
-                    if problem.is_warning {
-                        warn_of(&self.hook.id, &problem);
-                        continue;
-                    }
-                    self.complain(&settings_key(&problem.path), problem.message, fix.clone());
-                }
+                let section = format!("hooks.instances.{}", self.hook.id);
+                let (wrong, warned) =
+                    said_of_settings(self.config, &section, &manifest.name, problems);
+                self.complaints.extend(wrong);
+                self.warnings.extend(warned);
             }
             Err(error) => self.complain(
                 "settings",

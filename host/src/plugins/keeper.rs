@@ -11,6 +11,7 @@ mod show_hooks;
 mod versions;
 
 pub(crate) use apply::idle_policy;
+pub(super) use hooks::LAST;
 pub(super) use reload::{needs_restart, read};
 
 use std::{
@@ -499,7 +500,7 @@ impl Task {
                 complaint.message
             );
         }
-        for complaint in &report.needs_restart {
+        for complaint in report.needs_restart.iter().chain(&report.warnings) {
             tracing::warn!(
                 key = complaint.key,
                 line = complaint.place.line,

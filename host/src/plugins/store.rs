@@ -12,6 +12,7 @@
 //!
 //! All of it blocks; call it from threads that may.
 
+mod beside;
 mod drafts;
 mod files;
 mod registry;

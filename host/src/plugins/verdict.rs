@@ -83,7 +83,10 @@ pub(super) fn judge(
         return Verdict::Wait { connector, plugin, missing };
     }
     match connectors::plan_one(config, &connector, plugin) {
-        Ok(plan) => Verdict::Run { connector, plan: Box::new(plan), trouble },
+        Ok(mut plan) => {
+            plan.warnings = plan.warnings.into_iter().map(placed).collect();
+            Verdict::Run { connector, plan: Box::new(plan), trouble }
+        }
         Err(complaints) => Verdict::Bad {
             connector: Some(connector),
             word: InstanceWord::InvalidSettingsDisabled,

@@ -153,7 +153,8 @@ impl Task {
                 self.bad(id, connector, word, &complaints).await;
                 Err(KeeperError::Invalid(complaints))
             }
-            Verdict::Run { connector, plan, trouble } => {
+            Verdict::Run { connector, mut plan, trouble } => {
+                report.warnings.append(&mut plan.warnings);
                 if let Some(trouble) = trouble {
                     let key = format!("connectors.{id}.plugin");
                     let goes_on = plan.plugin.info.name_and_version();

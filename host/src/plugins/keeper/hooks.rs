@@ -25,7 +25,7 @@ use crate::{
     },
     plugins::{
         ChangeKind, InstanceWord, KeeperError, Owner, Report, WaitingVersion,
-        hooks::{self, HookBackground, HookVerdict},
+        hooks::{self, HookBackground, HookVerdict, consent, waiting},
         report::grants_changed,
     },
 };
@@ -33,7 +33,7 @@ use crate::{
 /// Ends of canaries that wait to be heard; one that is over is over, heard or not.
 const ENDS: usize = 64;
 /// What the keeper remembers of a hook: the version that was called last, and REST's canary.
-const LAST: &str = "last";
+pub(in crate::plugins) const LAST: &str = "last";
 const CANARY: &str = "canary";
 
 /// The hooks of one host, as the keeper has them.
@@ -217,7 +217,8 @@ impl Task {
                     }
                 }
             }
-            HookVerdict::Run { instance, plugin, complaints } => {
+            HookVerdict::Run { instance, plugin, complaints, warnings } => {
+                report.warnings.extend(warnings);
                 let known = self.hooks.known.get_mut(&hook.id).expect("inserted above");
                 known.waiting = None;
                 if !complaints.is_empty() {
@@ -491,28 +492,6 @@ impl KnownHook {
     pub(super) fn meter(&self) -> &Arc<HookMeter> {
         &self.meter
     }
-}
-
-fn waiting(plugin: &LoadedPlugin, missing: &[plugin_runtime::Permission]) -> WaitingVersion {
-    let asks: Vec<String> = missing
-        .iter()
-        .map(|it| match it.reason.as_str() {
-            "" => it.grant.clone(),
-            reason => format!("{} ({reason})", it.grant),
-        })
-        .collect();
-    let name = plugin.info.name_and_version();
-    WaitingVersion {
-        version: plugin.info.manifest.version.clone(),
-        sha256: plugin.info.sha256.clone(),
-        why: format!("waiting_for_consent: {name} asks for {}", asks.join(", ")),
-        missing: missing.iter().map(|it| it.grant.clone()).collect(),
-    }
-}
-
-fn consent(missing: &[String]) -> String {
-    let missing: Vec<String> = missing.iter().map(|grant| format!("\"{grant}\"")).collect();
-    format!("add {} to its grants, or to its declined", missing.join(", "))
 }
 
 fn first(complaints: &[Complaint]) -> (String, String) {

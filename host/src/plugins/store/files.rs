@@ -14,6 +14,8 @@ use crate::config::{SecretText, UnusableSecret, secret_from_file};
 
 pub(super) struct Files {
     folder: PathBuf,
+    /// Another store's folder, of which components are read too.
+    lent: Option<PathBuf>,
     /// The stand-in for a full disk: longer files do not fit.
     #[cfg(test)]
     pub(super) room: std::sync::atomic::AtomicU64,
@@ -61,10 +63,16 @@ impl Files {
         }
         let files = Self {
             folder: folder.to_owned(),
+            lent: None,
             #[cfg(test)]
             room: u64::MAX.into(),
         };
         Ok((files, lock))
+    }
+
+    /// Components that are not here are read from that store's folder.
+    pub(super) fn lend(&mut self, folder: &Path) {
+        self.lent = Some(folder.to_owned());
     }
 
     /// Removes what no row refers to.
@@ -85,12 +93,15 @@ impl Files {
     }
 
     pub(super) fn component_path(&self, sha256: &str) -> PathBuf {
-        self.folder.join("components").join(format!("{sha256}.wasm"))
+        component_in(&self.folder, sha256)
     }
 
     /// A kept component as it is on the disk; whoever uses it checks its hash.
     pub(super) fn component(&self, sha256: &str) -> Result<(PathBuf, Vec<u8>), StoreError> {
-        let path = self.component_path(sha256);
+        let mut path = self.component_path(sha256);
+        if let Some(lent) = self.lent.as_ref().filter(|_| !path.exists()) {
+            path = component_in(lent, sha256);
+        }
         let mut wasm = Vec::new();
         File::open(&path)
             .and_then(|file| file.take(MAX_COMPONENT as u64 + 1).read_to_end(&mut wasm))
@@ -153,6 +164,10 @@ impl Files {
         file.write_all(bytes)?;
         file.sync_all()
     }
+}
+
+fn component_in(folder: &Path, sha256: &str) -> PathBuf {
+    folder.join("components").join(format!("{sha256}.wasm"))
 }
 
 fn make(folder: &Path) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::{
 
 use calls::Timestamp;
 use plugin_runtime::Manifest;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::{Selection, StoreError, Version};
@@ -68,6 +68,19 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         }
     }
     Ok(connection)
+}
+
+/// Copies what the database keeps now, and writes nothing beside it.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Database { path: from.to_owned(), source };
+    // First, so that nobody else may read the copy.
+    crate::journal::private_file(to)
+        .map_err(|source| StoreError::File { path: to.to_owned(), source })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(from, flags).map_err(failed)?;
+    connection.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
+    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(failed)?;
+    Ok(())
 }
 
 /// Names of files that rows refer to, below the store's folder.
