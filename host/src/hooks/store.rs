@@ -446,7 +446,9 @@ fn open(path: &Path) -> Result<Connection, HookStoreError> {
     connection.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;",
+            // What a treatment knew of a caller who is gone, keys perhaps, is wiped out.
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; \
+             PRAGMA secure_delete = ON;",
         )
         .map_err(failed)?;
     let found: u32 =

@@ -246,20 +246,22 @@ mod from {
 
 impl Recording {
     /// Writes it. Answers of which only hashes were kept are made again, which takes as long as the plugin
-    /// took: do not call it on a connector's thread.
+    /// took: do not call it on a connector's thread. Keys that callers pressed are hidden in every file.
     pub fn write(
         &self,
         to: &mut impl Write,
         options: &WriteOptions<'_>,
     ) -> Result<Written, WriteError> {
-        let answers = Answers::make(self).ok_or(WriteError::NoComponent)?;
+        let without_keys = redact::without_keys(self);
+        let recording = without_keys.as_ref().unwrap_or(self);
+        let answers = Answers::make(recording).ok_or(WriteError::NoComponent)?;
         let Some(key) = options.redact else {
-            return self.write_answered(&answers, to, options.secrets);
+            return recording.write_answered(&answers, to, options.secrets);
         };
         if self.numbers.missed() > 0 {
             return Err(WriteError::NotRedacted(Unredacted::Missed(self.numbers.missed())));
         }
-        let (redacted, redactor) = redact::redacted(self, &answers, key)
+        let (redacted, redactor) = redact::redacted(recording, &answers, key)
             .map_err(|redact::TooMany| WriteError::NotRedacted(Unredacted::TooMany))?;
         let answers = Answers::make(&redacted).ok_or(WriteError::NoComponent)?;
         let streams = Streams::of(&redacted);

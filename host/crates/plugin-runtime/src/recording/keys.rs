@@ -1,5 +1,14 @@
-//! Keys that callers press, hidden: the one key that is the value of something called `digit`, as AMI, ARI and others
-//! name it, becomes `0`. What a plugin keeps of them, or was told to do with them, is not known to be keys.
+//! Keys that callers press, hidden: they are in no file.
+//!
+//! The one key that is the value of something called `digit`, as AMI, ARI and others name it, becomes `0`. So does each
+//! key in what a hook had done with a caller who may have pressed it: in variables for the PBX and in digits to speak.
+
+use crate::bindings::types::Input;
+
+/// Instructions for a leg that the PBX handed over begin so.
+const INSTRUCTION: &str = "leg-";
+/// Names of what they set begin so.
+const VARIABLE: &str = "variable.";
 
 /// `Digit: 5`, `digit=#`, `"digit":"A"`: which key it was is hidden.
 pub(super) fn hide_keys(text: &mut [u8]) {
@@ -22,9 +31,55 @@ pub(super) fn hide_keys(text: &mut [u8]) {
     }
 }
 
+/// Hides keys in what is to be set or spoken; was there one?
+pub(super) fn hide_commanded(input: &mut Input) -> bool {
+    let Input::Command(command) = input else { return false };
+    if !command.kind.starts_with(INSTRUCTION) {
+        return false;
+    }
+    let speaks_digits = command.arguments.iter().any(|(name, it)| name == "kind" && it == "digits");
+    let mut any = false;
+    for (name, value) in &mut command.arguments {
+        if !(name.starts_with(VARIABLE) || (speaks_digits && name == "value")) {
+            continue;
+        }
+        let hidden = value.replace(|it: char| matches!(it, '1'..='9' | '*' | '#'), "0");
+        any |= *value != hidden;
+        *value = hidden;
+    }
+    any
+}
+
 #[cfg(test)]
 mod tests {
-    use super::hide_keys;
+    use super::{Input, hide_commanded, hide_keys};
+    use crate::bindings::types::Command;
+
+    #[test]
+    fn keys_are_hidden_in_what_is_set_and_spoken_and_nowhere_else() {
+        let command = |kind: &str, arguments: &[(&str, &str)]| {
+            let arguments = arguments.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect();
+            Input::Command(Command { id: 7, kind: kind.to_owned(), arguments, deadline_ns: 9 })
+        };
+        let told = |input: &Input| format!("{input:?}");
+        for (kind, before, after) in [
+            ("leg-set", ("variable.PIN", "47*1#"), ("variable.PIN", "00000")),
+            ("leg-to-queue", ("variable.CARD", "card 12"), ("variable.CARD", "card 00")),
+            ("leg-to-queue", ("priority", "12"), ("priority", "12")),
+            ("dial", ("variable.PIN", "4711"), ("variable.PIN", "4711")),
+        ] {
+            let mut input = command(kind, &[("leg", "c-17"), before]);
+            assert_eq!(hide_commanded(&mut input), before != after);
+            assert_eq!(told(&input), told(&command(kind, &[("leg", "c-17"), after])));
+        }
+        let mut spoken = command("leg-say", &[("kind", "digits"), ("value", "4711")]);
+        assert!(hide_commanded(&mut spoken));
+        assert_eq!(
+            told(&spoken),
+            told(&command("leg-say", &[("kind", "digits"), ("value", "0000")]))
+        );
+        assert!(!hide_commanded(&mut command("leg-say", &[("kind", "number"), ("value", "4")])));
+    }
 
     #[test]
     fn a_key_is_hidden_where_it_is_called_a_digit_and_only_there() {

@@ -5,7 +5,7 @@
 //! other digits, as many, made with a key that is used for one file and never kept. Only runs of digits are
 //! looked at, and the same run becomes the same run everywhere: ids that happen to hold a number stay ids.
 //!
-//! Keys that callers press are hidden too (`keys`).
+//! Keys that callers press are hidden in every file, redacted or not (`keys`).
 //!
 //! A stream of bytes is redacted as a stream, however steps cut it into windows.
 
@@ -20,7 +20,7 @@ use sha2::Sha256;
 use super::{
     Answer, Call, Failed, Head, Origin, Recording, Segment, Step,
     codec::{Text, Visitor, Wire},
-    keys::hide_keys,
+    keys::{hide_commanded, hide_keys},
     numbers::{MIN_DIGITS, each_extension, each_number},
     player::Answers,
 };
@@ -78,6 +78,23 @@ pub(super) fn redacted(
     redactor.learn_runs(runs)?;
     streams.redact(&redactor);
     Ok((with_other_numbers(recording, &redactor, &streams), redactor))
+}
+
+/// The recording with the keys hidden that callers pressed; nothing if there is none. Its answers have to be made again.
+pub(super) fn without_keys(recording: &Recording) -> Option<Recording> {
+    let hidden = Redactor::of_keys();
+    let mut streams = Streams::of(recording);
+    every_text(recording, &streams, None, &mut |text| {
+        let mut other = text.to_vec();
+        hide_keys(&mut other);
+        (other != text).then_some(())
+    })
+    .or_else(|| {
+        every_input(recording).any(|input| hide_commanded(&mut input.clone())).then_some(())
+    })?;
+    streams.redact(&hidden);
+    let is_redacted = recording.is_redacted;
+    Some(Recording { is_redacted, ..with_other_numbers(recording, &hidden, &streams) })
 }
 
 /// Those of the numbers and extensions the connector knows of that are in the recording: a file has to have them,
@@ -215,8 +232,13 @@ fn people(recording: &Recording, answers: &Answers) -> Vec<String> {
 }
 
 impl Redactor {
-    fn new(people: &[String], key: [u8; 32]) -> Result<Self, TooMany> {
-        let mut redactor = Self {
+    /// It knows no number.
+    fn of_keys() -> Self {
+        Self::empty([0; 32])
+    }
+
+    fn empty(key: [u8; 32]) -> Self {
+        Self {
             key,
             tokens: HashMap::new(),
             lengths: Vec::new(),
@@ -225,7 +247,11 @@ impl Redactor {
             literals: HashMap::new(),
             runs: HashMap::new(),
             taken: HashSet::new(),
-        };
+        }
+    }
+
+    fn new(people: &[String], key: [u8; 32]) -> Result<Self, TooMany> {
+        let mut redactor = Self::empty(key);
         let mut needles: Vec<Vec<u8>> = Vec::new();
         for number in people {
             let core = core(number.as_bytes());
@@ -520,6 +546,14 @@ impl Streams {
     }
 }
 
+fn every_input(recording: &Recording) -> impl Iterator<Item = &Input> {
+    let steps = recording.segments.iter().flat_map(|segment| &segment.chunks).flat_map(|it| &**it);
+    steps.flat_map(|step| match &step.call {
+        Call::Step(inputs) => &inputs[..],
+        Call::Snapshot => &[],
+    })
+}
+
 fn with_other_numbers(recording: &Recording, redactor: &Redactor, streams: &Streams) -> Recording {
     let mut visitor = |text: Text<'_>| redactor.redact_text(text);
     let segments = recording.segments.iter().map(|segment| {
@@ -587,7 +621,10 @@ fn other_input(input: &Input, redactor: &Redactor, streams: &Streams) -> Input {
                 None => redactor.redact(&mut bytes.data, (true, true)),
             }
         }
-        other => other.visit(&mut |text| redactor.redact_text(text)),
+        other => {
+            hide_commanded(other);
+            other.visit(&mut |text| redactor.redact_text(text));
+        }
     }
     input
 }
