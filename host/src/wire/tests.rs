@@ -25,6 +25,30 @@ fn the_samples_show_every_type_there_is() {
 }
 
 #[test]
+fn the_page_of_the_api_names_every_type_and_no_other() {
+    let page = include_str!("../../docs/api.md");
+    let (_, types) = page.split_once("### Types\n").expect("the heading");
+    let rows = types.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+    let mut named = BTreeSet::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cell = row.split('|').nth(1).expect("a first cell");
+        let mut group = "";
+        // `call.started`, `.ended`: the second is of the same group.
+        for word in cell.split('`').skip(1).step_by(2) {
+            match word.strip_prefix('.') {
+                Some(rest) => named.insert(format!("{group}.{rest}")),
+                None => {
+                    group = word.split('.').next().expect("a word");
+                    named.insert(word.to_owned())
+                }
+            };
+        }
+    }
+    let all = TYPES.iter().map(|kind| (*kind).to_owned()).collect();
+    assert_eq!(named, all);
+}
+
+#[test]
 fn a_left_caller_looks_like_this() {
     let event = around(B::CallerLeft {
         exit: fact::QueueExit::Abandoned,

@@ -26,6 +26,7 @@ mod observer;
 mod router;
 mod target;
 mod treatment;
+mod wanted;
 
 pub use call::{Attributes, Call, CivilTime, Patch, Wishes};
 pub use failure::{HookError, HookFailure};
@@ -38,6 +39,7 @@ pub use target::{DialplanTarget, ExtensionTarget, HangUpTarget, QueueTarget, Tar
 pub use treatment::{
     Cause, Collect, CollectEnd, Collected, FailedStep, Plan, Say, SayKind, Step, Treatment, Waiting,
 };
+pub use wanted::WantedEvents;
 
 /// Most time zones whose civil time a hook is given.
 pub const MAX_TIME_ZONES: usize = 8;

@@ -16,6 +16,7 @@ use std::{
 };
 
 use calls::Timestamp;
+pub(super) use plugin_runtime::hooks::WantedEvents as Wanted;
 use plugin_runtime::hooks::{
     Answer, Event, HookError, HookFailure, Lookup, MAX_OPEN_LOOKUPS, ObserverAction, ObserverInput,
 };
@@ -76,33 +77,12 @@ struct Trouble {
     again_at: Duration,
 }
 
-/// Which events an observer wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted(Vec<String>);
-
 /// The end of a step: to be written, then to be told to [`Feed::committed`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) ack: Option<u64>,
     pub(super) writes: Vec<StoreWrite>,
     lookups: Vec<Lookup>,
-}
-
-impl Wanted {
-    /// From the wish `events`: words such as `call.ended` or `call.*`, apart by spaces or commas. None: all.
-    pub(super) fn of(wishes: &plugin_runtime::hooks::Wishes) -> Self {
-        let wish = wishes.facts.iter().filter(|(name, _)| name == "events");
-        let words = wish.flat_map(|(_, value)| value.split([' ', ',']));
-        Self(words.filter(|word| !word.is_empty()).map(str::to_owned).collect())
-    }
-
-    fn takes(&self, kind: &str) -> bool {
-        let fits = |word: &String| match word.strip_suffix('*') {
-            Some(start) => kind.starts_with(start),
-            None => word == kind,
-        };
-        self.0.is_empty() || self.0.iter().any(fits)
-    }
 }
 
 impl Feed {

@@ -10,7 +10,7 @@ use plugin_runtime::{
     Plugin,
     hooks::{
         Answer, Event, HookConfig, HookError, HookFailure, Lookup, MAX_OPEN_LOOKUPS, Observer,
-        ObserverAction, ObserverInput, Question,
+        ObserverAction, ObserverInput, Question, WantedEvents,
     },
 };
 use serde_json::{Value, json};
@@ -42,12 +42,14 @@ pub(super) fn play(plugin: &Plugin, scenario: &Scenario, script: &Script, played
         Err(failure) => return played.fail(&Place::start(), "the start", failure.to_string()),
     };
     let log = config.log.clone();
+    let wanted = WantedEvents::of(observer.wishes());
     let mut journal = Journal {
         plugin,
         config,
         begin: scenario.clock.begin(),
         web: &script.web,
         observer: Some(observer),
+        wanted,
         kept: hooks::Kept::of(scenario),
         at: Duration::ZERO,
         due: BTreeMap::new(),
@@ -104,6 +106,8 @@ struct Journal<'a> {
     web: &'a [Rule],
     /// None: it does not start any more.
     observer: Option<Observer>,
+    /// As the host does, it is told no others.
+    wanted: WantedEvents,
     kept: hooks::Kept,
     at: Duration,
     due: BTreeMap<(Duration, u64), Due>,
@@ -145,7 +149,10 @@ impl Journal<'_> {
         self.due.retain(|_, due| matches!(due, Due::Events(..)));
         (self.open, self.wake) = (0, None);
         match Observer::start(self.plugin, self.config.clone()) {
-            Ok(observer) => self.observer = Some(observer),
+            Ok(observer) => {
+                self.wanted = WantedEvents::of(observer.wishes());
+                self.observer = Some(observer);
+            }
             Err(failure) => {
                 self.observer = None;
                 self.window.failure.get_or_insert((self.at, failure));
@@ -219,12 +226,18 @@ impl Journal<'_> {
         let left = u64::from(events.count) - done;
         let now = if events.every.is_zero() { left.min(MAX_BATCH as u64) } else { 1 };
         let mut inputs = Vec::new();
+        let is_wanted = self.wanted.takes(&events.kind);
         for _ in 0..now {
             self.seq += 1;
             let event = event(events, self.seq, self.begin.0.saturating_add(nanos(self.at)));
             if events.count == 1 {
-                let text = format!("event {} {} {}", event.seq, event.kind, event.call);
-                self.played.happened(self.at, "host", text.trim_end());
+                let mut text = format!("event {} {} {}", event.seq, event.kind, event.call);
+                text.truncate(text.trim_end().len());
+                text += if is_wanted { "" } else { " (it does not want these)" };
+                self.played.happened(self.at, "host", text);
+            }
+            if !is_wanted {
+                continue;
             }
             self.events.push_back(event.clone());
             inputs.push(ObserverInput::Event(event));
@@ -232,7 +245,9 @@ impl Journal<'_> {
         if left > now {
             self.later(events.every, Due::Events(events.clone(), done + now));
         }
-        self.step(inputs);
+        if !inputs.is_empty() {
+            self.step(inputs);
+        }
     }
 
     fn step(&mut self, inputs: Vec<ObserverInput>) {
