@@ -158,6 +158,26 @@ fn a_program_reads_an_object_a_line() {
     assert_eq!(run.child.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn what_pack_says_to_type_installs_a_plugin_that_nobody_signed() {
+    let desk = Desk::new("own-desk");
+    let output = desk.command(&["plugin", "pack"]).current_dir(desk.project()).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let line = told.lines().find(|line| line.contains("plugin install")).expect(&told).trim();
+    let bin = Path::new(env!("CARGO_BIN_EXE_jackfield")).parent().expect("a folder");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let typed = Command::new("sh")
+        .args(["-ec", line])
+        .current_dir(desk.project())
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .env("JACKFIELD_URL", &desk.url)
+        .env("JACKFIELD_TOKEN", &desk.token)
+        .output()
+        .unwrap();
+    assert!(typed.status.success(), "{line}: {typed:?}");
+    assert_eq!(desk.running(), "0.1.0");
+}
+
 /// Lines of JSON objects.
 fn events(lines: &str) -> Vec<Value> {
     lines

@@ -293,7 +293,7 @@ impl Library {
                 )
                 .err()
                 .unwrap_or_else(|| format!("there is no plugin {id:?}")),
-                fix: "build it with `cargo xtask plugins`, write the path of its .wasm file, set [plugins] dir, or install it with `jackfield plugin install`".to_owned(),
+                fix: "install it with `jackfield plugin install FILE` (one of your own: `jackfield plugin run` in its folder; one of Jackfield's, out of its sources: `cargo xtask plugins`), write the path of its .wasm file, or set [plugins] dir".to_owned(),
             }),
         }
     }

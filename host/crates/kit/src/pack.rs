@@ -16,6 +16,8 @@ pub struct Packed {
     pub component: PathBuf,
     /// SHA-256 of the component, lower-case hex.
     pub sha256: String,
+    /// How to try it on a host of one's own, unsigned.
+    pub install: String,
     /// How to sign it with minisign.
     pub sign: String,
 }
@@ -49,9 +51,11 @@ pub fn pack(project: &Project) -> anyhow::Result<Packed> {
     file::write(&folder.join("manifest.json"), manifest.as_bytes())?;
     // As `sha256sum -c` reads it.
     file::write(&folder.join("SHA256"), format!("{sha256}  {name}.wasm\n").as_bytes())?;
-    let sign = format!("minisign -Sm {}", shown(&component));
+    let typed = quoted(&shown(&component));
+    let install = format!("jackfield plugin install {typed}");
+    let sign = format!("minisign -Sm {typed}");
     file::write(&folder.join("README.md"), readme(project, &name, &sha256).as_bytes())?;
-    Ok(Packed { folder, component, sha256, sign })
+    Ok(Packed { folder, component, sha256, install, sign })
 }
 
 fn readme(project: &Project, name: &str, sha256: &str) -> String {
@@ -88,5 +92,31 @@ fn shown(path: &Path) -> String {
     {
         Some(inner) => inner.display().to_string(),
         None => path.display().to_string(),
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%,:=".contains(&byte);
+    match path.bytes().all(plain) && !path.starts_with('-') {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_takes_every_path_for_one_word() {
+        for (path, typed) in [
+            ("dist/desk-0.1.0/desk-0.1.0.wasm", "dist/desk-0.1.0/desk-0.1.0.wasm"),
+            ("/home/ada/my plugins/a.wasm", "'/home/ada/my plugins/a.wasm'"),
+            ("ada's/a.wasm", r"'ada'\''s/a.wasm'"),
+            ("$HOME/a.wasm", "'$HOME/a.wasm'"),
+        ] {
+            assert_eq!(quoted(path), typed);
+        }
     }
 }

@@ -23,11 +23,12 @@ pub(super) fn run(args: &PackArgs, _: Color) -> anyhow::Result<u8> {
         return Ok(SUCCESS);
     }
     say(&format!(
-        "{}\n  sha256 {}\n\nNext:\n  {}\n  jackfield plugin install {}",
+        "{}\n  sha256 {}\n\nTo try it on a running host (JACKFIELD_TOKEN is an admin's token of it):\n  {}\n\
+         To hand it on, sign it:\n  {}",
         packed.folder.display(),
         packed.sha256,
+        packed.install,
         packed.sign,
-        packed.component.display(),
     ));
     Ok(SUCCESS)
 }
