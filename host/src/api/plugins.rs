@@ -234,7 +234,8 @@ pub(super) async fn install(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Use {
-    /// A version, a SHA-256, or the beginning of one.
+    /// A version, a SHA-256, or the beginning of one; `latest` is the one installed last, unless another one has a
+    /// higher number or it was rolled back. Several builds of one version are told by their SHA-256.
     #[schema(example = "0.1.0")]
     version: String,
 }

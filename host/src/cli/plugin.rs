@@ -56,11 +56,12 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         host: HostArgs,
     },
-    /// Make every connector of a plugin run this version, newer or older.
+    /// Make every connector and hook of a plugin run this version, newer or older.
     Use {
         /// The plugin's id.
         plugin: String,
-        /// The version, or its SHA-256, or the beginning of that.
+        /// The version, or its SHA-256, or the beginning of that (at least 8 digits), or `latest`: the one installed
+        /// last, unless another one has a higher number. Of several builds of one version, name one by its hash.
         version: String,
         #[command(flatten)]
         host: HostArgs,

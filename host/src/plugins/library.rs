@@ -383,6 +383,7 @@ impl From<StoreError> for KeeperError {
                 Self::NotFound { what: format!("version {wanted:?} of plugin {plugin}"), fix }
             }
             StoreError::Ambiguous { .. }
+            | StoreError::NoLatest { .. }
             | StoreError::TooMany { .. }
             | StoreError::BadName { .. } => Self::Conflict { message, fix },
             StoreError::Signature { .. } | StoreError::Load { .. } | StoreError::Damaged { .. } => {

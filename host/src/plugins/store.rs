@@ -13,6 +13,7 @@
 //! All of it blocks; call it from threads that may.
 
 mod beside;
+mod choose;
 mod drafts;
 mod files;
 mod registry;
@@ -32,7 +33,10 @@ use plugin_runtime::{LoadError, Manifest, Plugin, Runtime};
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value;
 
-pub use self::drafts::{InUse, MAX_DRAFTS, draft_of};
+pub use self::{
+    choose::{LATEST, listed},
+    drafts::{InUse, MAX_DRAFTS, draft_of},
+};
 use self::{drafts::is_draft, files::Files};
 use super::{
     AuditEntry,
@@ -69,13 +73,6 @@ pub struct Version {
     pub rejected: Option<String>,
     /// What it says about itself; none when this host cannot read that any more.
     pub manifest: Option<Manifest>,
-}
-
-impl Version {
-    /// Is this its number, its SHA-256, or the beginning of that with at least eight digits?
-    fn is_called(&self, name: &str) -> bool {
-        self.version == name || name.len() >= 8 && self.sha256.starts_with(name)
-    }
 }
 
 /// Which version of a plugin an admin has chosen.
@@ -130,9 +127,17 @@ pub enum StoreError {
         or_none(known)
     )]
     NoVersion { plugin: String, wanted: String, known: Vec<String> },
-    /// Several.
-    #[error("plugin {plugin} has several components that are {wanted:?}; fix: name one by its hash: {}", hashes.join(", "))]
-    Ambiguous { plugin: String, wanted: String, hashes: Vec<String> },
+    /// Several; the one installed last comes first.
+    #[error(
+        "plugin {plugin} has {} builds that are {wanted:?}: {}; fix: name one by the beginning of its SHA-256",
+        builds.len(), choose::listed(builds, |_| String::new())
+    )]
+    Ambiguous { plugin: String, wanted: String, builds: Vec<Version> },
+    /// Others could be meant.
+    #[error(
+        "what the latest version of plugin {plugin} is can be understood in two ways: {problem}; fix: name one by its version or its SHA-256"
+    )]
+    NoLatest { plugin: String, problem: String },
     /// A kept file is not what was kept.
     #[error("plugin {plugin} {version}: its kept file {} is damaged or was exchanged; fix: install it again", path.display())]
     Damaged { plugin: String, version: String, path: PathBuf },
@@ -329,28 +334,6 @@ impl Store {
     /// Every version that is kept, by plugin, the newest installed first.
     pub fn versions(&self) -> Result<Vec<Version>, StoreError> {
         self.read(registry::versions)
-    }
-
-    /// One version of a plugin: by its number, its SHA-256, or the beginning of that with at least eight digits.
-    pub fn find(&self, plugin: &str, wanted: &str) -> Result<Version, StoreError> {
-        let all: Vec<_> =
-            self.versions()?.into_iter().filter(|version| version.plugin == plugin).collect();
-        let found: Vec<_> = all.iter().filter(|version| version.is_called(wanted)).collect();
-        let (plugin, wanted) = (plugin.to_owned(), wanted.to_owned());
-        match found[..] {
-            [version] => Ok(version.clone()),
-            [] => {
-                let known = all
-                    .iter()
-                    .map(|version| format!("{} ({})", version.version, &version.sha256[..12]))
-                    .collect();
-                Err(StoreError::NoVersion { plugin, wanted, known })
-            }
-            _ => {
-                let hashes = found.iter().map(|version| version.sha256.clone()).collect();
-                Err(StoreError::Ambiguous { plugin, wanted, hashes })
-            }
-        }
     }
 
     /// What an admin has chosen of a plugin.

@@ -58,16 +58,7 @@ impl Task {
     ) -> Vec<PluginView> {
         let mut plugins: BTreeMap<String, PluginView> = BTreeMap::new();
         for version in versions {
-            let runs = |it: &Instance| {
-                let running = it.running.as_ref();
-                running.is_some_and(|it| it.plan.plugin.info.sha256 == version.sha256)
-            };
-            let used_by = self.instances.iter().filter(|(_, it)| runs(it));
-            let hooks = self.hooks.known.iter().filter(|(_, known)| {
-                known.running.as_ref().is_some_and(|it| it.plugin.sha256() == version.sha256)
-            });
-            let used_by = used_by.map(|(id, _)| id).chain(hooks.map(|(id, _)| id));
-            let used_by = used_by.cloned().collect();
+            let used_by = self.runs(&version.sha256);
             let selection = selections.get(&version.plugin).cloned().unwrap_or_default();
             let users = || {
                 let uses = |it: &Instance| uses(it, &version.plugin);

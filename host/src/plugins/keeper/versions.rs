@@ -10,7 +10,7 @@ use crate::{
     plugins::{
         ChangeKind, InstanceWord, KeeperError, Report,
         library::in_folders,
-        store::{Selection, Version},
+        store::{LATEST, Selection, StoreError, Version, listed},
     },
 };
 
@@ -45,6 +45,17 @@ impl Task {
         Ok(())
     }
 
+    /// Connectors and hooks that run this component.
+    pub(super) fn runs(&self, sha256: &str) -> Vec<String> {
+        let connectors = self.instances.iter().filter(|(_, it)| {
+            it.running.as_ref().is_some_and(|it| it.plan.plugin.info.sha256 == sha256)
+        });
+        let hooks = self.hooks.known.iter().filter(|(_, known)| {
+            known.running.as_ref().is_some_and(|it| it.plugin.sha256() == sha256)
+        });
+        connectors.map(|(id, _)| id).chain(hooks.map(|(id, _)| id)).cloned().collect()
+    }
+
     pub(super) async fn use_version(
         &mut self,
         plugin: &str,
@@ -52,9 +63,7 @@ impl Task {
         actor: &Actor,
         report: &mut Report,
     ) -> Result<(), KeeperError> {
-        let store = self.library.store.clone();
-        let (id, text) = (plugin.to_owned(), wanted.to_owned());
-        let version = blocking(move || store.find(&id, &text)).await?;
+        let version = self.meant(plugin, wanted).await?;
         self.check_followers(plugin)?;
         let before = self.selection(plugin).await?;
         // In the folder it is what would be used anyway: then the folder decides again.
@@ -83,6 +92,36 @@ impl Task {
             report.note(format!("plugin {plugin}"), ChangeKind::Changed, detail);
         }
         Ok(())
+    }
+
+    /// The version that somebody means; what it could be, if that is more than one.
+    async fn meant(&self, plugin: &str, wanted: &str) -> Result<Version, KeeperError> {
+        let store = self.library.store.clone();
+        let (id, text) = (plugin.to_owned(), wanted.to_owned());
+        let found = blocking(move || match text.as_str() {
+            LATEST => store.latest(&id),
+            text => store.find(&id, text),
+        });
+        match found.await {
+            Err(StoreError::Ambiguous { plugin, wanted, builds }) => {
+                let runs = |build: &Version| match self.runs(&build.sha256)[..] {
+                    [] => String::new(),
+                    ref ids => format!(", runs in {}", ids.join(", ")),
+                };
+                let newest = builds.first().map_or("", Version::short_hash);
+                Err(KeeperError::Conflict {
+                    message: format!(
+                        "plugin {plugin} has {} builds of {wanted}: {}",
+                        builds.len(),
+                        listed(&builds, runs)
+                    ),
+                    fix: format!(
+                        "name one by its hash; `jackfield plugin use {plugin} {newest}` takes the one installed last"
+                    ),
+                })
+            }
+            found => Ok(found?),
+        }
     }
 
     pub(super) async fn roll_back(

@@ -85,6 +85,52 @@ async fn an_update_is_rolled_back_by_hand_and_stays_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_builds_of_a_version_each_is_named_with_what_runs_it() {
+    let hq = FakePbx::start().await;
+    let mut world = World::new();
+    world.config(&granted("hq", &hq, ""));
+    world.start().await;
+    world.dialled(&hq, 1).await;
+    let first = Tiny::version("2.0.0").trapping_on(b'Q').component();
+    let last = Tiny::version("2.0.0").component();
+    for wasm in [&first, &last] {
+        world.keeper().install(wasm.clone(), None, &admin()).await.unwrap();
+    }
+    let plugin = world.keeper().plugin("tiny").unwrap();
+    let builds: Vec<_> = plugin.versions.iter().filter(|it| it.version == "2.0.0").collect();
+    let hash = |at: usize| &builds[at].sha256[..12];
+
+    let error = world.keeper().use_version("tiny", "2.0.0", &admin()).await.unwrap_err();
+    let KeeperError::Conflict { message, fix } = error else { panic!("{error}") };
+    assert!(message.starts_with("plugin tiny has 2 builds of 2.0.0: "), "{message}");
+    let each: Vec<&str> = message.split(": ").nth(1).unwrap().split("; ").collect();
+    assert!(each[0].starts_with(&format!("{}, installed 20", hash(0))), "{message}");
+    assert!(each[0].ends_with(", runs in hq"), "{message}");
+    assert!(each[1].starts_with(&format!("{}, installed 20", hash(1))), "{message}");
+    assert!(!each[1].contains("runs"), "{message}");
+    assert!(fix.contains(&format!("`jackfield plugin use tiny {}`", hash(0))), "{fix}");
+    world.keeper().use_version("tiny", hash(1), &admin()).await.unwrap();
+    assert_eq!(world.view("hq").running.unwrap().sha256, builds[1].sha256);
+
+    // Nobody can mean another one.
+    world.keeper().use_version("tiny", "latest", &admin()).await.unwrap();
+    assert_eq!(world.view("hq").running.unwrap().sha256, builds[0].sha256);
+    // What came last is not the highest.
+    let fix_of_old = Tiny::version("1.5.0").component();
+    world.keeper().install(fix_of_old, None, &admin()).await.unwrap();
+    let error = world.keeper().use_version("tiny", "latest", &admin()).await.unwrap_err();
+    let KeeperError::Conflict { message, .. } = error else { panic!("{error}") };
+    assert!(message.contains("1.5.0 (") && message.contains("2.0.0 ("), "{message}");
+    // And what was given up is not taken up by that word.
+    world.keeper().use_version("tiny", hash(0), &admin()).await.unwrap();
+    world.keeper().install(Tiny::version("3.0.0").component(), None, &admin()).await.unwrap();
+    world.keeper().roll_back("tiny", &admin()).await.unwrap();
+    let error = world.keeper().use_version("tiny", "latest", &admin()).await.unwrap_err();
+    assert!(error.to_string().contains("was rolled back"), "{error}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_updates_at_once_happen_one_after_the_other() {
     let hq = FakePbx::start().await;
     let mut world = World::new();
