@@ -159,6 +159,50 @@ fn a_program_reads_an_object_a_line() {
 }
 
 #[test]
+fn a_plugin_that_is_not_taken_up_says_why_and_fails() {
+    let desk = Desk::new("file-desk");
+    let built = desk.ask(&["plugin", "build", "file-desk"]);
+    assert!(built.status.success(), "{built:?}");
+    let file = desk.folder.path().join("elsewhere.wasm");
+    fs::copy(desk.project().join("build/file-desk.wasm"), &file).unwrap();
+    desk.configure(&CONFIG.replace("PLUGIN", file.to_str().unwrap()));
+    assert_eq!(desk.running(), "0.1.0");
+
+    let once = ["plugin", "run", "--once", "file-desk"];
+    let output = desk.ask(&once);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for part in [
+        "is installed and not taken up",
+        "desk does not run it, and goes on with 0.1.0: desk runs what the file ",
+        file.to_str().unwrap(),
+        "fix: write plugin = \"file-desk\" in [hooks.instances.desk], then `jackfield reload`",
+    ] {
+        assert!(said.contains(part), "no `{part}` in\n{said}");
+    }
+    let output = desk.ask(&["plugin", "run", "--once", "--json", "file-desk"]);
+    let told = events(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{told:#?}");
+    let [_, _, running, failed] = &told[..] else { panic!("{told:#?}") };
+    assert!(running["why"].as_str().unwrap().contains(file.to_str().unwrap()), "{running}");
+    assert_eq!(running["is_new"], false);
+    assert!(failed["message"].as_str().unwrap().contains("not taken up"), "{failed}");
+    assert_eq!(desk.running(), "0.1.0");
+
+    // What it says to do, helps.
+    desk.configure(&CONFIG.replace("PLUGIN", "file-desk"));
+    let output = desk.ask(&once);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    // Nobody uses it.
+    desk.configure(CONFIG.split("[hooks").next().unwrap());
+    let output = desk.ask(&once);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(said.contains("add `plugin = \"file-desk\"` in [hooks.instances.NAME]"), "{said}");
+}
+
+#[test]
 fn what_pack_says_to_type_installs_a_plugin_that_nobody_signed() {
     let desk = Desk::new("own-desk");
     let output = desk.command(&["plugin", "pack"]).current_dir(desk.project()).output().unwrap();
@@ -244,6 +288,16 @@ impl Desk {
 
     fn project(&self) -> PathBuf {
         self.folder.path().join(self.name)
+    }
+
+    /// What the host follows from now on.
+    fn configure(&self, config: &str) {
+        let file = self.folder.path().join("jackfield.toml");
+        let part = file.with_extension("part");
+        fs::write(&part, config.replace("127.0.0.1:0", &self.url["http://".len()..])).unwrap();
+        fs::rename(part, file).unwrap();
+        let reloaded = self.ask(&["reload"]);
+        assert!(reloaded.status.success(), "{reloaded:?}");
     }
 
     /// As typed in the project's folder, in a terminal of its own.

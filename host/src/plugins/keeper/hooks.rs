@@ -108,6 +108,13 @@ impl Hooks {
         of_plugin.next().map(|it| it.plugin.sha256().to_owned())
     }
 
+    /// Does the hook try this component on some of the calls?
+    pub(super) fn tries(&self, id: &str, sha256: &str) -> bool {
+        let running = self.known.get(id).and_then(|known| known.running.as_ref());
+        let canary = running.and_then(|it| it.canary.as_ref());
+        canary.is_some_and(|it| it.candidate.plugin.sha256() == sha256)
+    }
+
     /// SHA-256 of every version that a hook is called with, was called with last, waits for, or tries.
     pub(super) fn hashes(&self) -> impl Iterator<Item = String> {
         self.known.values().flat_map(|known| {

@@ -14,6 +14,23 @@ use crate::{
     },
 };
 
+/// What holds an instance at its component, whatever is chosen for all.
+enum Pin {
+    File(String),
+    Version(String),
+}
+
+impl Pin {
+    fn of(plugin: &PluginSource, version: Option<&str>, enabled: Option<bool>) -> Option<Self> {
+        match (plugin, version) {
+            _ if enabled == Some(false) => None,
+            (PluginSource::File(file), _) => Some(Self::File(file.display().to_string())),
+            (PluginSource::Id(_), Some(version)) => Some(Self::Version(version.to_owned())),
+            (PluginSource::Id(_), None) => None,
+        }
+    }
+}
+
 impl Task {
     /// A component was sent: it is the one to use from now on.
     pub(super) async fn take_up_installed(
@@ -40,9 +57,43 @@ impl Task {
             report.warnings.push(self.config.complaint("", message, fix));
             return Ok(());
         }
+        let name = format!("{plugin} {version}");
         self.select(plugin, Some(sha256), actor).await?;
         self.settle_users(plugin, actor, report).await;
+        self.note_pinned(plugin, &name, sha256, report);
         Ok(())
+    }
+
+    /// Who goes on with something else than what was just chosen, because what is configured says so.
+    fn note_pinned(&self, plugin: &str, name: &str, sha256: &str, report: &mut Report) {
+        let runs = self.runs(sha256);
+        let connectors = self.users(plugin).into_iter().filter_map(|id| {
+            let wanted = self.instances.get(&id)?.connector.as_ref()?;
+            let pin = Pin::of(&wanted.plugin, wanted.version.as_deref(), wanted.enabled)?;
+            Some((id.clone(), format!("connectors.{id}"), pin))
+        });
+        let named = self.hooks.users(&self.config, plugin);
+        let hooks = self.config.hooks.instances.iter().filter(|hook| named.contains(&hook.id));
+        let hooks = hooks.filter(|hook| !self.hooks.tries(&hook.id, sha256)).filter_map(|hook| {
+            let pin = Pin::of(&hook.plugin, hook.version.as_deref(), hook.enabled)?;
+            Some((hook.id.clone(), format!("hooks.instances.{}", hook.id), pin))
+        });
+        for (id, section, pin) in connectors.chain(hooks).filter(|(id, ..)| !runs.contains(id)) {
+            let (key, message, fix) = match pin {
+                Pin::File(file) => (
+                    "plugin",
+                    format!("{id} runs what the file {file} holds, so it does not take up {name}"),
+                    format!("write plugin = \"{plugin}\" in [{section}], then `jackfield reload`"),
+                ),
+                Pin::Version(version) => (
+                    "version",
+                    format!("{id} is held at version {version}, so it does not take up {name}"),
+                    format!("take `version` out of [{section}], then `jackfield reload`"),
+                ),
+            };
+            let key = format!("{section}.{key}");
+            report.warnings.push(self.config.complaint(&key, message, fix));
+        }
     }
 
     /// Connectors and hooks that run this component.

@@ -131,6 +131,29 @@ async fn of_several_builds_of_a_version_each_is_named_with_what_runs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_take_up_what_was_installed_is_named_with_the_fix() {
+    let pbxs = [FakePbx::start().await, FakePbx::start().await, FakePbx::start().await];
+    let mut world = World::new();
+    let file = world.folder.path().join("plugins/tiny.wasm").display().to_string();
+    let of_file =
+        granted("file", &pbxs[1], "").replace("plugin = \"tiny\"", &format!("plugin = \"{file}\""));
+    assert!(of_file.contains(&file));
+    let pinned = granted("pinned", &pbxs[2], "version = \"1.0.0\"");
+    world.config(&(granted("hq", &pbxs[0], "") + &of_file + &pinned));
+    world.start().await;
+    let wasm = Tiny::version("2.0.0").component();
+    let report = world.keeper().install(wasm, None, &admin()).await.unwrap();
+    assert_eq!(world.running("hq"), "2.0.0");
+    let said: Vec<_> = report.warnings.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(said, ["connectors.file.plugin", "connectors.pinned.version"]);
+    let [of_file, pinned] = &report.warnings[..] else { panic!("{report:?}") };
+    assert!(of_file.message.contains(&file) && of_file.message.contains("tiny 2.0.0"));
+    assert!(of_file.fix.contains("plugin = \"tiny\"") && of_file.place.line > 0, "{of_file:?}");
+    assert!(pinned.message.contains("held at version 1.0.0"), "{pinned:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_updates_at_once_happen_one_after_the_other() {
     let hq = FakePbx::start().await;
     let mut world = World::new();

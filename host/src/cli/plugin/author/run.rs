@@ -30,7 +30,7 @@ use crate::{
 pub(in crate::cli) struct RunArgs {
     #[command(flatten)]
     project: ProjectArgs,
-    /// Build and install once, and end.
+    /// Build and install once, and end; with exit code 1 when nothing took it up.
     #[arg(long)]
     once: bool,
     /// One JSON object a line instead of sentences, each with its `event`.
@@ -66,6 +66,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Trouble> {
         return Ok(());
     };
     if args.once {
+        let first = first.and_then(|()| session.is_taken_up());
         if args.json
             && let Err(trouble) = &first
         {
@@ -121,7 +122,9 @@ struct Session<'a> {
     installed: Option<String>,
     /// A version that was sent, and whose answer did not come yet.
     sent: Option<String>,
-    /// The last log lines of each instance that were told.
+    /// Why the version that was put there last does not run, where it does not.
+    refusals: Vec<String>,
+    /// The last log lines of each instance that were told, or are older than this.
     told: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -135,6 +138,7 @@ impl<'a> Session<'a> {
             before: Vec::new(),
             installed: None,
             sent: None,
+            refusals: Vec::new(),
             told: BTreeMap::new(),
         })
     }
@@ -182,7 +186,7 @@ impl<'a> Session<'a> {
         // What was known of them was true of the version before.
         self.instances.clear();
         self.tell(&News::Installed { plugin: &self.id, version: &version, changes: &changes });
-        self.taken_up(&version, kind).await.map_err(|trouble| Trouble {
+        self.taken_up(&version, kind, &changes).await.map_err(|trouble| Trouble {
             text: format!(
                 "{} {version} is installed; what became of it is not known: {}",
                 self.id, trouble.text
@@ -192,8 +196,14 @@ impl<'a> Session<'a> {
     }
 
     /// Who has taken the version up, and what keeps the others from it.
-    async fn taken_up(&mut self, version: &str, kind: Kind) -> Result<(), Trouble> {
+    async fn taken_up(
+        &mut self,
+        version: &str,
+        kind: Kind,
+        changes: &Value,
+    ) -> Result<(), Trouble> {
         self.look().await?;
+        self.refusals.clear();
         if self.instances.is_empty() {
             let place = match kind {
                 Kind::Connector => "[connectors.NAME]",
@@ -205,13 +215,61 @@ impl<'a> Session<'a> {
             };
             let fix = format!("add `plugin = \"{}\"` in {place}, then `jackfield reload`", self.id);
             self.tell(&News::Unused { plugin: &self.id, fix: &fix });
+            self.refusals.push(format!("nothing in the host's config uses it; fix: {fix}"));
         }
+        let mut refusals = Vec::new();
         for instance in &self.instances {
-            let (missing, fix) = wanted_grants(&self.client, instance).await?;
             let is_new = instance.running.as_deref() == Some(version);
-            self.tell(&News::Running { instance, is_new, missing: &missing, fix: &fix });
+            let (missing, why) = match is_new {
+                true => (Vec::new(), String::new()),
+                false => self.obstacle(instance, changes).await?,
+            };
+            self.tell(&News::Running { instance, is_new, missing: &missing, why: &why });
+            if !is_new && !instance.is_off {
+                refusals.push(instance.does_not_run(&why));
+            }
         }
+        let runs = |instance: &Instance| instance.running.as_deref() == Some(version);
+        if refusals.is_empty() && !self.instances.iter().any(runs) {
+            refusals.extend(self.instances.iter().map(|it| it.does_not_run("it is disabled")));
+        }
+        self.refusals.append(&mut refusals);
         Ok(())
+    }
+
+    /// Grants that a version waits for, and what keeps it from running in this instance, with the fix.
+    async fn obstacle(
+        &self,
+        instance: &Instance,
+        changes: &Value,
+    ) -> Result<(Vec<String>, String), Trouble> {
+        let (missing, fix) = wanted_grants(&self.client, instance).await?;
+        if !missing.is_empty() {
+            let why = format!("it waits until it is granted {}; fix: {fix}", missing.join(", "));
+            return Ok((missing, why));
+        }
+        let section = match instance.group {
+            "connectors" => format!("connectors.{}.", instance.id),
+            _ => format!("hooks.instances.{}.", instance.id),
+        };
+        let said = ["complaints", "warnings"].into_iter().flat_map(|name| list(&changes[name]));
+        let mut of_it = said.filter(|it| text(&it["key"]).starts_with(&section));
+        let why = of_it.next().map(|it| match text(&it["fix"]) {
+            fix if fix.is_empty() => text(&it["message"]),
+            fix => format!("{}; fix: {fix}", text(&it["message"])),
+        });
+        Ok((missing, why.unwrap_or_else(|| instance.reason.clone())))
+    }
+
+    /// An error if the version that was put there last does not run everywhere.
+    fn is_taken_up(&self) -> Result<(), Trouble> {
+        if self.refusals.is_empty() {
+            return Ok(());
+        }
+        let version = self.installed.as_deref().unwrap_or_default();
+        let refusals = self.refusals.join("\n  ");
+        let text = format!("{} {version} is installed and not taken up:\n  {refusals}", self.id);
+        Err(Trouble { is_final: true, ..Trouble::failed(text) })
     }
 
     /// Asks the host who uses the plugin, and what runs.
@@ -257,10 +315,10 @@ impl<'a> Session<'a> {
             // Somebody may have begun to use it.
             let _ = self.look().await;
         }
-        for Instance { id, group, .. } in &self.instances {
-            let path = format!("/v1/{group}/{}/logs", segment(id));
+        for instance in &self.instances {
+            let Instance { id, group, .. } = instance;
             // The host may be restarting; the next question tells.
-            let Ok(answer) = self.client.get(&path).await else { continue };
+            let Ok(answer) = self.client.get(&instance.logs()).await else { continue };
             let lines = list(&answer["items"]);
             let told = self.told.entry(id.clone()).or_default();
             for line in lines.iter().filter(|line| !told.contains(&line.to_string())) {
@@ -281,7 +339,9 @@ async fn instances(client: &Client, plugin: &str) -> Result<Vec<Instance>, Troub
             let of = if group == "connectors" { &item["lifecycle"] } else { item };
             if [&of["plugin"], &of["running"]["plugin"]].into_iter().any(|it| text(it) == plugin) {
                 let running = of["running"]["version"].as_str().map(str::to_owned);
-                found.push(Instance { id: text(&item["id"]), group, running });
+                let is_off = of["status"] == "manually_disabled";
+                let (id, reason) = (text(&item["id"]), text(&of["reason"]));
+                found.push(Instance { id, group, running, is_off, reason });
             }
         }
     }

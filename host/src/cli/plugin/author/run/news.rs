@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::{
+    client::segment,
     complain, report, say,
     table::{bytes, plain},
 };
@@ -18,6 +19,28 @@ pub(super) struct Instance {
     pub group: &'static str,
     /// The version it runs.
     pub running: Option<String>,
+    /// Somebody has disabled it.
+    #[serde(skip)]
+    pub is_off: bool,
+    /// Why it is as it is, as the host says.
+    #[serde(skip)]
+    pub reason: String,
+}
+
+impl Instance {
+    /// Where its log lines are.
+    pub fn logs(&self) -> String {
+        format!("/v1/{}/{}/logs", self.group, segment(&self.id))
+    }
+
+    /// One that has not taken a version up.
+    pub fn does_not_run(&self, why: &str) -> String {
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        match &self.running {
+            Some(before) => format!("{} does not run it, and goes on with {before}{why}", self.id),
+            None => format!("{} does not run{why}", self.id),
+        }
+    }
 }
 
 /// One thing that happened.
@@ -32,14 +55,15 @@ pub(super) enum News<'a> {
     Built { plugin: &'a str, version: &'a str, secs: f64, bytes: usize },
     /// The host has it; `changes`: what it says that this changed.
     Installed { plugin: &'a str, version: &'a str, changes: &'a Value },
-    /// What an instance runs after that, or null. `missing`: grants that the new version waits for.
+    /// What an instance runs after that, or null. `missing`: grants that the new version waits for; `why`: what keeps
+    /// it from running.
     Running {
         #[serde(flatten)]
         instance: &'a Instance,
         is_new: bool,
         missing: &'a [String],
-        #[serde(skip)]
-        fix: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        why: &'a str,
     },
     /// Nothing in the host's config uses the plugin.
     Unused { plugin: &'a str, fix: &'a str },
@@ -88,18 +112,9 @@ pub(super) fn tell(news: &News<'_>, json: bool) {
             say(&format!("{plugin} {version}: built in {secs:.1} s, {}", bytes(*size as u64)));
         }
         News::Installed { changes, .. } => say(&report::lines(changes)),
-        News::Running { instance: Instance { id, running, .. }, is_new, missing, fix } => {
-            if !missing.is_empty() {
-                say(&format!(
-                    "{id} waits until it is granted {}\n  fix: {fix}",
-                    missing.join(", ")
-                ));
-            }
+        News::Running { instance, is_new, why, .. } => {
             if !is_new {
-                complain(&match running {
-                    Some(before) => format!("{id} does not run it, and goes on with {before}"),
-                    None => format!("{id} does not run"),
-                });
+                complain(&instance.does_not_run(why));
             }
         }
         News::Unused { plugin, fix } => {
@@ -180,6 +195,8 @@ mod tests {
             id: id.to_owned(),
             group: "hooks",
             running: owned(*running),
+            is_off: false,
+            reason: String::new(),
         });
         let ending = Ending {
             plugin: "desk".to_owned(),
