@@ -203,6 +203,24 @@ fn a_plugin_that_is_not_taken_up_says_why_and_fails() {
 }
 
 #[test]
+fn what_was_logged_before_it_began_is_not_told() {
+    let desk = Desk::new("quiet-desk");
+    desk.replace(
+        "serde_json::from_str(&config.settings)",
+        "jackfield_sdk::log::info(\"the first edition\");\n        serde_json::from_str(&config.settings)",
+    );
+    let once = desk.ask(&["plugin", "run", "--once", "quiet-desk"]);
+    assert_eq!(once.status.code(), Some(0), "{once:?}");
+    let logs = String::from_utf8(desk.ask(&["hooks", "logs", "desk"]).stdout).unwrap();
+    assert!(logs.contains("the first edition"), "{logs}");
+    desk.replace("the first edition", "the second edition");
+    let mut run = desk.run(&[]);
+    run.says("watching; save a file");
+    run.says("the second edition");
+    assert!(!run.said.contains("the first edition"), "{}", run.said);
+}
+
+#[test]
 fn what_pack_says_to_type_installs_a_plugin_that_nobody_signed() {
     let desk = Desk::new("own-desk");
     let output = desk.command(&["plugin", "pack"]).current_dir(desk.project()).output().unwrap();

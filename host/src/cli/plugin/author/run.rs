@@ -55,6 +55,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Trouble> {
     // A host that is not there, or does not know us, is told before anything is built.
     session.look().await?;
     session.before = session.instances.clone();
+    session.skip_logs().await?;
     // From the beginning: a Ctrl-C during a build is one too.
     let mut stop = tokio::spawn(tokio::signal::ctrl_c());
     let first = tokio::select! {
@@ -307,6 +308,16 @@ impl<'a> Session<'a> {
             instances: self.instances.clone(),
             before,
         }));
+    }
+
+    /// What was logged before this began is not told.
+    async fn skip_logs(&mut self) -> Result<(), Trouble> {
+        for instance in &self.instances {
+            let lines = self.client.get(&instance.logs()).await?;
+            let lines = list(&lines["items"]).iter().map(Value::to_string).collect();
+            self.told.insert(instance.id.clone(), lines);
+        }
+        Ok(())
     }
 
     /// Lines that were not told yet.
