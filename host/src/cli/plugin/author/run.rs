@@ -253,8 +253,12 @@ impl<'a> Session<'a> {
             "connectors" => format!("connectors.{}.", instance.id),
             _ => format!("hooks.instances.{}.", instance.id),
         };
-        let said = ["complaints", "warnings"].into_iter().flat_map(|name| list(&changes[name]));
-        let mut of_it = said.filter(|it| text(&it["key"]).starts_with(&section));
+        let pins = ["plugin", "version"].map(|key| format!("{section}{key}"));
+        let complaints = list(&changes["complaints"]).iter();
+        let complaints = complaints.filter(|it| text(&it["key"]).starts_with(&section));
+        // Others are no reason: it would run with them.
+        let warnings = list(&changes["warnings"]).iter();
+        let mut of_it = complaints.chain(warnings.filter(|it| pins.contains(&text(&it["key"]))));
         let why = of_it.next().map(|it| match text(&it["fix"]) {
             fix if fix.is_empty() => text(&it["message"]),
             fix => format!("{}; fix: {fix}", text(&it["message"])),
