@@ -40,6 +40,11 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(any(
+    all(target_arch = "wasm32", not(target_feature = "atomics"), feature = "allocator"),
+    test
+))]
+mod allocator;
 pub mod bindings;
 mod guest;
 pub mod hooks;

@@ -2,7 +2,8 @@
 //! step of an observer. Each figure stands beside its limit, the decision also beside its native twin: the same source
 //! without a sandbox.
 //!
-//! `cargo xtask plugins --only jackfield-test-guests`, then `cargo bench -p plugin-runtime --bench hooks`.
+//! The guest is built as plugins for users are. `cargo xtask plugins --only hooks`, then `cargo bench -p plugin-runtime
+//! --bench hooks`.
 
 #![expect(clippy::print_stdout, reason = "figures are its purpose")]
 
@@ -37,9 +38,7 @@ const EVENTS: usize = 32;
 
 fn main() {
     let Some(plugin) = plugin() else {
-        println!(
-            "NOT MEASURED: build the guest first (cargo xtask plugins --only jackfield-test-guests)"
-        );
+        println!("NOT MEASURED: build the guest first (cargo xtask plugins --only hooks)");
         return;
     };
     let one = decisions(&plugin);

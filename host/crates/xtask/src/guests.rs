@@ -93,10 +93,11 @@ fn compile(workspace: &Workspace, toolchain: &Toolchain, guest: &Guest) -> anyho
     };
     let mut command = cargo.command();
     match &guest.example {
-        None => command.args(["build", "--profile=plugin", "--lib"]),
-        Some(example) => command.args(["build", "--profile=test-plugin", "--example", example]),
+        None => command.args(["build", "--lib"]),
+        Some(example) => command.args(["build", "--example", example]),
     };
     command
+        .args(["--profile", if guest.as_shipped { "plugin" } else { "test-plugin" }])
         .args(["--quiet", "--message-format=json-render-diagnostics"])
         .args(["--package", &guest.package])
         // Ours is the rust-version of the host; guests may be built by an older compiler.
@@ -125,7 +126,12 @@ mod tests {
     use super::*;
 
     fn guest(package: &str, example: Option<&str>) -> Guest {
-        Guest { package: package.into(), example: example.map(Into::into), folder: "/".into() }
+        Guest {
+            package: package.into(),
+            example: example.map(Into::into),
+            as_shipped: example.is_none(),
+            folder: "/".into(),
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub struct Guest {
     pub package: String,
     /// A plugin for tests, never shipped: an example of the package.
     pub example: Option<String>,
+    /// Built like a plugin for users, which takes longer: always if it is one; a plugin for tests if its package
+    /// says so (`package.metadata.jackfield.as-shipped`), because something measures it.
+    pub as_shipped: bool,
     /// Where its sources are; its `plugin.toml` is the manifest, if it has one.
     pub folder: PathBuf,
 }
@@ -82,11 +85,12 @@ fn guests_of(package: &Value, root: &Path) -> Vec<Guest> {
     let manifest = package["manifest_path"].as_str().map(Path::new);
     let folder = manifest.and_then(Path::parent).unwrap_or(root).to_owned();
     if is_guest(package, root) {
-        return vec![Guest { package: name.to_owned(), example: None, folder }];
+        return vec![Guest { package: name.to_owned(), example: None, as_shipped: true, folder }];
     }
     if !manifest.is_some_and(|manifest| manifest.starts_with(root.join("tests/guests"))) {
         return Vec::new();
     }
+    let as_shipped = package["metadata"]["jackfield"]["as-shipped"].as_array();
     let targets = package["targets"].as_array().map_or(&[][..], Vec::as_slice);
     let examples = targets.iter().filter(|target| target["kind"][0] == "example");
     examples
@@ -95,6 +99,7 @@ fn guests_of(package: &Value, root: &Path) -> Vec<Guest> {
         .map(|example| Guest {
             package: name.to_owned(),
             example: Some(example.to_owned()),
+            as_shipped: as_shipped.is_some_and(|names| names.iter().any(|name| name == example)),
             folder: folder.clone(),
         })
         .collect()
@@ -129,14 +134,18 @@ mod tests {
             package("office-hours", "/repo/examples/office-hours/Cargo.toml", "cdylib", declared),
             package("tool", "/repo/examples/tool/Cargo.toml", "cdylib", Value::Null),
             package("jackfield", "/repo/host/Cargo.toml", "cdylib", Value::Null),
-            { "name": "bad-ones", "manifest_path": "/repo/tests/guests/Cargo.toml", "targets": [
+            { "name": "bad-ones", "manifest_path": "/repo/tests/guests/Cargo.toml",
+              "metadata": { "jackfield": { "as-shipped": ["measured"] } }, "targets": [
                 { "kind": ["lib"], "name": "bad_ones", "crate_types": ["lib"] },
                 { "kind": ["example"], "name": "mad", "crate_types": ["cdylib"] },
+                { "kind": ["example"], "name": "measured", "crate_types": ["cdylib"] },
                 { "kind": ["example"], "name": "tool", "crate_types": ["bin"] },
             ]},
         ]});
         let found = guests(&metadata, Path::new("/repo"));
         let names: Vec<&str> = found.iter().map(Guest::name).collect();
-        assert_eq!(names, ["mad", "asterisk", "office-hours"]);
+        assert_eq!(names, ["mad", "measured", "asterisk", "office-hours"]);
+        let as_shipped: Vec<bool> = found.iter().map(|guest| guest.as_shipped).collect();
+        assert_eq!(as_shipped, [false, true, true, true]);
     }
 }
