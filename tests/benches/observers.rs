@@ -1,6 +1,7 @@
 //! What an observer is told at 1,000 events a second: how late, in which order, how often.
 //!
-//! The real journal on a real disk, the real store, a real guest in its sandbox that acknowledges what it is told.
+//! The real journal on a real disk, the real store, a real guest in its sandbox that acknowledges what it is told, and
+//! refuses an event that is not the next one: its place gets to the end only if each came once and in order.
 //! The lag is from the moment an event is handed to the journal to the moment at which the acknowledgement of it is
 //! written. `cargo xtask bench -- --bench observers`
 
@@ -55,7 +56,7 @@ async fn measure() {
         id: "watch".to_owned(),
         plugin: ready::load("test/hooks"),
         label: "hooks 0.1.0".to_owned(),
-        settings: "{}".to_owned(),
+        settings: r#"{"takes":"in-order"}"#.to_owned(),
         grants: Vec::new(),
         limits: Default::default(),
         http_per_minute: 0,

@@ -25,9 +25,9 @@ const SOON: Duration = Duration::from_secs(10);
 const HALF: Duration = Duration::from_millis(500 / PER_SEC as u64);
 /// A caller hangs up after so many others: seconds later, so that nobody goes before they are told something.
 const STAYS: usize = 250;
-/// What it is called, per mille, and what it may be.
-const FIGURES: [(&str, usize, &str); 3] =
-    [("p50", 500, "   limit  5 ms"), ("p99", 990, "   limit 25 ms"), ("longest", 1000, "")];
+/// What it is called, per mille, and how many ms it may be.
+const FIGURES: [(&str, usize, Option<f64>); 3] =
+    [("p50", 500, Some(5.0)), ("p99", 990, Some(25.0)), ("longest", 1000, None)];
 
 fn main() {
     let runtime =
@@ -156,8 +156,13 @@ async fn measure() {
 fn print(name: &str, sorted: &[Duration], limited: bool) {
     for (figure, permille, limit) in FIGURES {
         let index = (sorted.len() * permille / 1000).min(sorted.len().saturating_sub(1));
-        let limit = if limited { limit } else { "" };
         let value = sorted.get(index).map_or(f64::NAN, |it| it.as_secs_f64() * 1e3);
-        println!("{name:<14} {figure:<8} {value:>8.3} ms{limit}");
+        match limit.filter(|_| limited) {
+            None => println!("{name:<14} {figure:<8} {value:>8.3} ms"),
+            Some(limit) => println!(
+                "{name:<14} {figure:<8} {value:>8.3} ms   limit {limit:>4.1} ms   ratio {:.2}",
+                value / limit
+            ),
+        }
     }
 }

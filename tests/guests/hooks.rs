@@ -67,21 +67,33 @@ impl WaitTreatment for Music {
     }
 }
 
-/// Acknowledges what it sees.
-pub struct Onlooker;
+/// Acknowledges what it sees. With the word `in-order` in its settings it takes nothing but the next event.
+pub struct Onlooker {
+    in_order: bool,
+    last: Option<u64>,
+}
 
 impl Observer for Onlooker {
-    fn init(_: Config) -> Result<Self, Error> {
-        Ok(Self)
+    fn init(config: Config) -> Result<Self, Error> {
+        Ok(Self { in_order: config.settings.contains("in-order"), last: None })
     }
 
     fn step(&mut self, _: Now, inputs: Vec<Input>, out: &mut Vec<Action>) -> Result<(), Error> {
-        let last = inputs.iter().rev().find_map(|input| match input {
-            Input::Event(event) => Some(event.seq),
-            Input::Lost(seq) => Some(*seq),
-            _ => None,
-        });
-        out.extend(last.map(Action::ack));
+        let mut seen = None;
+        for input in inputs {
+            let seq = match input {
+                Input::Event(event) => event.seq,
+                Input::Lost(seq) => seq,
+                _ => continue,
+            };
+            if self.in_order && self.last.is_some_and(|last| seq != last + 1) {
+                let said = format!("event {seq} came after {:?}", self.last);
+                return Err(Error::new("out-of-order", said));
+            }
+            self.last = Some(seq);
+            seen = self.last;
+        }
+        out.extend(seen.map(Action::ack));
         Ok(())
     }
 }
