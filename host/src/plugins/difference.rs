@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    ChangeKind, InstanceView, KeeperError, Owner, Report, desired,
+    ChangeKind, HookView, InstanceView, KeeperError, Owner, Report, desired,
     keeper::{needs_restart, read},
     shared::Shared,
 };
-use crate::config::Config;
+use crate::config::{Complaint, Config};
 
 /// Compares.
 pub(super) fn difference(shared: &Shared) -> Result<Report, KeeperError> {
@@ -35,10 +35,15 @@ pub(super) fn difference(shared: &Shared) -> Result<Report, KeeperError> {
                     .map(|key| (key.key, key.value))
                     .collect();
                 compare(&subject, instance, &wanted, &mut report);
+                // What the file says by now nobody has looked at.
+                if raw_connector(&running, id) == raw_connector(&file, id) {
+                    report.complaints.extend(still(&file, &instance.refused));
+                }
             }
         }
     }
     hooks(&running, &file, &mut report);
+    refused_hooks(&shared.hooks(), &running, &file, &mut report);
     let agents = |config: &crate::config::Config| -> BTreeMap<_, _> {
         config.agents.iter().map(|agent| (agent.id.clone(), agent.clone())).collect()
     };
@@ -94,6 +99,42 @@ fn compare(
     }
     if let Some(waiting) = &instance.waiting {
         report.note(subject, ChangeKind::Waiting, waiting.why.clone());
+    }
+}
+
+fn raw_connector<'c>(config: &'c Config, id: &str) -> Option<&'c Value> {
+    config.connectors.iter().find(|it| it.id.as_str() == id).map(|it| &it.raw)
+}
+
+fn raw_hook<'c>(config: &'c Config, id: &str) -> Option<&'c Value> {
+    config.hooks.instances.iter().find(|it| it.id == id).map(|it| &it.raw)
+}
+
+/// Why something does not run as it is wanted, with the lines that the file has now.
+fn still(file: &Config, refused: &[Complaint]) -> Vec<Complaint> {
+    let still = |it: &Complaint| {
+        let now = file.complaint(&it.key, it.message.clone(), it.fix.clone());
+        // What REST has set is in no line.
+        if it.place.line == 0 { it.clone() } else { now }
+    };
+    refused.iter().map(still).collect()
+}
+
+fn refused_hooks(hooks: &[HookView], running: &Config, file: &Config, report: &mut Report) {
+    for hook in hooks {
+        if raw_hook(running, &hook.id) != raw_hook(file, &hook.id) {
+            continue;
+        }
+        if let (Some(running), [_, ..]) = (&hook.running, hook.refused.as_slice()) {
+            let called = format!("{} {}", running.plugin, running.version);
+            let detail = format!("what the file says cannot be used; {called} is called");
+            report.note(format!("hook {}", hook.id), ChangeKind::Waiting, detail);
+        }
+        report.complaints.extend(still(file, &hook.refused));
+        if let Some(waiting) = &hook.waiting {
+            let subject = format!("hook {}", hook.id);
+            report.note(subject, ChangeKind::Waiting, waiting.why.clone());
+        }
     }
 }
 

@@ -6,9 +6,12 @@ use calls::Timestamp;
 use plugin_runtime::hooks::HookLimits;
 
 use super::{InstanceWord, Owner, PermissionView, RunningVersion, WaitingVersion};
-use crate::hooks::{
-    canary::{Budgets, Canary, Tally},
-    meter::{Figures, HookMeter},
+use crate::{
+    config::Complaint,
+    hooks::{
+        canary::{Budgets, Canary, Tally},
+        meter::{Figures, HookMeter},
+    },
 };
 
 /// A hook: what is wanted, and what is.
@@ -34,6 +37,8 @@ pub struct HookView {
     pub since: Timestamp,
     /// The settings as they are wanted.
     pub settings: serde_json::Value,
+    /// Why it is not called as it is wanted; empty when it is.
+    pub refused: Vec<Complaint>,
     /// Names of its secrets.
     pub secrets: Vec<String>,
     /// Everything its plugin asks for.

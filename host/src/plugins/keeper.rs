@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{Config, ConnectorConfig},
+    config::{Complaint, Config, ConnectorConfig},
     connectors::{Control, LoadedPlugin, News, Plan},
     hooks::{plan::HookPlan, store::HookStore},
     parties::Rules,
@@ -157,6 +157,8 @@ struct Instance {
     plugin: Option<LoadedPlugin>,
     /// SHA-256 of the version that runs in its shadow, or did.
     shadow: Option<String>,
+    /// Why it is not as it is wanted, since it was last looked at.
+    refused: Vec<Complaint>,
 }
 
 /// A connector's thread.
@@ -184,6 +186,7 @@ impl Instance {
             overlay_before: None,
             plugin: None,
             shadow: None,
+            refused: Vec::new(),
         }
     }
 }
@@ -334,14 +337,14 @@ impl Task {
     async fn settle_all(&mut self, ids: &[String], actor: &Actor, report: &mut Report) {
         for id in ids {
             if let Err(error) = self.settle(id, actor, report).await {
-                report.complaints.extend(self.complaints_of(id, error));
+                report.complaints.extend(self.complaints_of(id, &error));
             }
         }
     }
 
-    fn complaints_of(&self, id: &str, error: KeeperError) -> Vec<crate::config::Complaint> {
+    fn complaints_of(&self, id: &str, error: &KeeperError) -> Vec<Complaint> {
         match error {
-            KeeperError::Invalid(complaints) => complaints,
+            KeeperError::Invalid(complaints) => complaints.clone(),
             KeeperError::Conflict { message, fix } => {
                 vec![self.config.complaint(&format!("connectors.{id}"), message, fix)]
             }

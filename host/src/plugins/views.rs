@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use calls::Timestamp;
 use plugin_runtime::{Limits, Manifest, ShadowReport, Usage};
 
-use crate::status::{LastError, LinkStatus, StatusWord};
+use crate::{
+    config::Complaint,
+    status::{LastError, LinkStatus, StatusWord},
+};
 
 /// A plugin: every version of it that is kept or in use.
 #[derive(Clone, Debug)]
@@ -64,6 +67,8 @@ pub struct InstanceView {
     pub settings: serde_json::Value,
     /// The settings that run; others than the wanted ones when those were refused.
     pub running_settings: Option<serde_json::Value>,
+    /// Why it does not run as it is wanted; empty when it does.
+    pub refused: Vec<Complaint>,
     /// In Rocket.Chat's words.
     pub status: InstanceWord,
     /// Why it is so; empty when there is nothing to say. `waiting_for_consent` begins the one that waits for a grant.

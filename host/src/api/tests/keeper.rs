@@ -334,6 +334,7 @@ fn running() -> InstanceView {
         ],
         settings: json!({ "username": "jackfield", "country": "DE" }),
         running_settings: None,
+        refused: Vec::new(),
         status: InstanceWord::AutoEnabled,
         reason: String::new(),
         since: Timestamp(EVENING),
@@ -409,6 +410,7 @@ fn vip() -> HookView {
         status: InstanceWord::AutoEnabled,
         reason: String::new(),
         since: Timestamp(EVENING),
+        refused: Vec::new(),
         settings: json!({ "numbers": [] }),
         secrets: vec!["crm".to_owned()],
         permissions: vec![PermissionView {

@@ -56,6 +56,9 @@ impl Task {
         report: &mut Report,
     ) -> Result<(), KeeperError> {
         let mut verdict = self.judge(id, None, None).await;
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.refused.clear();
+        }
         let waiting = match &verdict {
             Verdict::Wait { connector, plugin, missing } => {
                 let grants: Vec<String> = missing.iter().map(|it| it.grant.clone()).collect();
@@ -115,7 +118,12 @@ impl Task {
         } else if let Some(instance) = self.instances.get_mut(id) {
             instance.waiting = None;
         }
-        self.follow(id, verdict, actor, report).await
+        let followed = self.follow(id, verdict, actor, report).await;
+        let refused = followed.as_ref().err().map(|error| self.complaints_of(id, error));
+        if let (Some(refused), Some(instance)) = (refused, self.instances.get_mut(id)) {
+            instance.refused = refused;
+        }
+        followed
     }
 
     /// The version that goes on while that one waits: what runs, or what ran before the host was restarted.
@@ -160,7 +168,9 @@ impl Task {
                     let goes_on = plan.plugin.info.name_and_version();
                     let message = format!("{}; {goes_on} is used", trouble.message);
                     self.fail(id, &message, &trouble.fix);
-                    report.complaints.push(self.config.complaint(&key, message, trouble.fix));
+                    let complaint = self.config.complaint(&key, message, trouble.fix);
+                    self.instance(id).refused.push(complaint.clone());
+                    report.complaints.push(complaint);
                 }
                 let policy = policy(&connector, &plan);
                 self.instance(id).connector = Some(connector);

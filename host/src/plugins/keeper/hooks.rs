@@ -55,6 +55,8 @@ pub(in crate::plugins) struct KnownHook {
     pub(super) plugin: Option<LoadedPlugin>,
     pub(super) waiting: Option<(WaitingVersion, LoadedPlugin)>,
     pub(super) canary_owner: Option<Owner>,
+    /// Why it is not called as it is wanted.
+    pub(super) refused: Vec<Complaint>,
     last: Option<String>,
     meter: Arc<HookMeter>,
 }
@@ -189,6 +191,14 @@ impl Task {
             .is_some_and(|it| it.grants.iter().any(|grant| !hook.grants.contains(grant)));
         let goes_on = background.running.filter(|_| !narrowed);
         let subject = format!("hook {}", hook.id);
+        if let Some(known) = self.hooks.known.get_mut(&hook.id) {
+            known.refused = match &verdict {
+                HookVerdict::Bad { complaints, .. } | HookVerdict::Run { complaints, .. } => {
+                    complaints.clone()
+                }
+                HookVerdict::Off | HookVerdict::Wait { .. } => Vec::new(),
+            };
+        }
         match verdict {
             HookVerdict::Off => {
                 self.rest_hook(&hook.id, InstanceWord::ManuallyDisabled, "it is disabled", report);
@@ -252,6 +262,7 @@ impl Task {
             plugin: None,
             waiting: None,
             canary_owner: None,
+            refused: Vec::new(),
             last,
             meter: Arc::new(HookMeter::new(id)),
         }

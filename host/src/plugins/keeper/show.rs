@@ -111,6 +111,7 @@ impl Task {
             waiting: instance.waiting.as_ref().map(|(waiting, _)| waiting.clone()),
             keys: desired::keys(&self.config, id, overlay),
             settings: connector.map(|it| it.settings.clone()).unwrap_or_default(),
+            refused: instance.refused.clone(),
             running_settings: running
                 .and_then(|plan| serde_json::from_str(&plan.instance.settings).ok()),
             status: instance.word,

@@ -50,6 +50,7 @@ impl Task {
             reason: known.reason.clone(),
             since: known.since,
             settings: hook.settings.clone(),
+            refused: known.refused.clone(),
             secrets: hook.secrets.keys().cloned().collect(),
             permissions: self.hook_permissions(hook),
             limits: running.map_or_else(HookLimits::default, |it| it.limits.clone()),

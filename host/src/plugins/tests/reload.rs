@@ -108,11 +108,60 @@ async fn wrong_settings_leave_the_old_ones_at_work() {
     let [complaint] = report.complaints.as_slice() else { panic!("{report:?}") };
     assert_eq!(
         (complaint.key.as_str(), complaint.place.line),
-        ("connectors.hq.settings.greeting", 11)
+        ("connectors.hq.settings.greeting", 12)
     );
     assert_eq!(world.view("hq").status, InstanceWord::AutoEnabled);
     world.hears("hq", &hq, "one\n").await;
     assert_eq!(hq.connections(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_in_the_difference_with_the_reason_until_it_is_mended() {
+    let hq = FakePbx::start().await;
+    let skills =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/museum/0.1.0/skills.wasm").to_owned();
+    let config = |greeting: &str, list: &str| {
+        let hook = format!(
+            "[hooks.instances.vip]\nplugin = \"{skills}\"\n[hooks.instances.vip.settings]\n\
+             lists = {{ vip = [\"+4930123456\"] }}\n\
+             rules = [{{ name = \"VIP\", when = {{ lists = \"{list}\" }}, to = \"queue:vip\" }}]\n\
+             [hooks.router]\norder = [\"vip\"]\n"
+        );
+        let settings = format!("settings = {{ greeting = \"{greeting}\" }}");
+        granted("hq", &hq, &settings) + &hook
+    };
+    let mut world = World::new();
+    world.config(&config("hi", "vip"));
+    world.start().await;
+    world.dialled(&hq, 1).await;
+    let report = world.keeper().difference().unwrap();
+    assert!(report.is_empty(), "{report:?}");
+
+    world.config(&config("too long", "vpi"));
+    world.keeper().reload(&admin()).await.unwrap();
+    // A line more above: complaints follow what they are about.
+    world.config(&format!("\n{}", config("too long", "vpi")));
+    let report = world.keeper().difference().unwrap();
+    let told: Vec<_> =
+        report.complaints.iter().map(|it| (it.key.as_str(), it.place.line)).collect();
+    assert_eq!(
+        told,
+        [
+            ("connectors.hq.settings.greeting", 12),
+            ("hooks.instances.vip.settings.rules[0].when.lists", 17),
+        ]
+    );
+    assert!(report.complaints[1].message.contains("vpi"), "{report:?}");
+    assert_eq!(changes(&report), ["connector hq changed", "hook vip waiting"], "{report:?}");
+    assert!(report.changes[1].detail.contains("skills 0.1.0 is called"), "{report:?}");
+
+    world.config(&config("hi", "vip"));
+    let report = world.keeper().difference().unwrap();
+    assert!(report.complaints.is_empty(), "nobody has looked at it yet: {report:?}");
+    world.keeper().reload(&admin()).await.unwrap();
+    let report = world.keeper().difference().unwrap();
+    assert!(report.is_empty(), "{report:?}");
     world.stop().await;
 }
 
