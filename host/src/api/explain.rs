@@ -20,6 +20,10 @@ use crate::wire::{self, Body, Time, view::One};
 pub(super) struct Explanation {
     /// The call.
     id: String,
+    /// Who calls, as the call itself shows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    caller: Option<wire::Party>,
     /// The number dialled.
     dialled: String,
     /// What was decided on it, and what came of it, oldest first.
@@ -77,10 +81,11 @@ pub(super) async fn explain(
     let call: CallId = id.parse().map_err(|_| missing(&id))?;
     let events = events_of(&api, call).await?;
     let first = events.first().ok_or_else(|| missing(&id))?;
-    let dialled = events.iter().find_map(|event| match &event.body {
-        Body::CallStarted { dialled, .. } => Some(dialled.clone()),
+    let begin = events.iter().find_map(|event| match &event.body {
+        Body::CallStarted { caller, dialled } => Some((caller.clone(), dialled.clone())),
         _ => None,
     });
+    let (caller, dialled) = begin.unzip();
     let model = api.publisher.model();
     let as_of = model.as_of;
     // Queues are known by name; one that is gone by its id.
@@ -101,7 +106,7 @@ pub(super) async fn explain(
         Some(step)
     });
     let steps = steps.collect();
-    let item = Explanation { id, dialled: dialled.unwrap_or_default(), steps };
+    let item = Explanation { id, caller, dialled: dialled.unwrap_or_default(), steps };
     Ok(Json(One { as_of, item }))
 }
 

@@ -1,6 +1,7 @@
 //! `jackfield explain`: why a call went where it went.
 
 use clap::Args;
+use serde_json::Value;
 
 use super::{
     client::{Client, HostArgs, Trouble},
@@ -40,8 +41,7 @@ pub(super) async fn run(args: ExplainArgs) -> Result<(), Trouble> {
         say(&format!("{answer:#}"));
         return Ok(());
     }
-    let dialled = plain(&text(&answer["dialled"]));
-    say(&format!("{}, dialled {dialled}", plain(&text(&answer["id"]))));
+    say(&header(&answer));
     let steps = list(&answer["steps"]);
     let rows = steps.iter().flat_map(|step| {
         let took = step["took_us"].as_u64().map(micros).unwrap_or_default();
@@ -69,6 +69,22 @@ pub(super) async fn run(args: ExplainArgs) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Which call, who calls, and whom.
+fn header(answer: &Value) -> String {
+    let caller = ["e164", "raw", "extension"].map(|field| text(&answer["caller"][field]));
+    let number = caller.into_iter().find(|text| !text.is_empty());
+    let name = text(&answer["caller"]["name"]);
+    let caller = match (number, name.as_str()) {
+        (Some(number), "") => number,
+        (Some(number), name) => format!("{name} ({number})"),
+        (None, "") => "somebody without a number".to_owned(),
+        (None, name) => name.to_owned(),
+    };
+    let dialled = text(&answer["dialled"]);
+    let dialled = if dialled.is_empty() { "nothing".to_owned() } else { dialled };
+    format!("{}: {caller} dialled {dialled}", text(&answer["id"]))
+}
+
 async fn latest(client: &Client, json: bool) -> Result<(), Trouble> {
     let answer = client.get(&format!("/v1/calls?limit={LATEST}")).await?;
     if json {
@@ -84,4 +100,27 @@ async fn latest(client: &Client, json: bool) -> Result<(), Trouble> {
     });
     say(&table(["CALL", "BEGAN", "STATUS", "CALLER", "DIALLED"], rows));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_first_line_says_which_call_who_calls_and_whom() {
+        let of =
+            |caller: Value| header(&json!({ "id": "call-9", "caller": caller, "dialled": "500" }));
+        let number =
+            json!({ "raw": "030 123456", "e164": "+4930123456", "presentation": "allowed" });
+        assert_eq!(of(number), "call-9: +4930123456 dialled 500");
+        let named = json!({ "raw": "1001", "name": "Anna\u{1b}[2J", "extension": "1001" });
+        assert_eq!(of(named), "call-9: Anna [2J (1001) dialled 500");
+        assert_eq!(of(json!({ "raw": "" })), "call-9: somebody without a number dialled 500");
+        assert_eq!(
+            header(&json!({ "id": "call-9" })),
+            "call-9: somebody without a number dialled nothing"
+        );
+    }
 }

@@ -109,4 +109,15 @@ mod tests {
         assert_eq!(sentence(trace), "it trapped: wasm trap: unreachable");
         assert_eq!(sentence("no memory left"), "it trapped: no memory left");
     }
+
+    #[test]
+    fn a_panic_is_told_in_the_guests_own_words() {
+        let trace = "error while executing at wasm backtrace:\n    0: 0x1 - a!b\n\nCaused by:\n    wasm trap: unreachable\n\nCaused by:\n    panicked at src/lib.rs:17:23: no rule";
+        let failure = HookFailure::Trapped(trace.to_owned());
+        let told = of_failure(&failure);
+        assert_eq!(
+            told,
+            (HookOutcome::Trapped, "it trapped: panicked at src/lib.rs:17:23: no rule".to_owned())
+        );
+    }
 }

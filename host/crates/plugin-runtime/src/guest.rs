@@ -19,10 +19,10 @@ use crate::{
         state::State,
         types::{Action, Config, Input, Now, Snapshot},
     },
-    convert::cut,
+    convert::{MAX_TEXT, cut},
     engine::TICK,
     load::Hooks,
-    log::LogGate,
+    log::{LogGate, plain},
 };
 
 /// Deadline of `init` (also from a snapshot), of `snapshot`, and of replayed steps: none of them may fail
@@ -48,6 +48,29 @@ impl Failure {
     fn new(kind: FailureKind, message: &str) -> Self {
         Self { kind, message: cut(message.to_owned()) }
     }
+
+    /// The same with its last cause, which is there however long the way to it is.
+    fn caused_by(mut self, cause: &str) -> Self {
+        let room = MAX_TEXT.saturating_sub(cause.len() + CAUSED_BY.len());
+        self.message.truncate(self.message.floor_char_boundary(room));
+        self.message += CAUSED_BY;
+        self.message += cause;
+        self
+    }
+}
+
+/// As an error's chain is written.
+const CAUSED_BY: &str = "\n\nCaused by:\n    ";
+/// How a panic of Rust begins; the SDK's last line in the log.
+const PANIC: &str = "panicked at ";
+/// Bytes of it that are worth knowing.
+const MOST_LAST_WORDS: usize = 400;
+
+/// A panic's message in one line without control characters; none if the line is of something else.
+fn last_words(line: &str) -> Option<String> {
+    let line = line.strip_prefix(PANIC)?;
+    let line = line.get(..line.floor_char_boundary(MOST_LAST_WORDS)).unwrap_or(line);
+    Some(plain(format!("{PANIC}{line}")))
 }
 
 /// What every instance of one connector is started with.
@@ -272,6 +295,7 @@ pub(crate) fn new_store(
             log_lines,
             quiet: false,
             at: Timestamp(0),
+            last_words: None,
             timer: Timer::default(),
         },
     );
@@ -291,9 +315,17 @@ pub(crate) fn guarded<T>(
     store.data_mut().timer = Timer { deadline, began: None };
     store.set_hostcall_fuel(bytes);
     store.data_mut().limiter.denied = false;
+    store.data_mut().last_words = None;
     match catch_unwind(AssertUnwindSafe(|| call(store))) {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(classify(&error, store.data().limiter.denied, deadline)),
+        Ok(Err(error)) => {
+            let GuestState { limiter, last_words, .. } = store.data_mut();
+            let failure = classify(&error, limiter.denied, deadline);
+            Err(match last_words.take() {
+                Some(words) if failure.kind == FailureKind::Trap => failure.caused_by(&words),
+                _ => failure,
+            })
+        }
         Err(panic) => {
             let message = panic
                 .downcast_ref::<String>()
@@ -346,6 +378,8 @@ pub(crate) struct GuestState {
     quiet: bool,
     /// The time of the call that is going on.
     at: Timestamp,
+    /// How the guest panicked in the call that is going on: one line.
+    last_words: Option<String>,
     timer: Timer,
 }
 
@@ -398,6 +432,10 @@ impl HasData for HasState {
 
 impl log::Host for GuestState {
     fn log(&mut self, level: u8, message: String) {
+        if level == 0 {
+            // Also when it has logged too much: this is why it ends.
+            self.last_words = last_words(&message).or(self.last_words.take());
+        }
         if !self.quiet {
             self.log.write(self.at, self.log_lines, level, message);
         }
@@ -453,6 +491,22 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_known_by_how_it_begins_and_is_one_short_line() {
+        let told = last_words("panicked at src/lib.rs:17:23:\nno \u{1b}[2Jrule");
+        assert_eq!(told.as_deref(), Some("panicked at src/lib.rs:17:23: no  [2Jrule"));
+        assert_eq!(last_words("the CRM panicked at noon"), None);
+        let long = last_words(&format!("panicked at {}", "ü".repeat(5000))).expect("a panic");
+        assert!(long.len() <= PANIC.len() + MOST_LAST_WORDS, "{}", long.len());
+    }
+
+    #[test]
+    fn the_cause_is_there_however_long_the_way_to_it_is() {
+        let failure = Failure::new(FailureKind::Trap, &"ü".repeat(5000)).caused_by("panicked at x");
+        assert!(failure.message.len() <= MAX_TEXT);
+        assert!(failure.message.ends_with("\n\nCaused by:\n    panicked at x"));
+    }
 
     #[test]
     fn memory_is_counted_over_all_memories() {

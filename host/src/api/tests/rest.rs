@@ -71,6 +71,7 @@ async fn a_calls_way_is_explained() {
     world.settle().await;
     let (status, told) = world.ask("GET", &format!("/v1/calls/{id}/explain"), &token, None).await;
     assert_eq!(status, 200, "{told}");
+    assert_eq!(told["caller"], call["caller"], "as the call itself shows them");
     let steps = told["steps"].as_array().unwrap();
     let asked = steps.iter().find(|step| step["what"] == "asked").unwrap();
     assert_eq!(asked["verdict"], "where to with 500, through sales?");
