@@ -13,7 +13,7 @@
 #[cfg(test)]
 mod bill;
 mod comforting;
-mod deciding;
+pub(super) mod deciding;
 pub(super) mod sending;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@
 //! It waits for nobody: what a receiver does not take at once is lost or comes back as a failure, and the desk goes
 //! on from there.
 
+mod report;
+
 use std::{
     collections::{BTreeSet, HashMap},
     io,
@@ -19,7 +21,7 @@ use std::{
 
 use calls::{
     CallId, CommandId, ConnectorId, Input, LegId,
-    event::{CommandEnd, HookOutcome, HookWord, Problem},
+    event::{CommandEnd, Problem},
     fact::NativeLeg,
     switchboard::Offered,
 };
@@ -43,9 +45,7 @@ use super::{
     store::HookStore,
     workers::{Answered, Ask, Job, Said, Workers},
 };
-use crate::{
-    clock::Clock, connectors::Delivery, http::Fetcher, redact::Redacted, switch::FactsHandle,
-};
+use crate::{clock::Clock, connectors::Delivery, http::Fetcher, switch::FactsHandle};
 
 /// Callers at once; more go on as the fallback says, without a desk.
 const MOST_DESKS: usize = 20_000;
@@ -524,45 +524,15 @@ impl Engine {
             }
         }
     }
+}
 
-    /// Tells the operator what went wrong: each kind of failure in its own words.
-    fn report(&self, leg: LegId, word: &HookWord) {
-        let HookWord { instance: hook, plugin, attempt, outcome, verdict, reason, .. } = word;
-        let Some(seat) = self.desks.get(&leg) else { return };
-        let call = seat.call;
-        // Of a trap the backtrace is in the journal.
-        let reason = Redacted(reason.lines().next().unwrap_or_default());
-        let (failure, fix) = match outcome {
-            HookOutcome::Trapped => {
-                tracing::error!(%call, hook, plugin, attempt, %reason, "a hook trapped");
-                ("trapped", "report it to the plugin's author, or use another version")
-            }
-            HookOutcome::Late => {
-                tracing::warn!(%call, hook, plugin, attempt, %reason, "a hook was late");
-                ("late", "raise its limits, or `decision_ms`, or use a faster plugin")
-            }
-            HookOutcome::Refused => {
-                tracing::warn!(%call, hook, plugin, attempt, %reason, "a hook refused");
-                ("refused", "look at its settings")
-            }
-            HookOutcome::Nonsense => {
-                tracing::warn!(%call, hook, plugin, attempt, %reason, "a hook talked nonsense");
-                ("nonsense", "look at its settings, or report it to the plugin's author")
-            }
-            HookOutcome::Fallback => {
-                return tracing::warn!(%call, attempt, verdict, %reason, "a caller gets the fallback");
-            }
-            HookOutcome::Bypassed => {
-                return tracing::info!(%call, attempt, verdict, %reason, "hooks are bypassed");
-            }
-            _ => {
-                return tracing::debug!(%call, hook, attempt, %outcome, verdict, "a hook's word");
-            }
-        };
-        if let Some(instance) = seat.plan.instance(hook) {
-            let at = self.clock.now().wall;
-            instance.meter.failed(failure, word.reason.clone(), fix, at);
-        }
+/// Where callers go about whom nobody decides.
+fn usual_fallback(fallback: &Fallback) -> Target {
+    match fallback {
+        Fallback::ContinueInDialplan => Target::ContinueInDialplan,
+        Fallback::Queue(name) => Target::queue(name),
+        Fallback::Extension(number) => Target::extension(number),
+        Fallback::HangUp(q850) => Target::hang_up(*q850),
     }
 }
 
@@ -579,12 +549,7 @@ fn rules(plan: &HookPlan) -> Rules {
         routers: routers.collect(),
         treatments: treatments.map(|it| (it.id.clone(), hook(&it.id, &it.label))).collect(),
         usual_treatment: plan.treatment.clone().unwrap_or_default(),
-        fallback: match &plan.router.fallback {
-            Fallback::ContinueInDialplan => Target::ContinueInDialplan,
-            Fallback::Queue(name) => Target::queue(name),
-            Fallback::Extension(number) => Target::extension(number),
-            Fallback::HangUp(q850) => Target::hang_up(*q850),
-        },
+        fallback: usual_fallback(&plan.router.fallback),
         emergency: plan.site.emergency.iter().cloned().collect(),
         decision: plan.router.decision,
         lease: plan.site.lease,

@@ -67,7 +67,7 @@ pub struct Log(Arc<LogGate>);
 impl Log {
     /// An empty one, for the hook of that id.
     pub fn new(id: &str) -> Self {
-        Self(Arc::new(LogGate::new(id)))
+        Self(Arc::new(LogGate { of_hook: true, ..LogGate::new(id) }))
     }
 
     pub(crate) fn gate(&self) -> &Arc<LogGate> {
@@ -93,7 +93,9 @@ impl std::fmt::Debug for Log {
 
 /// Where log lines of a connector go, so many per second. It outlives instances.
 pub(crate) struct LogGate {
-    connector: String,
+    id: String,
+    /// Of a hook, not of a connector.
+    of_hook: bool,
     window: Mutex<Window>,
 }
 
@@ -106,7 +108,8 @@ struct Window {
 }
 
 impl LogGate {
-    pub(crate) fn new(connector: &str) -> Self {
+    /// Of a connector.
+    pub(crate) fn new(id: &str) -> Self {
         let window = Window {
             began: Instant::now(),
             taken: 0,
@@ -114,7 +117,7 @@ impl LogGate {
             lines: VecDeque::new(),
             kept_bytes: 0,
         };
-        Self { connector: connector.to_owned(), window: Mutex::new(window) }
+        Self { id: id.to_owned(), of_hook: false, window: Mutex::new(window) }
     }
 
     /// For readers.
@@ -131,13 +134,18 @@ impl LogGate {
         if !self.take_a_place(Instant::now(), most) {
             return;
         }
-        let (connector, text) = (self.connector.as_str(), plain(cut(message)));
+        let text = plain(cut(message));
+        // None is in no line.
+        let (connector, hook) = match self.of_hook {
+            true => (None, Some(self.id.as_str())),
+            false => (Some(self.id.as_str()), None),
+        };
         let level = LogLevel::from_code(level);
         match level {
-            LogLevel::Error => tracing::error!(target: "plugin", connector, "{text}"),
-            LogLevel::Warn => tracing::warn!(target: "plugin", connector, "{text}"),
-            LogLevel::Info => tracing::info!(target: "plugin", connector, "{text}"),
-            LogLevel::Debug => tracing::debug!(target: "plugin", connector, "{text}"),
+            LogLevel::Error => tracing::error!(target: "plugin", connector, hook, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: "plugin", connector, hook, "{text}"),
+            LogLevel::Info => tracing::info!(target: "plugin", connector, hook, "{text}"),
+            LogLevel::Debug => tracing::debug!(target: "plugin", connector, hook, "{text}"),
         }
         self.window().keep(LogLine { at, level, text });
     }
@@ -187,6 +195,43 @@ mod tests {
     fn a_log_line_is_one_line_and_steers_no_terminal() {
         assert_eq!(plain("a\r\nERROR \u{1b}[2Jb\u{9b}c".to_owned()), "a  ERROR  [2Jb c");
         assert_eq!(plain("Zoë \u{1F4DE}".to_owned()), "Zoë \u{1F4DE}");
+    }
+
+    /// The fields of every line that has a value.
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<String>>>);
+
+    impl tracing::field::Visit for Seen {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            self.0.lock().unwrap().push(format!("{field}={value:?}"));
+        }
+    }
+
+    impl tracing::Subscriber for Seen {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            event.record(&mut self.clone());
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn a_line_says_whether_a_hook_or_a_connector_wrote_it() {
+        let seen = Seen::default();
+        tracing::subscriber::with_default(seen.clone(), || {
+            Log::new("vip").gate().write(Timestamp(1), 9, 0, "one".to_owned());
+            LogGate::new("hq").write(Timestamp(1), 9, 2, "two".to_owned());
+        });
+        let seen = seen.0.lock().unwrap().clone();
+        assert_eq!(seen, ["message=one", "hook=\"vip\"", "message=two", "connector=\"hq\""]);
     }
 
     #[test]

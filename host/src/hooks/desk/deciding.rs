@@ -15,6 +15,18 @@ use crate::hooks::{chain::Chain, treatment, words};
 /// Bytes of the channel variables, or of the facts, that hooks put on one call.
 const MOST_PATCHED_BYTES: usize = 16 << 10;
 
+/// Why a caller gets the fallback although nothing failed.
+const NO_ROUTER: &str = "no router is configured";
+const NOBODY_DECIDED: &str = "no router decided";
+
+/// The host's word that a caller gets the fallback, where nothing failed: every router that there is passed, and the
+/// caller goes where the admin wants such callers.
+pub(in crate::hooks) fn is_by_design(word: &HookWord, fallback: &Target) -> bool {
+    word.outcome == HookOutcome::Fallback
+        && [NO_ROUTER, NOBODY_DECIDED].contains(&word.reason.as_str())
+        && word.verdict == fallback.to_string()
+}
+
 impl Desk {
     /// Asks the routers from the first on.
     pub(super) fn decide(&mut self, now: Now) {
@@ -36,8 +48,8 @@ impl Desk {
         let Stage::Deciding(chain) = &mut self.stage else { return };
         let Some(router) = self.rules.routers.get(chain.router) else {
             let why = match self.rules.routers.is_empty() {
-                true => "no router is configured",
-                false => "no router decided",
+                true => NO_ROUTER,
+                false => NOBODY_DECIDED,
             };
             return self.fall_back(why.to_owned(), now);
         };
