@@ -108,7 +108,7 @@ async fn wrong_settings_leave_the_old_ones_at_work() {
     let [complaint] = report.complaints.as_slice() else { panic!("{report:?}") };
     assert_eq!(
         (complaint.key.as_str(), complaint.place.line),
-        ("connectors.hq.settings.greeting", 12)
+        ("connectors.hq.settings.greeting", 11)
     );
     assert_eq!(world.view("hq").status, InstanceWord::AutoEnabled);
     world.hears("hq", &hq, "one\n").await;
