@@ -18,6 +18,7 @@ mod inbox;
 mod instructions;
 mod kept;
 mod lease;
+mod listening;
 mod lookups;
 mod memory;
 pub mod meter;

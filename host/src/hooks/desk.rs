@@ -322,6 +322,9 @@ impl Desk {
         let at = now.monotonic;
         if let Some(secs) = self.lease.handle_timeout(at) {
             self.out.instruct(Instruction::lease(secs));
+            if let Stage::Treating(treating) = &mut self.stage {
+                treating.lease_renewed(&mut self.out);
+            }
         }
         self.sending_timed_out(now);
         match &mut self.stage {

@@ -20,6 +20,7 @@ use super::{
         sending::{AGAIN, MOST_TRIES, is_gone, is_passing},
     },
     instructions::Instruction,
+    listening::Listening,
     pace::Pace,
 };
 
@@ -63,7 +64,7 @@ pub(super) struct Treating {
     /// The plan has steps whose end the hook was not told.
     unfinished: bool,
     keys: String,
-    listening: bool,
+    listening: Listening,
     wake_at: Option<Duration>,
     causes: VecDeque<Cause>,
     asking: Option<Asking>,
@@ -130,7 +131,7 @@ impl Treating {
             running: None,
             unfinished: false,
             keys: String::new(),
-            listening: false,
+            listening: Listening::default(),
             wake_at: None,
             causes: VecDeque::from([Cause::Started]),
             asking: None,
@@ -155,8 +156,7 @@ impl Treating {
         it.waited_before = waited;
         it.state = state;
         it.causes = VecDeque::from([Cause::Resumed]);
-        // The PBX may still listen.
-        it.listening = true;
+        it.listening = Listening::perhaps();
         it
     }
 
@@ -276,6 +276,9 @@ impl Treating {
 
     /// An instruction is over, well when there is no problem.
     pub fn done(&mut self, number: u64, problem: Option<Problem>, now: Duration) {
+        if self.listening.done(number, problem.as_ref(), now) {
+            return;
+        }
         let Some(Running::Instruction { told, until, tries, doing }) = &mut self.running else {
             return;
         };
@@ -318,11 +321,13 @@ impl Treating {
         });
         let asking = self.asking.as_ref().map(|asking| asking.until);
         let end = Some(self.ends_at());
-        [running, asking, self.wake_at, end].into_iter().flatten().min()
+        let listening = self.listening.poll_timeout();
+        [running, asking, self.wake_at, listening, end].into_iter().flatten().min()
     }
 
     /// The time has come for something. True: the hook did not answer in time.
     pub fn handle_timeout(&mut self, now: Duration, out: &mut Out) -> bool {
+        self.listening.handle_timeout(now);
         if self.wake_at.take_if(|at| *at <= now).is_some() {
             self.tell(Cause::Woke);
         }
@@ -377,10 +382,12 @@ impl Treating {
 
     fn listen(&mut self, out: &mut Out) {
         let wanted = !self.keys.is_empty() || matches!(self.running, Some(Running::Collect { .. }));
-        if wanted != self.listening {
-            self.listening = wanted;
-            out.instruct(Instruction::listen(wanted));
-        }
+        self.listening.set(wanted, out);
+    }
+
+    /// The lease is renewed.
+    pub fn lease_renewed(&mut self, out: &mut Out) {
+        self.listening.repeat(out);
     }
 
     /// Its steps wait for the hook's word.

@@ -127,6 +127,11 @@ impl Bill {
         self.lines.iter().rfind(|line| line.starts_with('>')).map_or("", String::as_str)
     }
 
+    /// Is an instruction of this kind under way?
+    pub fn is_open(&self, kind: &str) -> bool {
+        self.open.iter().any(|(_, open)| *open == kind)
+    }
+
     /// As if it had been another one that the host before had, and this one has not.
     pub fn rename_kept_treatment(&mut self, name: &str) {
         self.kept.as_mut().expect("kept").treatment = name.to_owned();

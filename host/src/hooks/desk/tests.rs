@@ -3,3 +3,4 @@
 mod circles;
 mod comforting;
 mod deciding;
+mod listening;
