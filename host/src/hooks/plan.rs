@@ -1,8 +1,8 @@
 //! Which hooks there are, as the engine sees them: made by the keeper, never changed, replaced as a whole.
 //!
-//! A desk keeps the [`HookPlan`] it began with, so a reload or a new version is for the calls after it. Instances
-//! that stay as they are keep their `Arc` from one plan to the next: whoever keeps a warm guest for an instance can
-//! know it by [`Arc::ptr_eq`].
+//! A desk keeps the [`HookPlan`] it began with until its caller comes back from elsewhere, so a reload or a new version
+//! is for those who come after it. Instances that stay as they are keep their `Arc` from one plan to the next: whoever
+//! keeps a warm guest for an instance can know it by [`Arc::ptr_eq`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
