@@ -27,7 +27,10 @@ mod pace;
 pub mod plan;
 mod private;
 pub mod store;
+#[cfg(test)]
+mod tests;
 mod treatment;
+mod trials;
 mod words;
 mod workers;
 

@@ -421,4 +421,4 @@ fn not_running(connector: &str) -> KeeperError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,7 @@
 //!
 //! For a call of the canary ([`Canary::takes`]) the new version is asked first and its word counts; the old one is
 //! asked too, and [`Canary::note`] hears what came of both. A failure of the new one is no failure of the call: the
-//! old one's word counts then.
+//! old one's word counts then. What shows only when its word is acted on comes in behind ([`super::trials`]).
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -27,9 +27,9 @@ pub struct Canary {
 /// What a canary may do wrong before it is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
-    /// Given up at so many traps, refusals and nonsense answers together.
+    /// Given up at so many traps, refusals and nonsense answers together, also nonsense that only the host sees.
     pub traps: u32,
-    /// Given up at so many late answers.
+    /// Given up at so many late answers, and decisions whose lookups took too long.
     pub late: u32,
     /// Given up when more of its answers than so many in a hundred are others than the old version's.
     pub differences_percent: u8,
@@ -106,11 +106,33 @@ impl Canary {
         self.over.load(Ordering::Acquire)
     }
 
+    /// A trial of this candidate is wanted: this one is it. One that is over stays over for as long as it is about the
+    /// same version, whatever else is wanted of it.
+    pub fn is_for(&self, candidate: &HookInstance, percent: u8, budgets: Budgets) -> bool {
+        match self.is_over() {
+            true => self.candidate.plugin.sha256() == candidate.plugin.sha256(),
+            false => {
+                self.candidate.is_same(candidate)
+                    && self.percent == percent
+                    && self.budgets == budgets
+            }
+        }
+    }
+
     /// What came of asking it.
     pub fn note(&self, heard: Heard) {
+        self.tally().asked += 1;
+        self.count(heard);
+    }
+
+    /// What turned out later about an answer that was noted already: nothing could be done with it.
+    pub fn note_later(&self, heard: Heard) {
+        self.count(heard);
+    }
+
+    fn count(&self, heard: Heard) {
         let why = {
             let mut tally = self.tally();
-            tally.asked += 1;
             match heard {
                 Heard::Same => tally.compared += 1,
                 Heard::Other(how) => {
@@ -174,41 +196,61 @@ fn spread(call: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::mpsc;
 
-    fn said(budgets: Budgets, heard: &[(Heard, usize)]) -> Option<String> {
-        let mut tally = Tally::default();
-        for (heard, times) in heard {
-            for _ in 0..*times {
-                match heard {
-                    Heard::Same => tally.compared += 1,
-                    Heard::Other(_) => {
-                        tally.compared += 1;
-                        tally.differences += 1;
-                    }
-                    Heard::Alone => {}
-                    Heard::Failed(_) => tally.traps += 1,
-                    Heard::Late => tally.late += 1,
-                }
-            }
-        }
-        budgets.verdict(&tally)
-    }
+    use super::*;
+    use crate::hooks::tests::instance;
 
     const USUAL: Budgets = Budgets { traps: 1, late: 3, differences_percent: 5 };
+
+    /// Why it was given up, after it was told all this; it is told at most once.
+    fn given_up(budgets: Budgets, heard: &[(Heard, usize)]) -> Option<String> {
+        let (told, why) = mpsc::channel();
+        let tell = move |why| told.send(why).expect("somebody hears it");
+        let canary = Canary::new(instance("2.0.0"), 100, budgets, tell);
+        for (heard, times) in heard {
+            for _ in 0..*times {
+                canary.note(heard.clone());
+            }
+        }
+        let why: Vec<String> = why.try_iter().collect();
+        assert!(why.len() <= 1, "{why:?}");
+        assert_eq!(why.len() == 1, canary.is_over());
+        assert_eq!(canary.takes("call-1"), !canary.is_over());
+        assert_eq!(canary.tally().given_up, why.first().cloned().unwrap_or_default());
+        why.into_iter().next()
+    }
 
     #[test]
     fn each_budget_ends_the_trial_by_itself() {
         let other = || Heard::Other(String::new());
-        assert_eq!(said(USUAL, &[(Heard::Same, 1000), (Heard::Late, 2)]), None);
-        assert!(said(USUAL, &[(Heard::Late, 3)]).is_some());
-        assert!(said(USUAL, &[(Heard::Same, 1000), (Heard::Failed(String::new()), 1)]).is_some());
-        assert_eq!(said(USUAL, &[(other(), 1)]), None, "one of few says little");
-        assert!(said(USUAL, &[(other(), 2)]).is_some(), "two of twenty are too many already");
-        assert_eq!(said(USUAL, &[(Heard::Same, 95), (other(), 5)]), None);
-        assert!(said(USUAL, &[(Heard::Same, 94), (other(), 6)]).is_some());
+        let failed = || Heard::Failed("it trapped".to_owned());
+        assert_eq!(given_up(USUAL, &[(Heard::Same, 1000), (Heard::Late, 2)]), None);
+        assert!(given_up(USUAL, &[(Heard::Late, 30)]).is_some_and(|why| why.contains("late")));
+        assert!(given_up(USUAL, &[(Heard::Same, 1000), (failed(), 1)]).is_some());
+        assert_eq!(given_up(Budgets { traps: 2, ..USUAL }, &[(failed(), 1)]), None);
+        assert_eq!(given_up(USUAL, &[(other(), 1)]), None, "one of few says little");
+        assert!(given_up(USUAL, &[(other(), 2)]).is_some(), "two of twenty are too many already");
+        assert_eq!(given_up(USUAL, &[(Heard::Same, 95), (other(), 5)]), None);
+        assert!(given_up(USUAL, &[(Heard::Same, 94), (other(), 6)]).is_some());
         let any = Budgets { differences_percent: 100, ..USUAL };
-        assert_eq!(said(any, &[(other(), 500)]), None, "the change may be wanted");
+        assert_eq!(given_up(any, &[(other(), 500)]), None, "the change may be wanted");
+        assert_eq!(given_up(USUAL, &[(Heard::Alone, 500)]), None, "nothing to compare with");
+    }
+
+    #[test]
+    fn a_version_that_was_given_up_does_not_begin_anew_because_something_else_changes() {
+        let canary = Canary::new(instance("2.0.0"), 10, USUAL, |_| {});
+        let candidate = instance("2.0.0");
+        let other_settings =
+            HookInstance { settings: "{\"greeting\":\"hi\"}".to_owned(), ..(*candidate).clone() };
+        assert!(canary.is_for(&candidate, 10, USUAL));
+        assert!(!canary.is_for(&candidate, 20, USUAL));
+        assert!(!canary.is_for(&other_settings, 10, USUAL));
+        canary.note(Heard::Failed(String::new()));
+        assert!(canary.is_for(&candidate, 10, USUAL));
+        assert!(canary.is_for(&candidate, 20, USUAL) && canary.is_for(&other_settings, 10, USUAL));
+        assert!(!canary.is_for(&instance("3.0.0"), 10, USUAL), "it is another one");
     }
 
     #[test]

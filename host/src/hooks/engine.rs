@@ -43,6 +43,7 @@ use super::{
     memory::{self, Memory},
     plan::{Asked, Fallback, HookPlan},
     store::HookStore,
+    trials::Trials,
     workers::{Answered, Ask, Job, Said, Workers},
 };
 use crate::{clock::Clock, connectors::Delivery, http::Fetcher, switch::FactsHandle};
@@ -204,6 +205,7 @@ struct Seat {
     native: NativeLeg,
     connector: ConnectorId,
     due: Option<Duration>,
+    trials: Trials,
     /// They end with the desk.
     lookups: JoinSet<()>,
 }
@@ -259,6 +261,7 @@ impl Engine {
                     native: offered.native,
                     connector: offered.connector,
                     due: None,
+                    trials: Trials::default(),
                     lookups: JoinSet::new(),
                 };
                 self.desks.insert(leg, seat);
@@ -286,7 +289,10 @@ impl Engine {
     }
 
     fn hear(&mut self, said: Said) {
-        let Said { leg, number, instance, answer, took } = said;
+        let Said { leg, number, instance, canary, answer, took } = said;
+        if let Some(seat) = self.desks.get_mut(&leg) {
+            seat.trials.answered(&instance.id, canary);
+        }
         if answer.failure().is_none() {
             instance.meter.answered(took);
         }
@@ -459,7 +465,9 @@ impl Engine {
             }
             Action::Word(word) => {
                 self.report(leg, &word);
-                let call = self.desks.get(&leg)?.call;
+                let seat = self.desks.get_mut(&leg)?;
+                seat.trials.judge(&word);
+                let call = seat.call;
                 let input = Input::Decided { call, leg: Some(leg), word };
                 if self.words.try_send(input).is_err() {
                     tracing::warn!(%call, "the journal is slow: a hook's word on the call is lost");
@@ -470,7 +478,8 @@ impl Engine {
     }
 
     fn ask(&mut self, leg: LegId, number: u64, instance: &str, ask: Ask) -> Option<Event> {
-        let seat = self.desks.get(&leg)?;
+        let seat = self.desks.get_mut(&leg)?;
+        seat.trials.asks(instance);
         let Some(instance) = seat.plan.instance(instance).cloned() else {
             return Some(Event::NotAsked { job: number });
         };

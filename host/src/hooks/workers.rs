@@ -4,6 +4,8 @@
 //! its own for every instance; they keep nothing between two questions, so any thread may answer any question. What
 //! waits is bounded: a question too many is answered `no` at once, and its caller gets the fallback.
 
+mod both;
+
 use std::{
     collections::VecDeque,
     io,
@@ -20,12 +22,11 @@ use calls::{LegId, Now};
 use jiff::tz::TimeZone;
 use plugin_runtime::{
     Kind,
-    hooks::{
-        Answer, Call, Cause, Decision, HookFailure, Plan, Router, Step, Treatment, Verdict, Waiting,
-    },
+    hooks::{Answer, Call, Cause, Decision, HookFailure, Plan, Router, Treatment, Waiting},
 };
 use tokio::sync::mpsc;
 
+use self::both::{Version, try_out};
 use super::{
     canary::{Canary, Heard},
     civil,
@@ -77,6 +78,8 @@ pub(super) struct Said {
     pub number: u64,
     /// Whose word it is.
     pub instance: Arc<HookInstance>,
+    /// The trial that it is of, unless the old version said the very same.
+    pub canary: Option<Arc<Canary>>,
     pub answer: Answered,
     /// The guest's own time.
     pub took: Duration,
@@ -302,39 +305,23 @@ impl Guests {
         let Job { leg, number, instance, canary, ask, zone, now, .. } = job;
         let trial = canary.filter(|canary| !canary.is_over());
         let began = Instant::now();
-        let (answer, by) = match trial {
-            None => (self.ask(&instance, &ask, &zone, now), instance),
-            Some(canary) => self.try_out(&instance, &canary, &ask, &zone, now),
+        let Some(canary) = trial else {
+            let answer = self.ask(&instance, &ask, &zone, now);
+            return Said { leg, number, instance, canary: None, answer, took: began.elapsed() };
         };
-        Said { leg, number, instance: by, answer, took: began.elapsed() }
-    }
-
-    /// The new version's word counts; when it gives none, the old one's does.
-    fn try_out(
-        &mut self,
-        instance: &Arc<HookInstance>,
-        canary: &Canary,
-        ask: &Ask,
-        zone: &(String, TimeZone),
-        now: Now,
-    ) -> (Answered, Arc<HookInstance>) {
-        let candidate = &canary.candidate;
-        let new = self.ask(candidate, ask, zone, now);
-        match new.failure() {
-            Some(HookFailure::Late { .. }) => canary.note(Heard::Late),
-            Some(failure) => canary.note(Heard::Failed(failure.to_string())),
-            None => {
-                // A treatment's state is of its own version: only its beginning can be compared.
-                let comparable = match ask {
-                    Ask::Route { answers, .. } => answers.is_empty(),
-                    Ask::Treat { state, .. } => state.is_empty(),
-                };
-                let old = comparable.then(|| self.ask(instance, ask, zone, now));
-                canary.note(old.map_or(Heard::Alone, |old| compared(&new, &old)));
-                return (new, candidate.clone());
-            }
-        }
-        (self.ask(instance, ask, zone, now), instance.clone())
+        let (answer, heard) = try_out(&canary, &ask, |version| {
+            let asked = match version {
+                Version::New => &canary.candidate,
+                Version::Old => &instance,
+            };
+            self.ask(asked, &ask, &zone, now)
+        });
+        let (instance, canary) = match heard {
+            None => (instance, None),
+            Some(Heard::Same) => (canary.candidate.clone(), None),
+            Some(_) => (canary.candidate.clone(), Some(canary)),
+        };
+        Said { leg, number, instance, canary, answer, took: began.elapsed() }
     }
 
     fn ask(
@@ -444,90 +431,9 @@ fn is_anew(state: &[u8], wrote: &str, label: &str) -> bool {
     !state.is_empty() && wrote != label
 }
 
-/// What came of asking both versions. Sentences may be worded anew.
-fn compared(new: &Answered, old: &Answered) -> Heard {
-    let other = |new: String, old: String| match new == old {
-        true => Heard::Other(format!("{new}, and not the same one as before")),
-        false => Heard::Other(format!("{new} instead of {old}")),
-    };
-    match (new, old) {
-        (Answered::Route(Ok(new)), Answered::Route(Ok(old))) => {
-            match new.verdict == old.verdict && new.patch == old.patch {
-                true => Heard::Same,
-                false => other(verdict(&new.verdict), verdict(&old.verdict)),
-            }
-        }
-        (Answered::Treat(Ok(new)), Answered::Treat(Ok(old))) => {
-            match new.steps == old.steps && new.keys == old.keys && new.patch == old.patch {
-                true => Heard::Same,
-                false => other(steps(new), steps(old)),
-            }
-        }
-        _ => Heard::Alone,
-    }
-}
-
-/// By kind only: no address, header or digit of a caller gets into a report.
-fn verdict(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Pass => "pass".to_owned(),
-        Verdict::Need(lookups) => {
-            let ids: Vec<&str> = lookups.iter().map(|lookup| lookup.id.as_str()).collect();
-            format!("need {}", ids.join(" "))
-        }
-        Verdict::Send(target) => target.to_string(),
-        Verdict::Treat(treat) => {
-            let then = treat.then.as_ref().map(|then| format!(", then {then}"));
-            format!("treatment:{}{}", treat.treatment, then.unwrap_or_default())
-        }
-    }
-}
-
-/// By kind only.
-fn steps(plan: &Plan) -> String {
-    let kind = |step: &Step| match step {
-        Step::Answer => "answer",
-        Step::Play(_) => "play",
-        Step::Say(_) => "say",
-        Step::Music(_) => "music",
-        Step::Silence => "silence",
-        Step::Collect(_) => "collect",
-        Step::Wait(_) => "wait",
-        Step::HandOver(_) => "hand over",
-    };
-    match &plan.steps {
-        None => "the earlier plan".to_owned(),
-        Some(steps) if steps.is_empty() => "no steps".to_owned(),
-        Some(steps) => steps.iter().map(kind).collect::<Vec<_>>().join(", "),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use plugin_runtime::hooks::{HttpRequest, Lookup, Question};
-
     use super::*;
-
-    #[test]
-    fn a_difference_of_a_canary_names_kinds_and_ids_and_no_address() {
-        let need = |id: &str| {
-            let request = HttpRequest {
-                method: "GET".to_owned(),
-                url: "https://crm.example.org/?caller=4930123456".to_owned(),
-                headers: Vec::new(),
-                secret_headers: Vec::new(),
-                body: Vec::new(),
-                timeout: None,
-            };
-            let lookup =
-                Lookup { id: id.to_owned(), question: Question::Http(request), facts: Vec::new() };
-            let verdict = Verdict::Need(vec![lookup]);
-            let (patch, stores, reason) = Default::default();
-            Answered::Route(Ok(Decision { verdict, patch, stores, reason, facts: Vec::new() }))
-        };
-        let heard = compared(&need("crm"), &need("vip"));
-        assert_eq!(heard, Heard::Other("need crm instead of need vip".to_owned()));
-    }
 
     #[test]
     fn a_guest_that_fails_twice_within_a_moment_rests_and_one_that_refuses_does_not() {

@@ -4,4 +4,4 @@ mod consent;
 mod reload;
 mod rest;
 mod versions;
-mod world;
+pub(crate) mod world;

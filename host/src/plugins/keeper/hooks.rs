@@ -331,7 +331,8 @@ impl Task {
         known.set(word, reason.to_owned(), now);
     }
 
-    /// The canary that is wanted, if it can be: the one that is under way as long as nothing about it changes.
+    /// The canary that is wanted, if it can be: the one that is under way as long as nothing about it changes, and one
+    /// that is over until it is marked as such ([`Self::canary_ended`]).
     async fn canary_of(
         &self,
         hook: &HookInstanceConfig,
@@ -358,12 +359,8 @@ impl Task {
                 return (None, None);
             }
         };
-        let under_way = known.running.as_ref().and_then(|it| it.canary.as_ref()).filter(|it| {
-            it.candidate.is_same(&candidate)
-                && it.percent == wish.percent
-                && it.budgets == wish.budgets
-                && !it.is_over()
-        });
+        let under_way = known.running.as_ref().and_then(|it| it.canary.as_ref());
+        let under_way = under_way.filter(|it| it.is_for(&candidate, wish.percent, wish.budgets));
         if let Some(under_way) = under_way {
             return (Some(Arc::clone(under_way)), Some(owner));
         }

@@ -33,7 +33,7 @@ pub(super) fn admin() -> Actor {
 }
 
 /// A version of the plugin `tiny`: says each line as a fact, traps on one letter.
-pub(super) struct Tiny {
+pub(crate) struct Tiny {
     version: String,
     traps_on: u8,
     /// Further fields of the manifest.
@@ -41,7 +41,7 @@ pub(super) struct Tiny {
 }
 
 impl Tiny {
-    pub(super) fn version(version: &str) -> Self {
+    pub(crate) fn version(version: &str) -> Self {
         Self { version: version.to_owned(), traps_on: b'X', asks: "" }
     }
 
@@ -53,7 +53,7 @@ impl Tiny {
         Self { asks, ..self }
     }
 
-    pub(super) fn component(&self) -> Vec<u8> {
+    pub(crate) fn component(&self) -> Vec<u8> {
         let manifest = format!(
             r#"{{"id": "tiny", "name": "Tiny", "version": "{}", "author": "Jackfield",
                 "license": "MIT", "description": "A guest for tests.",
