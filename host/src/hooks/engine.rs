@@ -117,7 +117,7 @@ async fn work(parts: EngineParts, memory: Memory) -> io::Result<()> {
         kept,
         library: Library::new(fetcher, memory.clone()),
         workers,
-        memory,
+        memory: memory.clone(),
         connectors: outlet.connectors.clone(),
         words,
         answers,
@@ -150,9 +150,10 @@ async fn work(parts: EngineParts, memory: Memory) -> io::Result<()> {
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    // What was said is told before the switch is stopped.
+    // What was said is told before the switch is stopped, and what was to be kept is on disk before the host ends.
     drop(engine);
     let _ = telling.await;
+    memory.settle().await;
     Ok(())
 }
 
@@ -269,7 +270,7 @@ impl Engine {
             }
             Err(_) => {
                 if was_kept {
-                    self.memory.forget(leg);
+                    self.forget(leg);
                 }
                 self.turn_away(&offered);
             }
@@ -322,7 +323,7 @@ impl Engine {
         let now = self.clock.now();
         if self.kept_until <= now.monotonic {
             for leg in std::mem::take(&mut self.kept).into_keys() {
-                self.memory.forget(leg);
+                self.forget(leg);
             }
         }
         while let Some(&(at, leg)) = self.due.first()
@@ -361,7 +362,13 @@ impl Engine {
     fn broken(&mut self, leg: LegId) {
         tracing::error!(%leg, "a desk failed; the caller goes on when the lease ends");
         self.close(leg);
-        self.memory.forget(leg);
+        self.forget(leg);
+    }
+
+    fn forget(&self, leg: LegId) {
+        if !self.memory.forget(leg) {
+            tracing::error!(%leg, "too much waits for the disk: a treatment that is over is kept until the next start");
+        }
     }
 
     fn close(&mut self, leg: LegId) {
@@ -371,7 +378,7 @@ impl Engine {
             self.due.remove(&(due, leg));
         }
         if self.kept.remove(&leg).is_some() {
-            self.memory.forget(leg);
+            self.forget(leg);
         }
     }
 
@@ -456,11 +463,16 @@ impl Engine {
             }
             Action::Keep(Some(kept)) => {
                 let treatment = kept.treatment.clone();
-                self.memory.keep(leg, treatment, kept::encode(*kept));
+                if !self.memory.keep(leg, treatment, kept::encode(*kept)) {
+                    tracing::error!(
+                        %leg,
+                        "too much waits for the disk: after a restart this caller's treatment is not what it is now"
+                    );
+                }
                 None
             }
             Action::Keep(None) => {
-                self.memory.forget(leg);
+                self.forget(leg);
                 None
             }
             Action::Word(word) => {

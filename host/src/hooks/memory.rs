@@ -24,10 +24,25 @@ pub(super) struct Memory {
 }
 
 enum Errand {
-    Put { instance: String, stores: Vec<Store> },
-    Get { instance: String, key: String, answer: oneshot::Sender<Result<Option<Vec<u8>>, String>> },
-    Keep { leg: LegId, treatment: String, state: Vec<u8> },
-    Forget { leg: LegId },
+    Put {
+        instance: String,
+        stores: Vec<Store>,
+    },
+    Get {
+        instance: String,
+        key: String,
+        answer: oneshot::Sender<Result<Option<Vec<u8>>, String>>,
+    },
+    Keep {
+        leg: LegId,
+        treatment: String,
+        state: Vec<u8>,
+    },
+    Forget {
+        leg: LegId,
+    },
+    /// All before it are done.
+    Settle(oneshot::Sender<()>),
 }
 
 impl Memory {
@@ -61,6 +76,16 @@ impl Memory {
     /// The caller's treatment is over. False: it will be found again at the next start, of a leg that is gone.
     pub fn forget(&self, leg: LegId) -> bool {
         self.errands.try_send(Errand::Forget { leg }).is_ok()
+    }
+
+    /// Waits until everything that was handed over is on disk.
+    pub async fn settle(self) {
+        let (settled, done) = oneshot::channel();
+        // The disk may be behind with as much as can wait.
+        let told = tokio::task::spawn_blocking(move || self.errands.send(Errand::Settle(settled)));
+        if matches!(told.await, Ok(Ok(()))) {
+            let _ = done.await;
+        }
     }
 }
 
@@ -103,6 +128,10 @@ fn run(store: &HookStore, errand: Errand) {
             store.keep_state(&leg.to_string(), &treatment, &state, &[])
         }
         Errand::Forget { leg } => store.drop_state(&leg.to_string()),
+        Errand::Settle(settled) => {
+            let _ = settled.send(());
+            Ok(())
+        }
     };
     if let Err(error) = done {
         tracing::error!(%error, "what a hook wants kept is lost");

@@ -48,3 +48,19 @@ async fn a_caller_who_does_not_come_back_is_forgotten_although_nobody_calls() {
     stop.send_replace(true);
     engine.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_to_be_kept_is_on_disk_when_the_hooks_have_stopped() {
+    const CALLERS: u64 = 1000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = HookStore::open(&folder.path().join("hooks.db")).unwrap();
+    let (_stop, stopped) = watch::channel(true);
+    let memory = Memory::start(store.clone()).unwrap();
+    let clock = Clock::start();
+    let kept = kept::encode(Kept { at: clock.now().wall, ..Kept::default() });
+    for leg in 1..=CALLERS {
+        assert!(memory.keep(LegId(leg), "standard".to_owned(), kept.clone()));
+    }
+    after_a_restart("leg-7", &store, memory, clock, stopped).await;
+    assert_eq!(store.states().unwrap().len() as u64, CALLERS);
+}
