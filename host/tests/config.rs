@@ -92,7 +92,8 @@ fn everything_can_be_said() {
     assert!(hooks.emergency.iter().eq(["110", "112"]));
     assert_eq!((hooks.threads, hooks.lease.as_secs(), hooks.decision.as_millis()), (4, 60, 1500));
     assert_eq!(hooks.order, ["hours", "vip"]);
-    assert_eq!(hooks.fallback, Fallback::Queue("support".to_owned()));
+    assert_eq!(hooks.fallback, Fallback::Queue("Köln".to_owned()));
+    assert!(hooks.contexts.iter().eq(["from-inside", "ivr"]), "{:?}", hooks.contexts);
     assert_eq!((hooks.treatment.as_deref(), hooks.observers.len()), (Some("standard"), 1));
     let [feed, hours, standard, vip] = hooks.instances.as_slice() else { panic!("four") };
     assert_eq!(

@@ -15,6 +15,8 @@ pub struct HooksConfig {
     pub time_zone: Option<String>,
     /// Numbers that go on in the dialplan at once: no plugin, no limit.
     pub emergency: BTreeSet<String>,
+    /// Contexts of the dialplan that hooks may send callers into.
+    pub contexts: BTreeSet<String>,
     /// Worker threads of routers and treatments.
     pub threads: usize,
     /// After so long without this host the PBX takes a caller back.
@@ -41,6 +43,7 @@ impl Default for HooksConfig {
         Self {
             time_zone: None,
             emergency: ["112", "911"].map(str::to_owned).into(),
+            contexts: BTreeSet::new(),
             threads: 2,
             lease: Duration::from_secs(45),
             instances: Vec::new(),

@@ -19,7 +19,7 @@ pub(super) mod sending;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::Arc,
     time::Duration,
@@ -80,6 +80,8 @@ pub(super) struct Rules {
     pub fallback: Target,
     /// Numbers that go on in the dialplan at once.
     pub emergency: Vec<String>,
+    /// Contexts of the dialplan that hooks may send callers into.
+    pub contexts: BTreeSet<String>,
     /// For one decision, lookups included.
     pub decision: Duration,
     /// After so long without us the PBX takes the caller back.

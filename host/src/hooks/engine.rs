@@ -572,6 +572,7 @@ fn rules(plan: &HookPlan) -> Rules {
         usual_treatment: plan.treatment.clone().unwrap_or_default(),
         fallback: usual_fallback(&plan.router.fallback),
         emergency: plan.site.emergency.iter().cloned().collect(),
+        contexts: plan.site.contexts.clone(),
         decision: plan.router.decision,
         lease: plan.site.lease,
     }

@@ -49,6 +49,8 @@ pub struct Site {
     pub zone_name: String,
     /// Numbers that no hook and no limit stands in the way of, as they are dialled.
     pub emergency: BTreeSet<String>,
+    /// Contexts of the dialplan that hooks may send callers into.
+    pub contexts: BTreeSet<String>,
     /// Worker threads of routers and treatments.
     pub threads: usize,
     /// How long a caller is safe when this host dies.
@@ -163,6 +165,7 @@ impl HookPlan {
                 zone: TimeZone::get(&zone_name).unwrap_or(TimeZone::UTC),
                 zone_name,
                 emergency: hooks.emergency.clone(),
+                contexts: hooks.contexts.clone(),
                 threads: hooks.threads,
                 lease: hooks.lease,
             },
@@ -184,8 +187,9 @@ impl HookPlan {
             plan.instances.iter().map(|(id, it)| (id.clone(), Arc::as_ptr(it))).collect()
         };
         let site = |plan: &Self| {
-            let Site { zone: _, zone_name, emergency, threads, lease } = plan.site.clone();
-            (zone_name, emergency, threads, lease)
+            let Site { zone: _, zone_name, emergency, contexts, threads, lease } =
+                plan.site.clone();
+            (zone_name, emergency, contexts, threads, lease)
         };
         site(self) == site(other)
             && self.router == other.router
@@ -228,6 +232,7 @@ impl Default for Site {
                 "911".to_owned(),
                 "999".to_owned(),
             ]),
+            contexts: BTreeSet::new(),
             threads: 2,
             lease: Duration::from_secs(45),
         }
@@ -239,6 +244,7 @@ impl fmt::Debug for Site {
         f.debug_struct("Site")
             .field("zone", &self.zone_name)
             .field("emergency", &self.emergency)
+            .field("contexts", &self.contexts)
             .field("threads", &self.threads)
             .field("lease", &self.lease)
             .finish()

@@ -15,6 +15,10 @@ use crate::{
 
 /// More are not asked one after the other while somebody waits.
 const MAX_CHAIN: usize = 32;
+/// Whoever opens more means all of them.
+const MAX_CONTEXTS: usize = 64;
+/// Bytes of a name that the PBX is told, as hooks and connectors have it.
+const MAX_NAME: usize = 80;
 
 impl<'d, 't> Reader<'d, 't> {
     pub(super) fn hooks(&self, root: &mut Section<'d, 't>) -> HooksConfig {
@@ -24,6 +28,9 @@ impl<'d, 't> Reader<'d, 't> {
         if let Some(numbers) = section.strings("emergency") {
             hooks.emergency =
                 numbers.into_iter().filter_map(|number| self.emergency(number)).collect();
+        }
+        if let Some(contexts) = section.strings("contexts") {
+            hooks.contexts = self.contexts(contexts);
         }
         if let Some(threads) = section.number("threads", 1..=64) {
             hooks.threads = threads as usize;
@@ -75,6 +82,27 @@ impl<'d, 't> Reader<'d, 't> {
         None
     }
 
+    fn contexts(&self, written: Vec<At<String>>) -> BTreeSet<String> {
+        let mut contexts = BTreeSet::new();
+        for context in written {
+            let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+            let text = &context.value;
+            if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(good) {
+                self.complain(
+                    &context,
+                    format!("{text:?} is no context that a hook can name"),
+                    "write the name of one in the dialplan, of letters, digits, `_` and `-`, at most 80",
+                );
+            } else if contexts.len() == MAX_CONTEXTS {
+                self.complain(&context, "these are too many", "write at most 64");
+                break;
+            } else {
+                contexts.insert(context.value);
+            }
+        }
+        contexts
+    }
+
     /// An unknown one is no reason to leave the others out: it is a warning, and the record of every call says it.
     fn instances_named(&self, named: Option<Vec<At<String>>>, known: &[String]) -> Vec<String> {
         let mut seen = BTreeSet::new();
@@ -107,15 +135,18 @@ impl<'d, 't> Reader<'d, 't> {
     }
 
     fn fallback(&self, word: &At<String>) -> Option<Fallback> {
-        let good = |name: &str, more: &[u8]| {
-            let good = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
-            !name.is_empty() && name.len() <= 80 && name.bytes().all(good)
+        // As hooks and connectors have them: queues may be named in any language.
+        let good = |name: &str, may: fn(char) -> bool| {
+            (1..=MAX_NAME).contains(&name.len()) && name.chars().all(may)
         };
+        let of_queue = |letter: char| letter.is_alphanumeric() || "_-.+@".contains(letter);
+        let of_extension =
+            |letter: char| letter.is_ascii_alphanumeric() || "_-.+*#".contains(letter);
         let found = match word.value.split_once(':') {
             None if word.value == "continue-in-dialplan" => Some(Fallback::ContinueInDialplan),
             None if word.value == "reject" => Some(Fallback::HangUp(21)),
-            Some(("queue", name)) if good(name, b"._-@+") => Some(Fallback::Queue(name.to_owned())),
-            Some(("extension", number)) if good(number, b"._-*#+") => {
+            Some(("queue", name)) if good(name, of_queue) => Some(Fallback::Queue(name.to_owned())),
+            Some(("extension", number)) if good(number, of_extension) => {
                 Some(Fallback::Extension(number.to_owned()))
             }
             _ => None,

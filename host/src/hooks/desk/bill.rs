@@ -41,7 +41,7 @@ pub struct Bill {
     pub record: Vec<String>,
 }
 
-/// Routers `hours` and `vip`, treatments `standard` and `music`; nobody decides: queue `main`. No lease.
+/// Routers `hours` and `vip`, treatments `standard` and `music`; nobody decides: queue `main`. The context `ivr` is open. No lease.
 pub fn rules() -> Rules {
     let hook = |instance: &str| Hook {
         instance: instance.to_owned(),
@@ -54,6 +54,7 @@ pub fn rules() -> Rules {
         usual_treatment: "standard".to_owned(),
         fallback: Target::queue("main"),
         emergency: vec!["110".to_owned(), "112".to_owned()],
+        contexts: ["ivr".to_owned()].into(),
         decision: Duration::from_millis(2000),
         lease: Duration::ZERO,
     }
@@ -130,6 +131,11 @@ impl Bill {
     /// Is an instruction of this kind under way?
     pub fn is_open(&self, kind: &str) -> bool {
         self.open.iter().any(|(_, open)| *open == kind)
+    }
+
+    /// The admin's contexts, for those who come from now on.
+    pub fn open_contexts<const N: usize>(&mut self, contexts: [&str; N]) {
+        self.rules.contexts = contexts.map(str::to_owned).into();
     }
 
     /// As if it had been another one that the host before had, and this one has not.
@@ -237,14 +243,23 @@ impl Bill {
     }
 
     fn rules(&self) -> Rules {
-        let Rules { routers, treatments, usual_treatment, fallback, emergency, decision, lease } =
-            &self.rules;
+        let Rules {
+            routers,
+            treatments,
+            usual_treatment,
+            fallback,
+            emergency,
+            contexts,
+            decision,
+            lease,
+        } = &self.rules;
         Rules {
             routers: routers.clone(),
             treatments: treatments.clone(),
             usual_treatment: usual_treatment.clone(),
             fallback: fallback.clone(),
             emergency: emergency.clone(),
+            contexts: contexts.clone(),
             decision: *decision,
             lease: *lease,
         }

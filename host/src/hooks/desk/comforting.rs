@@ -6,7 +6,7 @@ use calls::{
     Now,
     event::{Hook as Kind, HookOutcome, HookWord},
 };
-use plugin_runtime::hooks::{Call, HookFailure, Plan, Target, Treat, Waiting};
+use plugin_runtime::hooks::{Call, HookFailure, Plan, Step, Target, Treat, Waiting};
 
 use super::{Action, Desk, Kept, Stage, Untold, sending::By};
 use crate::hooks::{
@@ -31,7 +31,10 @@ impl Desk {
             treatment, state, then, facts, patch, private, attempt, waited, age, at, ..
         } = kept;
         self.kept = true;
-        let Some(hook) = self.rules.treatments.get(&treatment).cloned() else {
+        let hook = self.rules.treatments.get(&treatment).cloned();
+        // The admin may have closed the place since.
+        let hook = hook.filter(|_| then.iter().all(|then| self.check_target(then).is_ok()));
+        let Some(hook) = hook else {
             self.forget_treatment();
             return self.decide(now);
         };
@@ -64,6 +67,11 @@ impl Desk {
         let checked = said.map_err(|failure| words::of_failure(&failure)).and_then(|plan| {
             let nonsense = |why| (HookOutcome::Nonsense, why);
             self.check_patch(&plan.patch).map_err(nonsense)?;
+            for step in plan.steps.iter().flatten() {
+                if let Step::HandOver(Some(target)) = step {
+                    self.check_target(target).map_err(nonsense)?;
+                }
+            }
             Ok(plan)
         });
         match checked {

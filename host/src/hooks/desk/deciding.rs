@@ -182,12 +182,31 @@ impl Desk {
 
     fn check(&self, verdict: &Verdict, patch: &Patch) -> Result<(), String> {
         self.check_patch(patch)?;
-        let Verdict::Treat(treat) = verdict else { return Ok(()) };
+        let treat = match verdict {
+            Verdict::Pass | Verdict::Need(_) => return Ok(()),
+            Verdict::Send(target) => return self.check_target(target),
+            Verdict::Treat(treat) => treat,
+        };
+        treat.then.iter().try_for_each(|then| self.check_target(then))?;
         match self.treatment_id(treat) {
             id if self.rules.treatments.contains_key(id) => Ok(()),
             "" => Err("it wants the usual treatment, and none is configured".to_owned()),
             id => Err(format!("there is no treatment `{id}`")),
         }
+    }
+
+    /// From a context of the dialplan a caller may reach whatever it reaches, the world included: the admin names those
+    /// that are open to hooks. Queues and extensions have a place of their own in our part of the dialplan.
+    pub(super) fn check_target(&self, target: &Target) -> Result<(), String> {
+        let Target::Dialplan(place) = target else { return Ok(()) };
+        if self.rules.contexts.contains(&place.context) {
+            return Ok(());
+        }
+        Err(format!(
+            "context-not-allowed: {target} is in the context `{0}`; if hooks may send callers there, add \"{0}\" to \
+             [hooks] contexts",
+            place.context
+        ))
     }
 
     /// A PBX is told all variables of a call at once, so they are counted together, whoever set them.

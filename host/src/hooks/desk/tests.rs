@@ -2,5 +2,6 @@
 
 mod circles;
 mod comforting;
+mod contexts;
 mod deciding;
 mod listening;
