@@ -1,34 +1,38 @@
 //! One connector's loop: inputs are gathered, one step is made, its effects are carried out in order.
 //!
-//! Beside it: what the keeper asks of a running connector.
+//! Beside it: what one step gets, its links, how much of the PBX is seen, and what the keeper asks of a running
+//! connector.
 
 mod batch;
 mod control;
+mod link;
+mod sight;
 
 use std::{collections::VecDeque, time::Duration};
 
 use calls::{
-    CommandId, ConnectorId, Fact, Now, Timestamp,
+    CommandId, ConnectorId, Now, Timestamp,
     event::{CommandEnd, Problem},
     fact::{Notice, Severity},
     switchboard::Input as SwitchInput,
 };
-use plugin_runtime::{
-    Connector, Effect, Incident, Input, Outcome, Part, Retry, secret::MIN_MASKED,
-};
+use plugin_runtime::{Connector, Effect, Incident, Input, Outcome, Retry};
 use tokio::sync::{mpsc, watch};
 
-use self::batch::Batch;
+use self::{
+    batch::Batch,
+    link::{Link, LinkState, dice, masked_texts},
+    sight::Sight,
+};
 use super::{
-    Control, Delivery, Plan, PlannedLink, Surroundings,
+    Control, Delivery, Plan, Surroundings,
     errands::{self, Errands, Told},
-    mask::Mask,
     notices,
 };
 use crate::{
     http::{Asker, Fetcher, Request, Sent},
-    links::{self, DialError, LinkEvent, LinkWriter, Redial, Report},
-    status::{ConnectorStatus, LinkWord, StatusWord},
+    links::{LinkEvent, Redial, Report},
+    status::{ConnectorStatus, StatusWord},
 };
 
 /// Reports of links that may wait; each holds one read at most.
@@ -87,34 +91,6 @@ enum Instance {
     /// Waits to be started; the back-off is a link's.
     Stopped(Redial),
     Running(Box<Connector>),
-}
-
-/// How much of the PBX is seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sight {
-    /// A required link was up and nothing was said about its end to the switch yet.
-    linked: bool,
-    /// The PBX has introduced itself since then.
-    introduced: bool,
-    /// A picture was completed since then.
-    pictured: bool,
-}
-
-struct Link {
-    plan: PlannedLink,
-    redial: Redial,
-    attempt: u64,
-    /// Connections so far.
-    epoch: u64,
-    state: LinkState,
-    /// The last failure told to the journal: a PBX that is down for a night is one notice, not a thousand.
-    told: Option<DialError>,
-}
-
-enum LinkState {
-    Down,
-    Dialling(LinkWriter),
-    Up { writer: LinkWriter, mask: Box<Mask> },
 }
 
 impl Supervisor {
@@ -286,75 +262,6 @@ impl Supervisor {
         }
     }
 
-    /// Dials what is due. Without an instance nobody would answer the PBX.
-    fn dial(&mut self) {
-        if !matches!(self.instance, Instance::Running(_)) {
-            return;
-        }
-        let now = self.now().monotonic;
-        for index in 0..self.links.len() {
-            let link = &mut self.links[index];
-            if !link.redial.handle_timeout(now) {
-                continue;
-            }
-            link.attempt += 1;
-            tracing::debug!(link = link.plan.name, peer = link.plan.target.peer(), "dialling");
-            let writer =
-                links::open(link.plan.target.clone(), index, link.attempt, self.reports_in.clone());
-            link.state = LinkState::Dialling(writer);
-            self.show_link(index);
-        }
-    }
-
-    async fn receive(&mut self, report: Report, batch: &mut Batch) {
-        let Report { link: index, attempt, event } = report;
-        let now = self.now();
-        let Some(link) = self.links.get_mut(index).filter(|link| link.attempt == attempt) else {
-            return;
-        };
-        match event {
-            LinkEvent::Up => {
-                let LinkState::Dialling(writer) =
-                    std::mem::replace(&mut link.state, LinkState::Down)
-                else {
-                    return;
-                };
-                let mask = Box::new(Mask::new(&self.plan.secrets, masked_texts(&self.plan)));
-                link.state = LinkState::Up { writer, mask };
-                link.redial.handle_up(now.monotonic);
-                link.told = None;
-                link.epoch += 1;
-                self.sight.linked |= link.plan.required;
-                let reconnected = u64::from(link.epoch > 1);
-                let peer = link.plan.target.peer();
-                tracing::info!(link = link.plan.name, peer, "link is up");
-                batch.push(Input::LinkUp { link: link.plan.name.clone(), peer, nonce: nonce() });
-                self.show(|status, _| status.counters.reconnects += reconnected);
-                self.show_link(index);
-            }
-            LinkEvent::Received(data) => {
-                let LinkState::Up { mask, .. } = &mut link.state else { return };
-                let length = data.len() as u64;
-                let (data, masked) = mask.pass(data);
-                let name = link.plan.name.clone();
-                self.show(|status, _| {
-                    status.counters.bytes_in += length;
-                    status.counters.masked_secrets += masked as u64;
-                });
-                batch.bytes += data.len();
-                batch.push(Input::Received { link: name, data });
-            }
-            LinkEvent::Failed(error) => self.dial_failed(index, error).await,
-            LinkEvent::Down { reason } => {
-                if let LinkState::Up { .. } = link.state {
-                    let name = link.plan.name.clone();
-                    self.link_lost(index, &reason, Retry::Normal);
-                    batch.push(Input::LinkClosed { link: name, reason });
-                }
-            }
-        }
-    }
-
     async fn answered(&mut self, (answer, notice): Told, batch: &mut Batch) {
         if let Input::HttpResponse { body, .. } = &answer {
             batch.bytes += body.len();
@@ -364,56 +271,6 @@ impl Supervisor {
             let notice = self.notice(notice);
             self.tell(vec![notice]).await;
         }
-    }
-
-    async fn dial_failed(&mut self, index: usize, error: DialError) {
-        let now = self.now();
-        let link = &mut self.links[index];
-        link.state = LinkState::Down;
-        link.redial.handle_down(Retry::Normal, dice(), now.monotonic);
-        let is_new = link.told.as_ref() != Some(&error);
-        let required = link.plan.required;
-        link.told = Some(error.clone());
-        self.show(|status, now| {
-            status.counters.failed_dials += 1;
-            status.fail(&error.message, &error.fix, now);
-            // A refusal stays one until the PBX lets us in again.
-            if required && status.word != StatusWord::Refused {
-                status.set(StatusWord::Disconnected, error.message.clone(), now);
-            }
-        });
-        self.show_link(index);
-        if is_new {
-            tracing::warn!(
-                error = error.message,
-                fix = error.fix,
-                "no connection; dialling goes on"
-            );
-            self.tell_notice("link-failed", Severity::Error, error.message, &error.fix).await;
-        }
-    }
-
-    /// The books of a link that is gone; the plugin is told by the caller.
-    fn link_lost(&mut self, index: usize, reason: &str, retry: Retry) {
-        let now = self.now();
-        let link = &mut self.links[index];
-        link.state = LinkState::Down;
-        link.redial.handle_down(retry, dice(), now.monotonic);
-        let required = link.plan.required;
-        tracing::warn!(link = link.plan.name, reason, ?retry, "link is down");
-        self.show(|status, now| {
-            if required {
-                let word = match retry {
-                    Retry::Normal => StatusWord::Disconnected,
-                    Retry::Slow | Retry::NeverUntilConfigChange => StatusWord::Refused,
-                };
-                status.set(word, reason, now);
-                if status.last_error.as_ref().is_none_or(|error| error.at.0 + RECENT < now.0) {
-                    status.fail(reason, fix_of(retry), now);
-                }
-            }
-        });
-        self.show_link(index);
     }
 
     async fn step(&mut self, batch: Batch) {
@@ -570,113 +427,6 @@ impl Supervisor {
         Some(input)
     }
 
-    /// Some facts are also news about the connector itself.
-    fn look_at(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Pbx(_) => self.sight.introduced = true,
-            Fact::Notice(notice) if notice.severity == Severity::Error => {
-                self.show(|status, now| status.fail(&notice.message, &notice.fix, now));
-            }
-            _ => {}
-        }
-    }
-
-    fn send(&mut self, name: &str, parts: &[Part], blinded: &mut Option<String>) -> Option<Notice> {
-        let index = self.links.iter().position(|link| link.plan.name == name)?;
-        let LinkState::Up { writer, .. } = &self.links[index].state else { return None };
-        let mut bytes = Vec::new();
-        for part in parts {
-            match part.fill(&self.plan.secrets) {
-                Ok(filled) => bytes.extend(filled),
-                Err(error) => {
-                    // Half a message must not go out, and the PBX would wait for the other half.
-                    let message = error.to_string();
-                    self.close(name, message.clone(), Retry::NeverUntilConfigChange, blinded);
-                    let fix = "add the secret to the connector's `secrets`";
-                    self.show(|status, now| status.fail(&message, fix, now));
-                    return Some(Notice {
-                        code: "secret-missing".to_owned(),
-                        severity: Severity::Error,
-                        message,
-                        fix: fix.to_owned(),
-                    });
-                }
-            }
-        }
-        let length = bytes.len() as u64;
-        match writer.send(bytes) {
-            Ok(()) => self.show(|status, _| status.counters.bytes_out += length),
-            Err(backlog) => self.close(name, backlog.to_string(), Retry::Normal, blinded),
-        }
-        None
-    }
-
-    fn close(&mut self, name: &str, reason: String, retry: Retry, blinded: &mut Option<String>) {
-        let Some(index) = self.links.iter().position(|link| link.plan.name == name) else { return };
-        if !self.links[index].is_up() {
-            return;
-        }
-        if self.links[index].plan.required {
-            *blinded = Some(reason.clone());
-        }
-        self.link_lost(index, &reason, retry);
-        self.links[index].attempt += 1; // What the old connection still reports is of no interest.
-        self.pending.push_back(Input::LinkClosed { link: name.to_owned(), reason });
-    }
-
-    /// The plugin has lost its state: nothing on the old connections makes sense any more.
-    fn hang_up_all(&mut self, reason: &str) {
-        for index in 0..self.links.len() {
-            if self.links[index].is_up() {
-                self.link_lost(index, reason, Retry::Normal);
-            }
-            self.links[index].attempt += 1;
-            if let LinkState::Dialling(_) = self.links[index].state {
-                let now = self.now().monotonic;
-                self.links[index].state = LinkState::Down;
-                self.links[index].redial.handle_down(Retry::Normal, dice(), now);
-            }
-        }
-    }
-
-    fn drop_link(&mut self, index: usize) {
-        self.links[index].state = LinkState::Down;
-        self.show_link(index);
-    }
-
-    fn why_blind(&self) -> String {
-        let status = self.around.board.get(&self.id);
-        status
-            .map(|status| status.reason)
-            .filter(|reason| !reason.is_empty())
-            .unwrap_or_else(|| "a required link is down".to_owned())
-    }
-
-    /// Tells the switch once that nothing is seen any more.
-    async fn lose_sight(&mut self, reason: &str) {
-        if std::mem::take(&mut self.sight).linked {
-            let input =
-                SwitchInput::Disconnected { connector: self.id.clone(), reason: reason.to_owned() };
-            self.tell(vec![input]).await;
-        }
-    }
-
-    fn show_sight(&self) {
-        let Sight { linked, introduced, pictured } = self.sight;
-        if !linked {
-            return;
-        }
-        let word =
-            if introduced && pictured { StatusWord::Connected } else { StatusWord::Connecting };
-        self.show(|status, now| {
-            // A refused login is shown as such until the next one succeeds.
-            let stays = status.word == StatusWord::Refused && word == StatusWord::Connecting;
-            if status.word != word && !stays {
-                status.set(word, "", now);
-            }
-        });
-    }
-
     fn notice(&self, notice: Notice) -> SwitchInput {
         SwitchInput::Notice { connector: Some(self.id.clone()), notice }
     }
@@ -695,52 +445,6 @@ impl Supervisor {
         let now = self.now().wall;
         self.around.board.update(&self.id, |status| change(status, now));
     }
-
-    fn show_link(&self, index: usize) {
-        let link = &self.links[index];
-        let now = self.now();
-        let next_dial_at = link.redial.poll_timeout().map(|at| {
-            let gap = at.saturating_sub(now.monotonic).as_nanos();
-            Timestamp(now.wall.0.saturating_add(u64::try_from(gap).unwrap_or(u64::MAX)))
-        });
-        let state = match link.state {
-            LinkState::Down => LinkWord::Down,
-            LinkState::Dialling(_) => LinkWord::Dialling,
-            LinkState::Up { .. } => LinkWord::Up,
-        };
-        self.around.board.update(&self.id, |status| {
-            if let Some(shown) = status.links.get_mut(index) {
-                shown.state = state;
-                shown.epoch = link.epoch;
-                shown.next_dial_at = next_dial_at;
-            }
-        });
-    }
-}
-
-/// An error told within the last second already explains the end of the link (nanoseconds).
-const RECENT: u64 = 1_000_000_000;
-
-impl Link {
-    fn is_up(&self) -> bool {
-        matches!(self.state, LinkState::Up { .. })
-    }
-}
-
-/// The secrets of a plan that are long enough to be masked.
-fn masked_texts(plan: &Plan) -> Vec<Vec<u8>> {
-    let texts = plan.secret_texts.values().map(|text| text.expose().as_bytes().to_vec());
-    texts.filter(|text| text.len() >= MIN_MASKED).collect()
-}
-
-fn nonce() -> [u8; 32] {
-    let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
-    nonce
-}
-
-fn dice() -> u32 {
-    getrandom::u32().expect("the operating system gives random bytes")
 }
 
 async fn stopped(stop: &mut watch::Receiver<Option<String>>) {
@@ -752,20 +456,5 @@ async fn sleep_until(due: Option<tokio::time::Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What helps when a link is gone and the plugin said no more than why.
-fn fix_of(retry: Retry) -> &'static str {
-    match retry {
-        Retry::Normal => {
-            "it is dialled again by itself; if it stays so, check that the link leads to the PBX, and look into the PBX's own log"
-        }
-        Retry::Slow => {
-            "it is dialled again after a longer while; check the link's address and port, and the account at the PBX"
-        }
-        Retry::NeverUntilConfigChange => {
-            "change the connector's section in the config: it is dialled again when that is read"
-        }
     }
 }

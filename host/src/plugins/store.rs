@@ -13,8 +13,10 @@
 //! All of it blocks; call it from threads that may.
 
 mod beside;
+mod change;
 mod choose;
 mod drafts;
+mod error;
 mod files;
 mod registry;
 #[cfg(test)]
@@ -23,21 +25,22 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fs::File,
-    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use calls::{Actor, Timestamp};
-use plugin_runtime::{LoadError, Manifest, Plugin, Runtime};
+use plugin_runtime::{Manifest, Plugin, Runtime};
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value;
 
+use self::files::Files;
 pub use self::{
+    change::Change,
     choose::{LATEST, listed},
     drafts::{InUse, MAX_DRAFTS, draft_of},
+    error::{InstallError, StoreError},
 };
-use self::{drafts::is_draft, files::Files};
 use super::{
     AuditEntry,
     audit::{self, Broken, Head},
@@ -95,119 +98,6 @@ pub struct Installed {
     pub is_new: bool,
     /// What its signature lacks, where the policy lets that pass.
     pub warning: Option<SignatureProblem>,
-}
-
-/// The store cannot do that.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "fields are named in the messages")]
-pub enum StoreError {
-    /// Another process has it.
-    #[error("plugin store {}: another jackfield has it open; fix: stop that one", folder.display())]
-    InUse { folder: PathBuf },
-    /// Others may look into it.
-    #[error("plugin store {}: {problem}; fix: chmod 700 {}, as the user that runs jackfield", folder.display(), folder.display())]
-    NotPrivate { folder: PathBuf, problem: String },
-    /// Files.
-    #[error("plugin store: {}: {source}; fix: {}; nothing was kept", path.display(), fix_of(source))]
-    File { path: PathBuf, source: io::Error },
-    /// The database.
-    #[error("plugin store {}: {source}; fix: {}; nothing was kept", path.display(), fix_of_database(source))]
-    Database { path: PathBuf, source: rusqlite::Error },
-    /// Made by a newer version.
-    #[error("plugin store {}: made by a newer jackfield (layout {found}, this one knows {known}); fix: run the newer jackfield", path.display())]
-    NewerLayout { path: PathBuf, found: u32, known: u32 },
-    /// A row that says nothing.
-    #[error(
-        "plugin store: what it keeps about {what} cannot be read: {problem}; fix: restore a backup of its folder"
-    )]
-    Unreadable { what: String, problem: String },
-    /// No such version.
-    #[error(
-        "plugin {plugin} has no version {wanted:?} here; fix: use one of these, or install it: {}",
-        or_none(known)
-    )]
-    NoVersion { plugin: String, wanted: String, known: Vec<String> },
-    /// Several; the one installed last comes first.
-    #[error(
-        "plugin {plugin} has {} builds that are {wanted:?}: {}; fix: name one by the beginning of its SHA-256",
-        builds.len(), choose::listed(builds, |_| String::new())
-    )]
-    Ambiguous { plugin: String, wanted: String, builds: Vec<Version> },
-    /// Others could be meant.
-    #[error(
-        "what the latest version of plugin {plugin} is can be understood in two ways: {problem}; fix: name one by its version or its SHA-256"
-    )]
-    NoLatest { plugin: String, problem: String },
-    /// A kept file is not what was kept.
-    #[error("plugin {plugin} {version}: its kept file {} is damaged or was exchanged; fix: install it again", path.display())]
-    Damaged { plugin: String, version: String, path: PathBuf },
-    /// Not allowed any more.
-    #[error("plugin {plugin} {version}: {problem}")]
-    Signature { plugin: String, version: String, problem: SignatureProblem },
-    /// It does not load any more.
-    #[error("plugin {plugin} {version}: {problem}")]
-    Load { plugin: String, version: String, problem: LoadError },
-    /// More than is kept.
-    #[error("{what}: at most {most} are kept; fix: remove some first")]
-    TooMany { what: String, most: usize },
-    /// Not a name for a file.
-    #[error(
-        "{what} {name:?} cannot be a name here; fix: use 1 to 64 letters, digits, `-`, `_` and `.`, not beginning with `.`"
-    )]
-    BadName { what: &'static str, name: String },
-    /// A secret that is none, or is not kept well.
-    #[error("secret {name:?} of connector {connector}: {problem}; fix: {fix}")]
-    Secret { connector: String, name: String, problem: String, fix: String },
-    /// A secret where none belongs.
-    #[error(
-        "connector {connector}: secrets are not kept with its other settings; this is a fault of jackfield, please report it"
-    )]
-    SecretInOverlay { connector: String },
-}
-
-/// A component that is not installed.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// It is no plugin, or cannot be compiled.
-    #[error("{source_name}: {problem}")]
-    NotAPlugin {
-        /// Where it came from, or its name.
-        source_name: String,
-        /// Why.
-        problem: LoadError,
-    },
-    /// Its signature.
-    #[error("{source_name}: {problem}")]
-    Signature {
-        /// Where it came from.
-        source_name: String,
-        /// What is wrong with it.
-        problem: SignatureProblem,
-    },
-    /// It cannot be kept.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-fn fix_of(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room on the disk and try again"
-        }
-        io::ErrorKind::PermissionDenied => "make it writable for the user that runs jackfield",
-        _ => "check the disk and the folder's rights",
-    }
-}
-
-fn fix_of_database(error: &rusqlite::Error) -> &'static str {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => "make room on the disk and try again",
-        _ => "check the disk; if the file is damaged, restore a backup of its folder",
-    }
-}
-
-fn or_none(words: &[String]) -> String {
-    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 /// The store of one host. Clones are the same store.
@@ -427,206 +317,4 @@ impl Store {
         work(&self.connection())
             .map_err(|source| StoreError::Database { path: self.inner.database.clone(), source })
     }
-}
-
-/// Changes that happen together. An error out of any of them should end the whole.
-pub struct Change<'s> {
-    store: &'s Inner,
-    transaction: &'s Connection,
-    now: Timestamp,
-    /// Needless if the change fails.
-    written: Vec<PathBuf>,
-    /// Needless if it does not.
-    forgotten: Vec<PathBuf>,
-}
-
-impl Change<'_> {
-    /// Writes down who did what; `detail` never holds a secret.
-    pub fn audit(
-        &mut self,
-        actor: &Actor,
-        action: &str,
-        subject: &str,
-        detail: &Value,
-    ) -> Result<(), StoreError> {
-        let note = audit::Note { actor, action, subject, detail };
-        audit::append(self.transaction, &note, self.now)
-            .map(drop)
-            .map_err(|source| self.failed(source))
-    }
-
-    /// Chooses a version of a plugin, or none; what was chosen becomes the one before.
-    pub fn select(&mut self, plugin: &str, sha256: Option<&str>) -> Result<(), StoreError> {
-        let known =
-            registry::selection(self.transaction, plugin).map_err(|source| self.failed(source))?;
-        if known.used.as_deref() == sha256 {
-            return Ok(());
-        }
-        let selection =
-            Selection { used: sha256.map(str::to_owned), before: known.used.or(known.before) };
-        self.set_selection(plugin, &selection)
-    }
-
-    /// Sets both: the one in use, and the one before.
-    pub fn set_selection(&mut self, plugin: &str, selection: &Selection) -> Result<(), StoreError> {
-        registry::set_selection(self.transaction, plugin, selection)
-            .map_err(|source| self.failed(source))
-    }
-
-    /// Notes why a version is not to be used by itself any more; none takes that back.
-    pub fn reject(&mut self, sha256: &str, why: Option<&str>) -> Result<(), StoreError> {
-        registry::reject(self.transaction, sha256, why).map_err(|source| self.failed(source))
-    }
-
-    /// Forgets a version and its component.
-    pub fn remove_version(&mut self, sha256: &str) -> Result<(), StoreError> {
-        registry::remove_version(self.transaction, sha256).map_err(|source| self.failed(source))?;
-        self.forgotten.push(self.store.files.component_path(sha256));
-        Ok(())
-    }
-
-    /// Sets what REST wants of a connector: an object without secrets.
-    pub fn set_overlay(&mut self, connector: &str, overlay: &Value) -> Result<(), StoreError> {
-        check_name("connector", connector)?;
-        if overlay.get("secrets").is_some() {
-            return Err(StoreError::SecretInOverlay { connector: connector.to_owned() });
-        }
-        self.set_document("overlays", connector, overlay)
-    }
-
-    /// Forgets what REST wanted of a connector, its secrets too.
-    pub fn remove_overlay(&mut self, connector: &str) -> Result<(), StoreError> {
-        registry::remove_document(self.transaction, "overlays", connector)
-            .map_err(|source| self.failed(source))?;
-        let secrets =
-            registry::secrets(self.transaction, connector).map_err(|source| self.failed(source))?;
-        for (name, _) in secrets {
-            self.remove_secret(connector, &name)?;
-        }
-        Ok(())
-    }
-
-    /// Notes how a connector is.
-    pub fn set_actual(&mut self, connector: &str, actual: &Value) -> Result<(), StoreError> {
-        check_name("connector", connector)?;
-        self.set_document("actuals", connector, actual)
-    }
-
-    /// Forgets how a connector was.
-    pub fn remove_actual(&mut self, connector: &str) -> Result<(), StoreError> {
-        registry::remove_document(self.transaction, "actuals", connector)
-            .map_err(|source| self.failed(source))
-    }
-
-    /// Keeps a secret, in a file that only this user can read.
-    pub fn set_secret(
-        &mut self,
-        connector: &str,
-        name: &str,
-        secret: &SecretText,
-    ) -> Result<(), StoreError> {
-        check_name("connector", connector)?;
-        check_name("secret", name)?;
-        self.remove_secret(connector, name)?;
-        let number =
-            registry::next_secret(self.transaction).map_err(|source| self.failed(source))?;
-        let file = format!("{connector}.{number}");
-        let path = self
-            .store
-            .files
-            .write_secret(&file, secret)
-            .map_err(|problem| problem.of(connector, name))?;
-        self.written.push(path);
-        registry::set_secret(self.transaction, connector, name, &file)
-            .map_err(|source| self.failed(source))
-    }
-
-    /// Forgets a secret.
-    pub fn remove_secret(&mut self, connector: &str, name: &str) -> Result<(), StoreError> {
-        let known =
-            registry::secrets(self.transaction, connector).map_err(|source| self.failed(source))?;
-        if let Some((_, file)) = known.into_iter().find(|(known, _)| known == name) {
-            self.forgotten.push(self.store.files.secret_path(&file));
-        }
-        registry::remove_secret(self.transaction, connector, name)
-            .map_err(|source| self.failed(source))
-    }
-
-    fn keep(
-        &mut self,
-        version: Version,
-        wasm: &[u8],
-        signature: Option<&str>,
-        actor: &Actor,
-    ) -> Result<(Version, bool), StoreError> {
-        let known = registry::version(self.transaction, &version.sha256)
-            .map_err(|source| self.failed(source))?;
-        let signature = signature.filter(|_| version.signed_by.is_some());
-        if let Some((kept, _)) = known {
-            let found = self.store.files.component(&version.sha256);
-            if found.ok().is_none_or(|(_, found)| found != wasm) {
-                let path = self.store.files.write_component(&version.sha256, wasm)?;
-                tracing::warn!(file = %path.display(), "a kept plugin was damaged; it is whole again");
-            }
-            if version.signed_by.is_none() || version.signed_by == kept.signed_by {
-                return Ok((kept, false));
-            }
-            registry::sign(self.transaction, &version, signature)
-                .map_err(|source| self.failed(source))?;
-            return Ok((Version { signed_by: version.signed_by, ..kept }, false));
-        }
-        let versions = registry::count(self.transaction, &version.plugin)
-            .map_err(|source| self.failed(source))?;
-        // For a draft an older one goes as soon as this one was taken up.
-        let most = MAX_VERSIONS + if is_draft(&version.version) { MAX_DRAFTS } else { 0 };
-        if versions >= most {
-            let what = format!("versions of plugin {}", version.plugin);
-            return Err(StoreError::TooMany { what, most });
-        }
-        let path = self.store.files.write_component(&version.sha256, wasm)?;
-        self.written.push(path);
-        registry::insert(self.transaction, &version, signature)
-            .map_err(|source| self.failed(source))?;
-        let detail = serde_json::json!({
-            "version": version.version,
-            "sha256": version.sha256,
-            "bytes": version.size,
-            "source": version.source,
-            "signed_by": version.signed_by,
-        });
-        self.audit(actor, "plugin.install", &format!("plugin {}", version.plugin), &detail)?;
-        Ok((version, true))
-    }
-
-    fn set_document(
-        &mut self,
-        table: &'static str,
-        connector: &str,
-        document: &Value,
-    ) -> Result<(), StoreError> {
-        let text = document.to_string();
-        if text.len() > MAX_OVERLAY {
-            let what = format!("bytes of what is kept about connector {connector}");
-            return Err(StoreError::TooMany { what, most: MAX_OVERLAY });
-        }
-        let failed = |source| StoreError::Database { path: self.store.database.clone(), source };
-        registry::set_document(self.transaction, table, connector, &text).map_err(failed)?;
-        if registry::count_documents(self.transaction, table).map_err(failed)? > MAX_OVERLAYS {
-            let what = "connectors with settings of their own over REST".to_owned();
-            return Err(StoreError::TooMany { what, most: MAX_OVERLAYS });
-        }
-        Ok(())
-    }
-
-    fn failed(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Database { path: self.store.database.clone(), source }
-    }
-}
-
-fn check_name(what: &'static str, name: &str) -> Result<(), StoreError> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(fine) {
-        return Ok(());
-    }
-    Err(StoreError::BadName { what, name: name.chars().take(80).collect() })
 }
