@@ -11,8 +11,9 @@ mod instruction;
 mod leg;
 mod offer;
 mod place;
+mod seen;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jackfield_sdk::{Action, Command, Error, Fact, LegKey, LegReleased, log};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ use instruction::{AtOnce, Instruction, LANGUAGE, Leave};
 use leg::{Channel, Leg, gone};
 pub use offer::Offer;
 pub use place::{Place, TEMPLATE};
+pub use seen::Seen;
+use seen::place;
 
 /// All callers who are held.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -53,40 +56,6 @@ pub enum For {
     Check(u64, Leave),
     /// What did this caller come with?
     Offer,
-}
-
-/// Callers in AsyncAGI as a list of all channels shows them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Seen {
-    /// In `AGI(agi:async)` and idle.
-    held: BTreeMap<String, (Place, String, Offer)>,
-    /// All others, and their languages.
-    others: BTreeMap<String, (Place, String)>,
-    /// Handed over or let go since the list was asked for.
-    touched: BTreeSet<String>,
-    /// In the template's `held`: what they came with is being asked for.
-    asked: BTreeSet<String>,
-}
-
-impl Seen {
-    /// A channel of the list.
-    pub fn channel(&mut self, told: Told<'_, '_>, headers: &[Header<'_>]) {
-        let id = told.id();
-        let offer = match get(headers, b"Application") {
-            Some(b"AGI") => {
-                Offer::of_application(get(headers, b"ApplicationData").unwrap_or_default())
-            }
-            _ => None,
-        };
-        match offer {
-            Some(offer) => {
-                self.held.insert(id, (place(told), told.language(), offer));
-            }
-            None => {
-                self.others.insert(id, (place(told), told.language()));
-            }
-        }
-    }
 }
 
 /// What instructions need beside the callers.
@@ -517,39 +486,6 @@ impl Held {
             }
         }
     }
-}
-
-impl Seen {
-    /// A caller was handed over, or let go: the list need not know yet.
-    pub fn touch(&mut self, id: String) {
-        self.touched.insert(id);
-    }
-
-    /// The PBX said what a caller came with; or it did not, and we go by what we know.
-    pub fn offer(&mut self, id: &str, headers: &[Header<'_>]) {
-        if !self.asked.remove(id) || get(headers, b"Response") != Some(b"Success") {
-            return;
-        }
-        if let Some((place, language)) = self.others.remove(id) {
-            let offer = Offer::of_variable(get(headers, b"Value").unwrap_or_default());
-            self.held.insert(id.into(), (place, language, offer));
-        }
-    }
-
-    /// Is the PBX yet to say what somebody came with?
-    pub fn is_asking(&self) -> bool {
-        !self.asked.is_empty()
-    }
-
-    /// The list comes once more.
-    pub fn again(&mut self) {
-        *self = Self { touched: std::mem::take(&mut self.touched), ..Self::default() };
-    }
-}
-
-fn place(told: Told<'_, '_>) -> Place {
-    let (context, extension) = told.place();
-    Place { context, extension, priority: told.priority() }
 }
 
 fn channel<'a>(id: &'a str, calls: &'a Calls) -> Option<Channel<'a>> {
