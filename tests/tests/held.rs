@@ -291,6 +291,59 @@ async fn a_lease_that_nobody_renews_ends_in_the_fallback_queue() -> Result<()> {
     Ok(())
 }
 
+async fn an_emergency_call_goes_on_behind_the_gosub_and_asks_nobody(
+    release: Release,
+) -> Result<()> {
+    let Some(mut site) = Site::start(release).await? else { return Ok(()) };
+    let rescue = site.agent("1009").await?;
+    let Site { pbx, pilot, caller, .. } = &mut site;
+    let set = async |pbx: &Pbx, list: &str| {
+        pbx.cli(&format!("dialplan set global JACKFIELD_EMERGENCY \"{list}\"")).await
+    };
+    // Nobody answers these offers: the host might be as deaf.
+    for list in ["112", "110|112", "*5|+49112|(|112|.*", "112|"] {
+        set(pbx, list).await?;
+        let call = caller.call("112")?;
+        let picked_up = rescue.next_call(SOON).await?;
+        picked_up.answered(SOON).await?;
+        call.answered(SOON).await?;
+        call.hang_up().await?;
+    }
+    pilot.listen(SECOND).await?;
+    let offered = |seen: &Seen| matches!(seen, Seen::Fact(_, Fact::LegOffered(_)));
+    assert!(!pilot.seen.iter().any(offered), "nobody was asked");
+    // No list, and lists in which it is no number of its own, let nobody pass.
+    for (list, number) in [("", "112"), ("1122|11|.*|1+2|1.2|(", "112"), ("110||112", "720")] {
+        set(pbx, list).await?;
+        let call = caller.call(number)?;
+        assert_eq!(pilot.offered().await?.dialled, number, "{list}");
+        call.hang_up().await?;
+        pilot.released().await?;
+    }
+    // Held before the list named it, and then nobody renews the lease.
+    set(pbx, "").await?;
+    let call = caller.call("112")?;
+    let leg = pilot.offered().await?.leg;
+    pilot.done("leg-lease", &[("leg", &leg), ("secs", "2")]).await?;
+    set(pbx, "110|112").await?;
+    assert_eq!(pilot.released().await?, "went-on");
+    let picked_up = rescue.next_call(SOON).await?;
+    picked_up.answered(SOON).await?;
+    call.answered(SOON).await?;
+    call.hang_up().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_emergency_call_goes_on_behind_the_gosub_and_asks_nobody_at_asterisk_22() -> Result<()> {
+    an_emergency_call_goes_on_behind_the_gosub_and_asks_nobody(Release::Asterisk22).await
+}
+
+#[tokio::test]
+async fn an_emergency_call_goes_on_behind_the_gosub_and_asks_nobody_at_asterisk_16() -> Result<()> {
+    an_emergency_call_goes_on_behind_the_gosub_and_asks_nobody(Release::Asterisk16).await
+}
+
 #[tokio::test]
 async fn who_was_held_when_the_wire_broke_is_in_the_next_picture() -> Result<()> {
     let Some(mut site) = Site::start(Release::Asterisk22).await? else { return Ok(()) };

@@ -58,9 +58,8 @@ pub(super) async fn examine(
     if !connected.is_empty() {
         tokio::time::sleep(LISTEN).await;
     }
-    // Then callers shall be held.
-    let hooks = !config.hooks.instances.is_empty();
-    let probes = connected.iter().map(|id| probe(&host, id, hooks));
+    let asks = about_hooks(config);
+    let probes = connected.iter().map(|id| probe(&host, id, asks.clone()));
     let probed = futures_util::future::join_all(probes).await;
     let of_plugins: Vec<(ConnectorId, Vec<Finding>)> =
         connected.into_iter().cloned().zip(probed).collect();
@@ -79,6 +78,17 @@ pub(super) async fn examine(
         "the check gave a command other than `probe`; report this as a bug"
     );
     Ok(findings)
+}
+
+/// What a plugin is to look for where callers shall be held: nothing without hooks.
+fn about_hooks(config: &Config) -> Vec<(String, String)> {
+    if config.hooks.instances.is_empty() {
+        return Vec::new();
+    }
+    let emergency: Vec<&str> = config.hooks.emergency.iter().map(String::as_str).collect();
+    [("hooks", "true"), ("emergency", &emergency.join("|"))]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// The same connectors in a host that leaves no trace.
@@ -182,7 +192,7 @@ struct Answer {
     findings: Vec<Finding>,
 }
 
-async fn probe(host: &Host, id: &ConnectorId, hooks: bool) -> Vec<Finding> {
+async fn probe(host: &Host, id: &ConnectorId, asks: Vec<(String, String)>) -> Vec<Finding> {
     let failed = |message: String| {
         vec![Finding::failure(
             "probe",
@@ -193,7 +203,7 @@ async fn probe(host: &Host, id: &ConnectorId, hooks: bool) -> Vec<Finding> {
     let request = Request::Command {
         connector: id.clone(),
         kind: "probe".to_owned(),
-        arguments: hooks.then(|| ("hooks".to_owned(), "true".to_owned())).into_iter().collect(),
+        arguments: asks,
         idempotency_key: None,
         timeout: PROBE_PATIENCE,
     };

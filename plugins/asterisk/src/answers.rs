@@ -93,6 +93,9 @@ impl Asterisk {
             Asked::ProbeConfig(command) => self.state.probes.config(command, headers, success),
             Asked::ProbeDialplan(command) => self.state.probes.no_dialplan(command, headers),
             Asked::ProbeFallback(command) => self.state.probes.fallback(command, headers, success),
+            Asked::ProbeEmergency(command) => {
+                self.state.probes.emergency(command, headers, success);
+            }
             Asked::ProbeEnd(command) => {
                 let report = probe::report(self, command);
                 self.state.probes.end(command, report, out);

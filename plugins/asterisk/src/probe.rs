@@ -34,14 +34,19 @@ struct Found {
     template: Option<String>,
     /// The queue of callers whom nobody holds any more; empty when none is named.
     fallback: Option<String>,
+    /// Numbers that shall wait for nobody, as the host was told; in the form of the template's list.
+    emergency: Option<String>,
+    /// The template's list of them; empty when it has none.
+    emergency_at_pbx: Option<String>,
 }
 
 impl Probes {
     /// Asks what is not known yet.
     pub fn begin(&mut self, command: &Command, session: &mut Session, out: &mut Out<'_>) {
         let hooks = command.argument("hooks") == Some("true");
+        let emergency = command.argument("emergency").map(str::to_owned);
         let command = command.id;
-        self.waiting.insert(command, Found { hooks, ..Found::default() });
+        self.waiting.insert(command, Found { hooks, emergency, ..Found::default() });
         session.ping(out);
         session.ask(Asked::ListCommands, "ListCommands", &[], out);
         if session.actions.contains_key("GetConfig") {
@@ -54,8 +59,12 @@ impl Probes {
             session.ask(Asked::ProbeDialplan(command), "ShowDialPlan", &headers, out);
         }
         if holds && session.actions.contains_key("Getvar") {
-            let headers = [("Variable", "JACKFIELD_FALLBACK_QUEUE")];
-            session.ask(Asked::ProbeFallback(command), "Getvar", &headers, out);
+            for (asked, global) in [
+                (Asked::ProbeFallback(command), "JACKFIELD_FALLBACK_QUEUE"),
+                (Asked::ProbeEmergency(command), EMERGENCY),
+            ] {
+                session.ask(asked, "Getvar", &[("Variable", global)], out);
+            }
         }
         session.ask(Asked::ProbeEnd(command), "Ping", &[], out);
     }
@@ -105,6 +114,13 @@ impl Probes {
         }
     }
 
+    /// The global variable that lists the emergency numbers.
+    pub fn emergency(&mut self, command: u64, headers: &[Header<'_>], success: bool) {
+        if let Some(found) = self.waiting.get_mut(&command).filter(|_| success) {
+            found.emergency_at_pbx = Some(get_text(headers, b"Value"));
+        }
+    }
+
     /// Everything is answered.
     pub fn end(&mut self, command: u64, report: String, out: &mut Out<'_>) {
         if self.waiting.remove(&command).is_some() {
@@ -129,6 +145,9 @@ pub fn privilege(description: &[u8]) -> Option<String> {
     let (_, privilege) = description.rsplit_once("(Priv: ")?;
     Some(privilege.trim_end().trim_end_matches(')').to_owned())
 }
+
+/// The template's list of numbers that wait for nobody.
+const EMERGENCY: &str = "JACKFIELD_EMERGENCY";
 
 /// The actions that callers who are held need.
 pub const HOLDING: [&str; 5] = ["AGI", "Setvar", "AbsoluteTimeout", "Redirect", "Hangup"];

@@ -79,6 +79,8 @@ pub enum Asked {
     Agi(String),
     /// Another action for a caller who is held: the leg, and what for.
     Held(String, crate::held::For),
+    /// Getvar of the emergency numbers for a probe.
+    ProbeEmergency(u64),
 }
 
 /// A session; made anew for each connection.

@@ -1,6 +1,8 @@
 //! What the doctor says about holding callers: rights, events, and the template in the dialplan.
 
-use super::{HOLDING, findings::Doctor};
+use std::collections::BTreeSet;
+
+use super::{EMERGENCY, HOLDING, findings::Doctor};
 
 /// The dialplan template, to be copied as it is.
 const DIALPLAN: &str = include_str!("../../dialplan.conf");
@@ -90,7 +92,51 @@ impl Doctor<'_> {
             Some(_) => {
                 self.ok("dialplan", "the dialplan has the context [jackfield] for callers who are held");
                 self.fallback_queue();
+                self.emergency_numbers();
             }
+        }
+    }
+
+    /// The template must know the numbers too: when Jackfield is gone there is nobody else to know them.
+    fn emergency_numbers(&mut self) {
+        let Some(wanted) = self.probed.emergency.as_deref() else { return };
+        let line = format!(
+            "write `{EMERGENCY}={wanted}` into [globals] of the dialplan, then run `asterisk -rx 'dialplan reload'`"
+        );
+        let Some(listed) = self.probed.emergency_at_pbx.as_deref() else {
+            let message = "this account may not ask (Getvar) whether the dialplan knows the emergency numbers: without them \
+                           such a call waits for Jackfield, when it is gone for the whole lease";
+            return self.add(
+                "emergency-numbers",
+                "warning",
+                message,
+                format!("see that it does: {line}"),
+            );
+        };
+        let [wanted, listed] = [wanted, listed].map(numbers);
+        let only = |these: &BTreeSet<&str>, those: &BTreeSet<&str>| {
+            these.difference(those).copied().collect::<Vec<_>>().join(", ")
+        };
+        let (missing, more) = (only(&wanted, &listed), only(&listed, &wanted));
+        if !missing.is_empty() {
+            let message = format!(
+                "the dialplan's {EMERGENCY} lacks {missing} of `[hooks] emergency`: such a call waits for Jackfield, when it is \
+                 gone for the whole lease, and then goes into the fallback queue"
+            );
+            return self.add("emergency-numbers", "failure", message, line);
+        }
+        if !more.is_empty() {
+            let message = format!(
+                "the dialplan's {EMERGENCY} names {more}, which `[hooks] emergency` does not: no hook ever hears of such a call"
+            );
+            let fix = format!("add it to `emergency` in [hooks], or {line}");
+            return self.add("emergency-numbers", "warning", message, fix);
+        }
+        if !wanted.is_empty() {
+            self.ok(
+                "emergency-numbers",
+                "calls to emergency numbers go on in the dialplan, with Jackfield and without",
+            );
         }
     }
 
@@ -121,6 +167,11 @@ impl Doctor<'_> {
             }
         }
     }
+}
+
+/// The fields of a list as the template reads it: nothing is trimmed.
+fn numbers(list: &str) -> BTreeSet<&str> {
+    list.split('|').filter(|number| !number.is_empty()).collect()
 }
 
 /// What the template's `version` says.
