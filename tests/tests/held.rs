@@ -7,9 +7,12 @@ mod pilot;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jackfield_sdk::{CommandOutcome, Fact, mock::Seen};
-use jackfield_tests::world;
+use jackfield_tests::{
+    ami::{self, Ami},
+    world,
+};
 use lab::{
     Answering, ManagerUser, Pbx, PbxConfig, Phone, PhoneConfig, Release, Tree, config::MUSIC_TONE,
     until,
@@ -33,7 +36,7 @@ impl Site {
         let Some(tree) = world::tree(release) else { return Ok(None) };
         let folder = tempfile::tempdir()?;
         let config = PbxConfig {
-            managers: vec![ManagerUser::holding("jackfield", "lab-secret")],
+            managers: vec![ManagerUser::holding("jackfield", "lab-secret"), ami::account()],
             ..PbxConfig::default()
         };
         let pbx = Pbx::start(&tree, folder.path(), config).await?;
@@ -288,6 +291,89 @@ async fn a_lease_that_nobody_renews_ends_in_the_fallback_queue() -> Result<()> {
     talk(pilot, &call, &picked_up).await?;
     // Three times the lease later they still talk.
     call.lasts(9 * SECOND).await?;
+    Ok(())
+}
+
+/// The name of a channel, by its Uniqueid.
+async fn channel(ami: &mut Ami, leg: &str) -> Result<String> {
+    let channels = ami.list("CoreShowChannels", &[]).await?;
+    let found = channels.iter().find(|channel| channel.get("Uniqueid") == leg);
+    Ok(found.with_context(|| format!("no channel {leg}"))?.get("Channel").to_owned())
+}
+
+/// A caller who is held, hears music, and is on a lease of three seconds.
+async fn on_a_short_lease(pilot: &mut Pilot, number: &str) -> Result<String> {
+    let leg = pilot.offered().await?.leg;
+    if number == "720" {
+        pilot.done("leg-answer", &[("leg", &leg)]).await?;
+    }
+    pilot.done("leg-music", &[("leg", &leg), ("class", "tone")]).await?;
+    pilot.done("leg-lease", &[("leg", &leg), ("secs", "3")]).await?;
+    Ok(leg)
+}
+
+async fn who_is_put_through_by_another_manager_talks_longer_than_the_lease(
+    release: Release,
+) -> Result<()> {
+    let Some(mut site) = Site::start(release).await? else { return Ok(()) };
+    let agent = site.agent("1002").await?;
+    let mut ami = Ami::witness(&site.pbx).await?;
+    let Site { pilot, caller, .. } = &mut site;
+    let theirs = agent.call("500")?;
+    theirs.answered(SOON).await?;
+    let agents: Vec<String> = ami
+        .list("CoreShowChannels", &[])
+        .await?
+        .iter()
+        .map(|channel| channel.get("Channel").to_owned())
+        .collect();
+    let call = caller.call("720")?;
+    let leg = on_a_short_lease(pilot, "720").await?;
+    let channels = [channel(&mut ami, &leg).await?, agents.concat()];
+    let bridge = [("Channel1", channels[0].as_str()), ("Channel2", channels[1].as_str())];
+    ami.action("Bridge", &bridge).await?;
+    assert_eq!(pilot.released().await?, "bridged");
+    talk(pilot, &call, &theirs).await?;
+    call.lasts(9 * SECOND).await?;
+    let before = call.recording(Duration::ZERO).length();
+    pilot.listen(2 * SECOND).await?;
+    let heard = call.recording(before).tone(1300);
+    assert!(heard > SECOND, "they still talk three leases later: {heard:?}");
+    call.hang_up().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_put_through_by_another_manager_talks_longer_than_the_lease_at_asterisk_22()
+-> Result<()> {
+    who_is_put_through_by_another_manager_talks_longer_than_the_lease(Release::Asterisk22).await
+}
+
+#[tokio::test]
+async fn who_is_put_through_by_another_manager_talks_longer_than_the_lease_at_asterisk_16()
+-> Result<()> {
+    who_is_put_through_by_another_manager_talks_longer_than_the_lease(Release::Asterisk16).await
+}
+
+#[tokio::test]
+async fn who_is_redirected_by_another_manager_stays_there_longer_than_the_lease() -> Result<()> {
+    let Some(mut site) = Site::start(Release::Asterisk22).await? else { return Ok(()) };
+    let mut ami = Ami::witness(&site.pbx).await?;
+    let Site { pilot, caller, .. } = &mut site;
+    let call = caller.call("721")?;
+    let leg = on_a_short_lease(pilot, "721").await?;
+    let channel = channel(&mut ami, &leg).await?;
+    // To the echo that has a number.
+    let place = [("Channel", channel.as_str()), ("Context", "internal"), ("Exten", "500")];
+    ami.action("Redirect", &[&place[..], &[("Priority", "1")]].concat()).await?;
+    assert_eq!(pilot.released().await?, "went-on");
+    call.speak(Some(1000));
+    pilot.listen(9 * SECOND).await?;
+    let before = call.recording(Duration::ZERO).length();
+    pilot.listen(2 * SECOND).await?;
+    let heard = call.recording(before).tone(1000);
+    assert!(heard > SECOND, "the echo still answers three leases later: {heard:?}");
+    call.hang_up().await?;
     Ok(())
 }
 

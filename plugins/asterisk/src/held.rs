@@ -56,6 +56,8 @@ pub enum For {
     Check(u64, Leave),
     /// What did this caller come with?
     Offer,
+    /// The lease comes off a caller whom somebody else has now; nothing depends on it.
+    Freed,
 }
 
 /// What instructions need beside the callers.
@@ -108,12 +110,24 @@ impl Held {
     }
 
     /// AsyncAGIEnd.
-    pub fn ended(&mut self, id: &str, hanging_up: bool, out: &mut Out<'_>) {
-        let leaving = self.legs.get(id).and_then(|leg| leg.leaving);
-        match (leaving, hanging_up) {
-            (Some(_), _) => self.release(id, "handed-over", &went_on(), out),
-            (None, true) => self.release(id, "hung-up", &gone(), out),
-            (None, false) => self.release(id, "went-on", &went_on(), out),
+    pub fn ended(
+        &mut self,
+        told: Told<'_, '_>,
+        calls: &Calls,
+        session: &mut Session,
+        out: &mut Out<'_>,
+    ) {
+        let id = told.id();
+        let Some(leg) = self.legs.get(&id) else { return };
+        let hanging_up = calls.get(&id).is_none_or(|channel| channel.is_hanging_up());
+        match (leg.leaving, hanging_up) {
+            (Some(_), _) => self.release(&id, "handed-over", &went_on(), out),
+            (None, true) => self.release(&id, "hung-up", &gone(), out),
+            (None, false) => {
+                // Another manager may have sent them anywhere. The event does not say: in it the place is the old one.
+                free(&id, calls, session, out);
+                self.release(&id, "went-on", &went_on(), out);
+            }
         }
     }
 
@@ -129,8 +143,11 @@ impl Held {
     }
 
     /// The caller talks with somebody whom another manager put them through to: that is not told by an end.
-    pub fn bridged(&mut self, id: &str, out: &mut Out<'_>) {
-        self.release(id, "bridged", &went_on(), out);
+    pub fn bridged(&mut self, id: &str, calls: &Calls, session: &mut Session, out: &mut Out<'_>) {
+        if self.legs.contains_key(id) {
+            free(id, calls, session, out);
+            self.release(id, "bridged", &went_on(), out);
+        }
     }
 
     fn release(&mut self, id: &str, reason: &str, error: &Error, out: &mut Out<'_>) {
@@ -191,8 +208,7 @@ impl Held {
         };
         if leg.unseen {
             // Whether they are held at all, the picture of the PBX says; until then they may talk with somebody.
-            let text = "the link to the PBX broke, and it has not shown yet who is still held";
-            return out.push(Action::failed(command.id, Error::retryable("not-connected", text)));
+            return out.push(Action::failed(command.id, not_shown()));
         }
         if leg.leaving.is_some() && !matches!(instruction, Instruction::Leave(Leave::HangUp(_))) {
             return out.push(Action::failed(command.id, not_held()));
@@ -364,6 +380,14 @@ impl Held {
             For::Part(_) => {}
             // The picture takes it.
             For::Offer => {}
+            For::Freed if success => {}
+            For::Freed => {
+                let error = error();
+                if error.code != gone().code {
+                    let why = error.message;
+                    log::warn(&format!("the lease of {id}, who left, was not taken off: {why}"));
+                }
+            }
             For::All(command) | For::Leaving(command) => {
                 self.conclude(command, Action::done(command, ""), out);
             }
@@ -435,9 +459,10 @@ impl Held {
         self.legs.values_mut().for_each(Leg::doubt);
     }
 
-    /// A complete list of all channels shows who is held.
-    pub fn take_picture(&mut self, seen: Seen, calls: &Calls, out: &mut Out<'_>) {
+    /// A complete list of all channels shows who is held. Says who is somewhere else with our lease on them.
+    pub fn take_picture(&mut self, seen: Seen, calls: &Calls, out: &mut Out<'_>) -> Vec<String> {
         let Seen { held, others, touched, .. } = seen;
+        let mut elsewhere = Vec::new();
         self.priorities.retain(|id, _| calls.is_leg(id));
         let known: Vec<String> = self.legs.keys().cloned().collect();
         for id in known.iter().filter(|id| !touched.contains(*id)) {
@@ -447,6 +472,9 @@ impl Held {
                 leg.leaving.take_if(|command| !self.open.contains_key(command));
             } else if others.get(id).is_none_or(|(place, _)| *place != leg.place) {
                 // In the same place with another application an announcement is played, or was.
+                if others.get(id).is_some_and(|(place, _)| !place.is_template()) {
+                    elsewhere.push(id.clone());
+                }
                 self.release(id, "went-on", &went_on(), out);
             }
         }
@@ -457,6 +485,7 @@ impl Held {
                 self.legs.insert(id, leg);
             }
         }
+        elsewhere
     }
 
     /// Everybody who is held, as they were offered.
@@ -506,9 +535,21 @@ fn set(
 }
 
 fn lease(secs: u32, what: For, channel: &Channel<'_>, session: &mut Session, out: &mut Out<'_>) {
+    if secs == 0 {
+        // AbsoluteTimeout takes no 0: "No timeout specified".
+        return set("TIMEOUT(absolute)", "0", what, channel, session, out);
+    }
     let secs = secs.to_string();
     let headers = [("Channel", channel.name), ("Timeout", secs.as_str())];
     session.ask(Asked::Held(channel.leg.into(), what), "AbsoluteTimeout", &headers, out);
+}
+
+/// Takes the lease off a caller whom somebody else sent or put through to a place that knows of none: nobody renews it
+/// any more, and it would end whatever they do there. The template's own places take it off themselves.
+pub fn free(id: &str, calls: &Calls, session: &mut Session, out: &mut Out<'_>) {
+    if let Some(channel) = channel(id, calls) {
+        lease(0, For::Freed, &channel, session, out);
+    }
 }
 
 fn redirect(
@@ -553,6 +594,11 @@ fn went_on() -> Error {
 
 fn not_held() -> Error {
     Error::new("not-held", "the caller waits for no instructions now")
+}
+
+fn not_shown() -> Error {
+    let text = "the link to the PBX broke, and it has not shown yet who is still held";
+    Error::retryable("not-connected", text)
 }
 
 fn no_such(leave: &Leave) -> Error {

@@ -408,7 +408,9 @@ impl Asterisk {
         if let Some(resync) = resync.take_if(complete) {
             *last_resync = out.mono();
             out.at_pbx = None;
-            resync.end(calls, queues, extensions, held, &self.rules, out);
+            for id in resync.end(calls, queues, extensions, held, &self.rules, out) {
+                held::free(&id, calls, session, out);
+            }
             held.make_certain(calls, session, out);
             if std::mem::take(&mut self.state.look_again) {
                 self.want_resync(RESYNC_GAP_NS, out);

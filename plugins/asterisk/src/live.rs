@@ -99,11 +99,9 @@ impl Asterisk {
                 }
             }
             (b"AsyncAGIEnd", Some(told)) => {
-                let id = told.id();
-                let State { held, calls, resync, .. } = &mut self.state;
-                resync.iter_mut().for_each(|resync| resync.held.touch(id.clone()));
-                let hanging_up = calls.get(&id).is_none_or(|channel| channel.is_hanging_up());
-                held.ended(&id, hanging_up, out);
+                let State { held, calls, session, resync, .. } = &mut self.state;
+                resync.iter_mut().for_each(|resync| resync.held.touch(told.id()));
+                held.ended(told, calls, session, out);
             }
             (b"DTMFEnd", Some(told)) => self.state.held.key(&told.id(), headers, out),
             (b"Hold", Some(told)) => self.state.calls.hold(&told.id(), true, out),
@@ -111,7 +109,8 @@ impl Asterisk {
             (b"BridgeEnter", Some(told)) => {
                 self.touch_channel(told, true);
                 self.state.calls.started(told, &self.rules, out);
-                self.state.held.bridged(&told.id(), out);
+                let State { held, calls, session, .. } = &mut self.state;
+                held.bridged(&told.id(), calls, session, out);
                 let bridge = get_text(headers, b"BridgeUniqueid");
                 self.state.calls.enter_bridge(&told.id(), &bridge, out);
                 self.state.queues.check_services(&self.state.calls, out);

@@ -252,7 +252,7 @@ impl Resync {
         self.has_asked && (!self.held.is_asking() || self.deadline <= out.mono())
     }
 
-    /// Tells the picture and ends the bracket.
+    /// Tells the picture and ends the bracket. Says who left callers' places with our lease on them.
     ///
     /// A spoiled one only adds: nothing is gone because a caller kept it from being read.
     pub fn end(
@@ -263,7 +263,7 @@ impl Resync {
         held: &mut Held,
         rules: &Rules,
         out: &mut Out<'_>,
-    ) {
+    ) -> Vec<String> {
         let shown = self.shows_channels().then(|| std::mem::take(&mut self.held));
         if shown.is_some() {
             for id in self.before.difference(&self.listed) {
@@ -279,9 +279,7 @@ impl Resync {
         if !self.spoiled && (self.denied.len() < 2 || !self.denied.contains(&List::Devices)) {
             extensions.take_picture(self.extensions, &self.touched.devices);
         }
-        if let Some(seen) = shown {
-            held.take_picture(seen, calls, out);
-        }
+        let elsewhere = shown.map(|seen| held.take_picture(seen, calls, out)).unwrap_or_default();
         let id = self.id;
         let facts = extensions
             .picture()
@@ -297,5 +295,6 @@ impl Resync {
         for command in self.commands {
             out.push(Action::done(command, ""));
         }
+        elsewhere
     }
 }

@@ -363,19 +363,6 @@ fn who_was_held_before_the_link_broke_is_offered_again_by_what_the_list_shows() 
     }
 }
 
-/// What the lists show of the caller.
-fn shown(application: &str, data: &str) -> String {
-    let item = event("CoreShowChannel", "x", "").replace("Privilege: x,all\n", "ACTIONID\n");
-    item.trim_end().to_owned()
-        + &format!(
-            "\nApplication: {application}\nApplicationData: {data}\nDuration: 00:00:01\nBridgeId: \n"
-        )
-}
-
-fn offers(told: &[String]) -> Vec<String> {
-    told.iter().filter(|line| line.contains("offered ")).cloned().collect()
-}
-
 #[test]
 fn a_picture_names_who_is_held_before_it_ends_and_what_they_were_offered_with() {
     let mut lab = ready(SETTINGS);

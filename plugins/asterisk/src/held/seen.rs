@@ -27,6 +27,11 @@ impl Seen {
     /// A channel of the list.
     pub fn channel(&mut self, told: Told<'_, '_>, headers: &[Header<'_>]) {
         let id = told.id();
+        if get(headers, b"BridgeId").is_some_and(|bridge| !bridge.is_empty()) {
+            // They talk. Put through out of AsyncAGI, Asterisk goes on naming that and the place where they were.
+            self.others.insert(id, (Place::default(), told.language()));
+            return;
+        }
         let offer = match get(headers, b"Application") {
             Some(b"AGI") => {
                 Offer::of_application(get(headers, b"ApplicationData").unwrap_or_default())

@@ -164,3 +164,16 @@ pub fn replayed(pieces: usize, swapping: bool) -> Vec<String> {
     lab.advance(3000);
     lab.told()
 }
+
+/// What the lists show of the caller.
+pub fn shown(application: &str, data: &str) -> String {
+    let item = event("CoreShowChannel", "x", "").replace("Privilege: x,all\n", "ACTIONID\n");
+    item.trim_end().to_owned()
+        + &format!(
+            "\nApplication: {application}\nApplicationData: {data}\nDuration: 00:00:01\nBridgeId: \n"
+        )
+}
+
+pub fn offers(told: &[String]) -> Vec<String> {
+    told.iter().filter(|line| line.contains("offered ")).cloned().collect()
+}

@@ -1,0 +1,57 @@
+//! Callers whom somebody else takes out of the template.
+
+#[path = "held/stage.rs"]
+#[allow(dead_code, reason = "a part of it is used here")]
+mod stage;
+mod support;
+
+use stage::{LEG, event, held, offers, sent, shown};
+
+const FREED: [&str; 1] = ["Setvar TIMEOUT(absolute) 0"];
+
+#[test]
+fn who_is_put_through_by_somebody_else_talks_without_our_lease() {
+    let mut lab = held();
+    lab.fake.heard.clear();
+    let bridge = "BridgeUniqueid: b-1\nBridgeType: basic\nBridgeTechnology: simple_bridge\nBridgeCreator: <unknown>\nBridgeName: <unknown>\nBridgeNumChannels: 1\nBridgeVideoSourceMode: none\n";
+    lab.receive(&event("BridgeEnter", "call", bridge));
+    assert_eq!(sent(&mut lab), FREED);
+    assert_eq!(lab.told(), [format!("released {LEG} \"bridged\"")]);
+    // Asterisk goes on naming what they were put through from.
+    let talking = shown("AGI", "agi:async,main,720,,").replace("BridgeId: ", "BridgeId: b-1");
+    lab.fake.lists.push(("CoreShowChannels", talking));
+    lab.host.command("resync", &[]);
+    lab.answer();
+    assert_eq!(offers(&lab.told()), [] as [&str; 0]);
+}
+
+#[test]
+fn who_is_redirected_by_somebody_else_is_there_without_our_lease() {
+    let mut lab = held();
+    lab.fake.heard.clear();
+    // As Asterisk tells it: the place is still the old one.
+    lab.receive(&event("AsyncAGIEnd", "agi", ""));
+    assert_eq!(sent(&mut lab), FREED);
+    assert_eq!(lab.told(), [format!("released {LEG} \"went-on\"")]);
+}
+
+#[test]
+fn who_was_taken_while_the_link_was_down_is_freed_by_the_next_picture() {
+    let held_there = shown("AGI", "agi:async,main,720,,");
+    for (item, freed) in [
+        (shown("Echo", "").replace("Context: jackfield", "Context: internal"), true),
+        (held_there.replace("BridgeId: ", "BridgeId: b-1"), true),
+        (shown("Queue", "fallback,t").replace("Exten: held", "Exten: T"), false),
+        (held_there, false),
+    ] {
+        let mut lab = held();
+        lab.host.link_closed("ami", "cut");
+        lab.fake.lists.push(("CoreShowChannels", item.clone()));
+        lab.fake.heard.clear();
+        lab.connect();
+        let sent = sent(&mut lab);
+        assert_eq!(sent.iter().any(|action| action == FREED[0]), freed, "{item}: {sent:?}");
+        let still_held = !offers(&lab.told()).is_empty();
+        assert_eq!(still_held, item.contains("agi:async") && !freed, "{item}");
+    }
+}
