@@ -81,11 +81,12 @@ impl Asterisk {
             Asked::Agi(_) if success => {}
             Asked::Agi(leg) => self.state.held.agi_refused(&leg, id, headers, out),
             Asked::Held(leg, what) => {
+                let is_pictured = self.is_pictured();
                 let State { held, calls, queues, extensions, session, resync, .. } =
                     &mut self.state;
                 let resync = resync.iter_mut().filter(|_| matches!(what, held::For::Offer));
                 resync.for_each(|resync| resync.held.offer(&leg, headers));
-                let desk = Desk { calls, queues, extensions, session };
+                let desk = Desk { calls, queues, extensions, is_pictured, session };
                 held.answered(&leg, what, headers, desk, out);
                 self.end_resync_if_complete(out);
             }

@@ -68,6 +68,8 @@ pub struct Desk<'a> {
     pub queues: &'a Queues,
     /// To know a phone by its number.
     pub extensions: &'a Extensions,
+    /// A picture of the PBX is complete: who is not known to be held is not.
+    pub is_pictured: bool,
     /// To act.
     pub session: &'a mut Session,
 }
@@ -204,7 +206,8 @@ impl Held {
         }
         let channel = channel(&id, desk.calls);
         let (Some(leg), Some(channel)) = (self.legs.get_mut(&id), channel) else {
-            return out.push(Action::failed(command.id, not_held()));
+            let error = if desk.is_pictured { not_held() } else { not_shown() };
+            return out.push(Action::failed(command.id, error));
         };
         if leg.unseen {
             // Whether they are held at all, the picture of the PBX says; until then they may talk with somebody.
@@ -597,7 +600,7 @@ fn not_held() -> Error {
 }
 
 fn not_shown() -> Error {
-    let text = "the link to the PBX broke, and it has not shown yet who is still held";
+    let text = "the link to the PBX is new, and it has not shown yet who is held";
     Error::retryable("not-connected", text)
 }
 

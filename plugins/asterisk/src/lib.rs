@@ -72,6 +72,7 @@ struct State {
     commands: Commands,
     probes: Probes,
     resync: Option<Resync>,
+    /// When the last one ended, by the monotonic clock; 0 while this connection has shown no whole picture yet.
     last_resync: u64,
     /// Nobody told us that Asterisk has loaded everything: look once more.
     look_again: bool,
@@ -370,7 +371,9 @@ impl Asterisk {
             self.state.forgers.insert(channel);
         }
         // However many channels forge: one look at the PBX in so much time.
-        self.want_resync(RESYNC_GAP_NS, out);
+        if self.state.resync_at.is_none() {
+            self.want_resync(RESYNC_GAP_NS, out);
+        }
     }
 
     /// In the gap may be the end of a list, and the answer to a ping: neither is waited for any more.
@@ -393,6 +396,11 @@ impl Asterisk {
         }
     }
 
+    /// Has the PBX shown everything since this connection was made?
+    fn is_pictured(&self) -> bool {
+        self.state.last_resync != 0
+    }
+
     /// A resync is needed, at the earliest so long after the last one.
     fn want_resync(&mut self, gap_ns: u64, out: &Out<'_>) {
         // One under way counts as ending now.
@@ -406,7 +414,9 @@ impl Asterisk {
             &mut self.state;
         let complete = |resync: &mut Resync| resync.is_complete(held, calls, session, out);
         if let Some(resync) = resync.take_if(complete) {
-            *last_resync = out.mono();
+            if resync.is_whole() || *last_resync != 0 {
+                *last_resync = out.mono().max(1);
+            }
             out.at_pbx = None;
             for id in resync.end(calls, queues, extensions, held, &self.rules, out) {
                 held::free(&id, calls, session, out);
@@ -425,7 +435,7 @@ impl Asterisk {
         let state = &mut self.state;
         state.session = Session::default();
         state.skipping = false;
-        state.resync_at = None;
+        (state.resync_at, state.last_resync) = (None, 0);
         state.forgers.clear();
         state.queues.lost_sight();
         state.commands.lost(out);
@@ -462,8 +472,10 @@ impl Asterisk {
                 self.want_resync(0, out);
             }
             kind if kind.starts_with("leg-") => {
+                let is_pictured = self.is_pictured();
                 let State { held, calls, queues, extensions, session, .. } = &mut self.state;
-                held.instruct(command, Desk { calls, queues, extensions, session }, out);
+                let desk = Desk { calls, queues, extensions, is_pictured, session };
+                held.instruct(command, desk, out);
             }
             "probe" => self.state.probes.begin(command, &mut self.state.session, out),
             _ => self.state.commands.handle(command, &mut self.state.session, out),

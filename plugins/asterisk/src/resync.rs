@@ -206,6 +206,11 @@ impl Resync {
         self.listed.insert(id);
     }
 
+    /// Is what it shows to be believed as it is?
+    pub fn is_whole(&self) -> bool {
+        !self.spoiled
+    }
+
     /// Something was not believed while the lists came.
     pub fn spoil(&mut self) {
         self.spoiled = true;

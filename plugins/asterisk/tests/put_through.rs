@@ -1,13 +1,26 @@
-//! Callers whom somebody else takes out of the template.
+//! Callers whom somebody else takes out of the template, and callers whom the PBX has not shown yet.
 
 #[path = "held/stage.rs"]
 #[allow(dead_code, reason = "a part of it is used here")]
 mod stage;
 mod support;
 
-use stage::{LEG, event, held, offers, sent, shown};
+use jackfield_sdk::mock::Seen;
+use stage::{LEG, event, fake, held, offers, sent, shown};
+use support::{Lab, SETTINGS};
 
 const FREED: [&str; 1] = ["Setvar TIMEOUT(absolute) 0"];
+
+/// The code of the only outcome since the last time, and whether it is worth another try.
+fn refused(lab: &mut Lab) -> (String, bool) {
+    let seen = lab.host.take_seen();
+    let outcome = seen.iter().find_map(|seen| match seen {
+        Seen::Outcome(outcome) => outcome.error.clone(),
+        _ => None,
+    });
+    let error = outcome.unwrap_or_else(|| panic!("no refusal in {seen:?}"));
+    (error.code, error.retryable)
+}
 
 #[test]
 fn who_is_put_through_by_somebody_else_talks_without_our_lease() {
@@ -54,4 +67,29 @@ fn who_was_taken_while_the_link_was_down_is_freed_by_the_next_picture() {
         let still_held = !offers(&lab.told()).is_empty();
         assert_eq!(still_held, item.contains("agi:async") && !freed, "{item}");
     }
+}
+
+#[test]
+fn before_the_first_picture_nobody_is_said_not_to_be_held() {
+    let mut lab = Lab::new(SETTINGS, fake());
+    // What they came with is never told, so that the picture waits.
+    lab.fake.answers.push(("Getvar", ""));
+    lab.fake.lists.push(("CoreShowChannels", shown("Playback", "hello")));
+    lab.connect();
+    lab.told();
+    let queue = [("leg", LEG), ("queue", "support")];
+    lab.host.command("leg-to-queue", &queue);
+    assert_eq!(refused(&mut lab), ("not-connected".to_owned(), true));
+    // Spoiled by a caller: still not the whole truth.
+    lab.receive("Nonsense: of a caller\n\n");
+    lab.answer();
+    lab.advance(5000);
+    assert!(lab.told().iter().any(|line| line.starts_with("resync ends")));
+    lab.host.command("leg-to-queue", &queue);
+    assert_eq!(refused(&mut lab), ("not-connected".to_owned(), true));
+    lab.fake.lists.retain(|(action, _)| *action != "CoreShowChannels");
+    lab.advance(6000);
+    assert!(lab.told().iter().any(|line| line.starts_with("resync ends")));
+    lab.host.command("leg-to-queue", &queue);
+    assert_eq!(refused(&mut lab), ("not-held".to_owned(), false));
 }
