@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jackfield_tests::{
+    ami::{self, Picture},
     author::Example,
     floor::SOON,
+    peers::{BadPeer, Manners},
     world::{self, Jackfield, Site},
 };
 use lab::{Call, ManagerUser, PbxConfig, Phone, PhoneConfig, Release, config::MUSIC_TONE, until};
@@ -45,7 +47,7 @@ order = ["skills"]
 async fn site() -> Result<Option<Site>> {
     let Some(tree) = world::tree(Release::Asterisk22) else { return Ok(None) };
     let config = PbxConfig {
-        managers: vec![ManagerUser::holding("jackfield", "lab-secret")],
+        managers: vec![ManagerUser::holding("jackfield", "lab-secret"), ami::account()],
         ..PbxConfig::default()
     };
     Site::start("hq", &tree, config).await.map(Some)
@@ -94,23 +96,109 @@ async fn a_caller_is_greeted_presses_a_key_and_talks_longer_than_three_leases() 
     Ok(())
 }
 
+/// One way for each caller, by who they are; whoever is on no list waits for a CRM.
+fn ways(crm: &BadPeer) -> String {
+    format!(
+        r#"
+[hooks]
+time_zone = "Europe/Berlin"
+lease_secs = 10
+
+[hooks.instances.skills]
+plugin = "skills"
+grants = ["http:127.0.0.1", "http-private:127.0.0.1:{port}"]
+declined = ["secret:crm"]
+limits = {{ route_ms = 500 }}
+
+[hooks.instances.skills.settings]
+lists = {{ comforted = ["+4930111111"], talks = ["+4930222222"], queued = ["+4930333333"] }}
+rules = [
+    {{ name = "comforted", when = {{ lists = "comforted" }}, to = "queue:standard", treatment = "comfort" }},
+    {{ name = "talks", when = {{ lists = "talks" }}, to = "extension:1002" }},
+    {{ name = "queued", when = {{ lists = "queued" }}, to = "queue:parked" }},
+    {{ name = "gold", when = {{ fields = {{ tier = "gold" }} }}, to = "queue:vip" }},
+]
+
+[hooks.instances.skills.settings.crm]
+url = "http://127.0.0.1:{port}/callers/{{e164}}"
+timeout_ms = 10000
+fields = {{ tier = "/tier" }}
+
+[hooks.instances.comfort]
+plugin = "standard-treatment"
+limits = {{ treatment_ms = 500 }}
+# Longer than what is tried here takes.
+settings = {{ greeting = ["lab/tone-600", "lab/long-700", "lab/long-700", "lab/long-700", "lab/long-700"] }}
+
+[hooks.router]
+order = ["skills"]
+decision_ms = 60000
+"#,
+        port = crm.address().port()
+    )
+}
+
+/// Who waits in this queue, by the PBX's own word.
+async fn waiting(site: &Site, queue: &str) -> Result<usize> {
+    Ok(Picture::of(&site.pbx).await?.waiting.get(queue).map_or(0, Vec::len))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_are_held_when_the_host_is_killed_are_in_the_fallback_queue_soon() -> Result<()>
-{
+async fn when_the_host_is_killed_each_caller_it_holds_is_in_the_fallback_queue_soon_and_the_others_stay()
+-> Result<()> {
     let Some(site) = site().await? else { return Ok(()) };
-    let agent = agent(&site, "1008").await?;
-    let mut jackfield = Jackfield::start(&[site.connector()], HOOKS).await?;
+    let crm = BadPeer::start(Manners::Silent).await?;
+    let agent = agent(&site, "1002").await?;
+    let mut jackfield = Jackfield::start(&[site.connector()], &ways(&crm)).await?;
     jackfield.connected("hq").await?;
-    let caller = Phone::start(PhoneConfig::trunk(site.pbx.sip(), "4930123456")).await?;
-    let call = caller.call("720")?;
-    hears(&call, 600, &jackfield).await?;
+    let mut callers = Vec::new();
+    for number in ["4930222222", "4930333333", "4930111111", "4930444444"] {
+        callers.push(Phone::start(PhoneConfig::trunk(site.pbx.sip(), number)).await?);
+    }
+    let [talks, queued, comforted, deciding] = &callers[..] else { unreachable!("four phones") };
+
+    let talk = talks.call("720")?;
+    let picked_up = agent.next_call(SOON).await?;
+    picked_up.answered(SOON).await?;
+    let queued = queued.call("720")?;
+    until(SOON, "a caller in a queue", async || {
+        ensure!(waiting(&site, "parked").await? == 1, "nobody waits");
+        Ok(())
+    })
+    .await?;
+    let comforted = comforted.call("720")?;
+    hears(&comforted, 600, &jackfield).await?;
+    let deciding = deciding.call("720")?;
+    until(SOON, "a look-up", async || {
+        ensure!(crm.dialled() > 0, "nobody asks the CRM");
+        Ok(())
+    })
+    .await?;
+    // Long enough for the first renewal of a lease, too short for a look-up.
+    deciding.lasts(LEASE / 2).await?;
+    for queue in ["standard", "vip", "fallback"] {
+        ensure!(waiting(&site, queue).await? == 0, "somebody is in the queue {queue} already");
+    }
+
     let killed = Instant::now();
     jackfield.kill();
-    let picked_up = agent.next_call(LEASE + SOON).await?;
-    let after = killed.elapsed();
-    assert!(after < LEASE + Duration::from_secs(5), "{after:?} after the host died");
-    picked_up.answered(SOON).await?;
-    call.hang_up().await?;
+    until(LEASE + Duration::from_secs(5), "both held callers in the fallback queue", async || {
+        let fallen = waiting(&site, "fallback").await?;
+        ensure!(fallen == 2, "{fallen} in the fallback queue");
+        Ok(())
+    })
+    .await?;
+    println!("both were in the fallback queue {:?} after the host died", killed.elapsed());
+    talk.speak(Some(1000));
+    picked_up.speak(Some(1300));
+    talk.lasts(2 * LEASE).await?;
+    let by_caller = talk.recording(Duration::ZERO).tone(1300);
+    let by_agent = picked_up.recording(Duration::ZERO).tone(1000);
+    ensure!(by_caller.min(by_agent) > LEASE, "the talk goes on: {by_caller:?}, {by_agent:?}");
+    assert_eq!((waiting(&site, "parked").await?, waiting(&site, "fallback").await?), (1, 2));
+    for call in [talk, queued, comforted, deciding] {
+        call.hang_up().await?;
+    }
     Ok(())
 }
 
