@@ -248,6 +248,11 @@ fn reply_to(asked: &Heard) -> String {
         "AGI" if asked.text.contains("ASYNCAGI BREAK") => {
             format!("{done}{}", end_of_agi(&asked.channel))
         }
+        // Those that it has are in its list, and nobody asks about them.
+        "Getvar" if value(&asked.text, "Variable").starts_with("QUEUE_EXISTS(") => {
+            let variable = value(&asked.text, "Variable");
+            format!("Response: Success\n{id}Variable: {variable}\nValue: 0\n\n")
+        }
         "Filter" | "Setvar" | "AbsoluteTimeout" | "AGI" => done,
         "Redirect" => format!("{done}{}", end_of_agi(&asked.channel)),
         _ => format!("Response: Error\n{id}Message: Invalid/unknown command: {name}.\n\n"),

@@ -166,6 +166,23 @@ impl Jackfield {
         }
     }
 
+    /// Ends it as a service manager does, and waits until it has ended well.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("it does not run")?;
+        let told = Command::new("kill").args(["-TERM", &process.id().to_string()]).status()?;
+        ensure!(told.success(), "kill: {told}");
+        let ended =
+            until(SOON, "the host to stop", async || process.try_wait()?.context("it still runs"));
+        let ended = ended.await.with_context(|| format!("the host's log:\n{}", self.log_end()));
+        if ended.is_err() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        let ended = ended?;
+        ensure!(ended.success(), "{ended}:\n{}", self.log_end());
+        Ok(())
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Child::id)

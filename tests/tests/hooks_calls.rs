@@ -224,6 +224,42 @@ async fn an_emergency_call_is_put_through_at_once_while_the_host_is_dead() -> Re
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_in_a_menu_is_asked_again_and_not_greeted_again_when_the_host_was_restarted()
+-> Result<()> {
+    let Some(site) = site().await? else { return Ok(()) };
+    let agent = agent(&site, "1003").await?;
+    let hooks = HOOKS.replace("lease_secs = 10", "lease_secs = 120");
+    let mut jackfield = Jackfield::start(&[site.connector()], &hooks).await?;
+    jackfield.connected("hq").await?;
+    let caller = Phone::start(PhoneConfig::trunk(site.pbx.sip(), "4930123456")).await?;
+    let call = caller.call("720")?;
+    hears(&call, 600, &jackfield).await?;
+    hears(&call, 800, &jackfield).await?;
+    jackfield.stop().await?;
+    jackfield.boot().await?;
+    jackfield.explained("4930123456", &["resumed"]).await?;
+    let resumed = call.recording(Duration::ZERO).length();
+    let asked = until(SOON, "the menu again", async || {
+        let heard = call.recording(resumed).tone(800);
+        ensure!(heard > Duration::from_millis(500), "{heard:?}");
+        Ok(())
+    });
+    asked.await.with_context(|| format!("the host's log:\n{}", jackfield.log_end()))?;
+    // The connector began anew as well, and hears keys all the same.
+    call.press("1").await?;
+    let picked_up = agent.next_call(SOON).await?;
+    picked_up.answered(SOON).await?;
+    assert_eq!(
+        call.recording(Duration::ZERO).order(&[600, 800]),
+        [600, 800],
+        "nobody is greeted twice"
+    );
+    call.hang_up().await?;
+    println!("{}", jackfield.explained("4930123456", &["resumed", "vip at 1"]).await?);
+    Ok(())
+}
+
 /// Music, an announcement, music again, by a treatment in TypeScript; the key 1 leads to the queue `vip`.
 fn in_typescript(treatment: &Example) -> String {
     format!(

@@ -207,6 +207,28 @@ decision_ms = {decision}
         Ok(Told { queue: queue(&commands), after, explained: explained.await? })
     }
 
+    /// For all calls a version that fails in each way there is.
+    async fn try_moody(&self) -> Result<()> {
+        let client = &self.jackfield.client;
+        let answer = client.upload("/v1/plugins", "application/wasm", moody()?).await?;
+        ensure!(answer.status == 200, "{}", answer.body);
+        let wish = json!({ "version": "0.2.0", "percent": 100 });
+        let answer = client.request("POST", "/v1/hooks/vip/canary", &[], Some(&wish)).await?;
+        ensure!(answer.status == 200, "{}", answer.body);
+        Ok(())
+    }
+
+    async fn trial_is_over(&self) -> Result<()> {
+        let over = until(SOON, "the trial to be over", async || {
+            let hook = self.jackfield.client.get("/v1/hooks/vip").await?;
+            let given_up = hook["canary"].is_null()
+                || hook["canary"]["tally"]["given_up"].as_str().is_some_and(|why| !why.is_empty());
+            ensure!(given_up, "{hook}");
+            Ok(())
+        });
+        Ok(over.await?)
+    }
+
     async fn reload(&self, from: &str, to: &str) -> Result<Value> {
         let file = self.jackfield.folder().join("jackfield.toml");
         let config = fs::read_to_string(&file)?;
@@ -332,8 +354,8 @@ async fn a_call_goes_on_with_the_rules_it_began_with_when_they_change_meanwhile(
     Ok(())
 }
 
-/// Version 0.2.0 of `skills`: one that traps for some callers.
-fn trapping() -> Result<Vec<u8>> {
+/// Version 0.2.0 of `skills`: one that fails for some callers.
+fn moody() -> Result<Vec<u8>> {
     let mut manifest: Value =
         serde_json::from_slice(include_bytes!("../../plugins/skills/manifest.json"))?;
     manifest["version"] = json!("0.2.0");
@@ -368,25 +390,30 @@ async fn a_new_version_that_traps_is_given_up_and_the_call_gets_the_word_of_the_
     /// The new version traps for it.
     const TRAPS: &str = "493012345661";
     let world = World::start().await?;
-    let client = &world.jackfield.client;
-    let answer = client.upload("/v1/plugins", "application/wasm", trapping()?).await?;
-    ensure!(answer.status == 200, "{}", answer.body);
-    let wish = json!({ "version": "0.2.0", "percent": 100 });
-    let answer = client.request("POST", "/v1/hooks/vip/canary", &[], Some(&wish)).await?;
-    ensure!(answer.status == 200, "{}", answer.body);
+    world.try_moody().await?;
     let told = world.call(TRAPS).await?;
     let text = told.explained.to_string();
     ensure!(told.queue == "vip" && text.contains("skills 0.1.0"), "{} {text}", told.queue);
     ensure!(!text.contains("skills 0.2.0"), "its word did not count: {text}");
-    until(SOON, "the trial to be over", async || {
-        let hook = client.get("/v1/hooks/vip").await?;
-        let given_up = hook["canary"].is_null()
-            || hook["canary"]["tally"]["given_up"].as_str().is_some_and(|why| !why.is_empty());
-        ensure!(given_up, "{hook}");
-        Ok(())
-    })
-    .await?;
+    world.trial_is_over().await?;
     ensure!(world.jackfield.log()?.contains("in a bad mood"), "{}", world.jackfield.log_end());
+    let again = world.call(GOLD).await?;
+    let text = again.explained.to_string();
+    ensure!(again.queue == "vip" && text.contains("skills 0.1.0"), "{} {text}", again.queue);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_version_that_names_a_queue_which_is_not_there_is_given_up_and_the_caller_gets_the_fallback()
+-> Result<()> {
+    /// The new version sends it nowhere.
+    const NOWHERE: &str = "493012345665";
+    let world = World::start().await?;
+    world.try_moody().await?;
+    let told = world.call(NOWHERE).await?;
+    let text = told.explained.to_string();
+    ensure!(told.queue == "fallback", "{} {text}", told.queue);
+    world.trial_is_over().await?;
     let again = world.call(GOLD).await?;
     let text = again.explained.to_string();
     ensure!(again.queue == "vip" && text.contains("skills 0.1.0"), "{} {text}", again.queue);
