@@ -6,6 +6,7 @@
 //! ```
 
 mod listener;
+mod signals;
 
 use std::{
     collections::BTreeSet,
@@ -55,6 +56,7 @@ use crate::{
     tokens::{TokenError, Tokens},
 };
 use listener::{TlsFilesError, TlsListener};
+use signals::{HangUps, Signals};
 
 /// For open API connections to end by themselves.
 const API_PATIENCE: Duration = Duration::from_secs(1);
@@ -353,7 +355,17 @@ pub async fn run(config: Config) -> anyhow::Result<u8> {
             warning.fix
         );
     }
-    let host = match Host::start(config).await {
+    // From here on, so that none of them finds nobody and kills the process.
+    let mut signals = Signals::listen()?;
+    let hang_ups = HangUps::listen();
+    let started = tokio::select! {
+        started = Host::start(config) => started,
+        () = signals.stop() => {
+            tracing::info!("stopped before it was ready");
+            return Ok(SUCCESS);
+        }
+    };
+    let host = match started {
         Ok(host) => host,
         Err(error) => {
             complain(&error.to_string());
@@ -361,12 +373,9 @@ pub async fn run(config: Config) -> anyhow::Result<u8> {
         }
     };
     tracing::info!(api = %host.api_addr(), ms = began.elapsed().as_millis() as u64, "ready");
-    let reloading = tokio::spawn(reload_on_signal(host.keeper().clone()));
+    let reloading = tokio::spawn(reload_on_signal(hang_ups, host.keeper().clone()));
     let code = tokio::select! {
-        signal = signal() => {
-            signal?;
-            SUCCESS
-        }
+        () = signals.stop() => SUCCESS,
         why = host.failed() => {
             tracing::error!(why, "this host cannot go on");
             complain(&format!("{why}; fix: start jackfield again, and report this with its log"));
@@ -380,59 +389,27 @@ pub async fn run(config: Config) -> anyhow::Result<u8> {
             tracing::info!("stopped");
             Ok(code)
         }
-        again = signal() => {
-            again?;
-            Ok(FAILURE)
-        }
+        () = signals.stop() => Ok(FAILURE),
     }
 }
 
 /// SIGHUP: the config file is read again.
-async fn reload_on_signal(keeper: Keeper) {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut hang_ups = match signal(SignalKind::hangup()) {
-            Ok(hang_ups) => hang_ups,
-            Err(error) => {
-                tracing::warn!(%error, "SIGHUP cannot be heard; change the file instead, it is watched");
-                return;
-            }
-        };
-        while hang_ups.recv().await.is_some() {
-            match keeper.reload(&Actor::Config).await {
-                Ok(report) if report.is_empty() => tracing::info!("reloaded; nothing has changed"),
-                Ok(report) => tracing::info!(
-                    changes = report.changes.len(),
-                    complaints = report.complaints.len(),
-                    needs_restart = report.needs_restart.len(),
-                    warnings = report.warnings.len(),
-                    "reloaded"
-                ),
-                Err(error) => tracing::error!(
-                    "the config file cannot be used, everything goes on as it is:\n{error}"
-                ),
-            }
+async fn reload_on_signal(mut hang_ups: HangUps, keeper: Keeper) {
+    while hang_ups.next().await {
+        match keeper.reload(&Actor::Config).await {
+            Ok(report) if report.is_empty() => tracing::info!("reloaded; nothing has changed"),
+            Ok(report) => tracing::info!(
+                changes = report.changes.len(),
+                complaints = report.complaints.len(),
+                needs_restart = report.needs_restart.len(),
+                warnings = report.warnings.len(),
+                "reloaded"
+            ),
+            Err(error) => tracing::error!(
+                "the config file cannot be used, everything goes on as it is:\n{error}"
+            ),
         }
     }
-    #[cfg(not(unix))]
-    drop(keeper);
-}
-
-async fn signal() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 async fn serve<L>(listener: L, app: axum::Router, mut stopping: watch::Receiver<bool>)
