@@ -27,7 +27,7 @@ fn main() {
     let recorded: Vec<Transcript> =
         transcripts().into_iter().filter(|it| KINDS.contains(&it.name.as_str())).collect();
     assert_eq!(recorded.len(), KINDS.len());
-    let empty = Transcript { name: "day".into(), turns: Vec::new() };
+    let empty = Transcript { name: "day".into(), ..Transcript::default() };
     let pbx = Box::new(Asterisk::new(&empty));
     let mut rig = Rig::start(setup(&plugin), pbx, Unkind::default()).expect("it starts");
     rig.run_until(Duration::from_secs(5));

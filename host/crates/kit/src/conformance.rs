@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | resync | after any cut the state is the PBX's picture |
 //! | command | every command ends in exactly one outcome |
-//! | terminal-event | a leg, a wait, an offer, a service ends once, and nothing ends that did not begin |
+//! | terminal-event | a leg, a wait, an offer, a service, a stay with the host ends once, and nothing ends that did not begin |
 //! | snapshot | a snapshot and a restore at every step change no effect |
 //! | chunking | the pieces in which bytes come change nothing |
 //! | hostile-bytes | no bytes make it trap or grow, and what comes of them is bounded |

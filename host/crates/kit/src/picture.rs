@@ -33,6 +33,8 @@ enum Key {
     /// Whom a leg can talk with: told apart from the leg, and kept with it.
     Peers(String),
     Caller(String, String),
+    /// A caller whom the PBX handed over.
+    Held(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,10 +135,10 @@ impl Picture {
         self.without_legs(&legs);
     }
 
-    /// Peers that are gone are peers no more, and nobody waits without a leg.
+    /// Peers that are gone are peers no more, and nobody waits or is held without a leg.
     fn without_legs(&mut self, legs: &BTreeSet<String>) {
         self.things.retain(|key, _| match key {
-            Key::Caller(_, leg) => legs.contains(leg),
+            Key::Caller(_, leg) | Key::Held(leg) => legs.contains(leg),
             _ => true,
         });
         for fields in self.things.values_mut() {
@@ -177,7 +179,9 @@ impl Picture {
                 touched.extend(
                     self.things
                         .keys()
-                        .filter(|key| matches!(key, Key::Caller(_, caller) if caller == &**leg))
+                        .filter(|key| {
+                            matches!(key, Key::Caller(_, caller) | Key::Held(caller) if caller == &**leg)
+                        })
                         .cloned(),
                 );
                 self.things.retain(|key, _| !touched.contains(key));
@@ -209,6 +213,20 @@ impl Picture {
             }
             Fact::CallerLeft { queue, leg, .. } => {
                 let key = Key::Caller(queue.clone(), leg.to_string());
+                self.things.remove(&key);
+                vec![key]
+            }
+            Fact::LegOffered { leg, entry, dialled, returned_from, outcome, .. } => {
+                let fields = vec![
+                    ("entry", entry.clone()),
+                    ("dialled", dialled.clone()),
+                    ("returned-from", returned_from.clone()),
+                    ("outcome", outcome.clone()),
+                ];
+                self.put(Key::Held(leg.to_string()), fields)
+            }
+            Fact::LegReleased { leg, .. } => {
+                let key = Key::Held(leg.to_string());
                 self.things.remove(&key);
                 vec![key]
             }
@@ -275,6 +293,7 @@ fn key_of(fact: &Fact) -> Option<Key> {
         Fact::Queue(it) => Key::Queue(it.name.clone()),
         Fact::Member(it) => Key::Member(it.queue.clone(), it.interface.clone()),
         Fact::CallerJoined(it) => Key::Caller(it.queue.clone(), it.leg.to_string()),
+        Fact::LegOffered { leg, .. } => Key::Held(leg.to_string()),
         Fact::Extension(it) => Key::Extension(it.number.clone()),
         _ => return None,
     })
@@ -283,7 +302,7 @@ fn key_of(fact: &Fact) -> Option<Key> {
 impl Key {
     fn is_in(&self, scope: &str) -> bool {
         match scope {
-            "calls" => matches!(self, Self::Leg(_) | Self::Peers(_)),
+            "calls" => matches!(self, Self::Leg(_) | Self::Peers(_) | Self::Held(_)),
             "queues" => matches!(self, Self::Queue(_) | Self::Member(..) | Self::Caller(..)),
             "extensions" => matches!(self, Self::Extension(_)),
             _ => true,
@@ -307,6 +326,7 @@ impl fmt::Display for Key {
             Self::Leg(id) => write!(f, "leg {id}"),
             Self::Peers(id) => write!(f, "peers of leg {id}"),
             Self::Caller(queue, leg) => write!(f, "caller {leg} in {queue}"),
+            Self::Held(leg) => write!(f, "held leg {leg}"),
         }
     }
 }

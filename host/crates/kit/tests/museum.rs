@@ -87,7 +87,7 @@ fn plays(plugin: &Plugin, scenario: &Path) {
 fn speaks_with_asterisk(plugin: &Plugin) {
     let recorded = transcripts();
     let answered = recorded.iter().find(|it| it.name == "answered").expect("it is kept");
-    let quiet = Transcript { name: "pause".into(), turns: Vec::new() };
+    let quiet = Transcript { name: "pause".into(), ..Transcript::default() };
     let pause = Command {
         kind: "pause".into(),
         arguments: vec![("interface".into(), "PJSIP/1001".into())],

@@ -1,4 +1,4 @@
-//! A leg, a wait in a queue, an offer, a service ends once, and nothing ends that did not begin.
+//! A leg, a wait in a queue, an offer, a service, a stay with the host ends once, and nothing ends that did not begin.
 
 use std::collections::BTreeSet;
 
@@ -64,6 +64,7 @@ enum Life {
     Wait(String, String),
     Offer(String, String, String),
     Service(String, String, String),
+    Held(String),
 }
 
 impl Lives {
@@ -81,6 +82,7 @@ impl Lives {
             Fact::CallerJoined(it) => {
                 self.begins(Life::Wait(it.queue.clone(), it.leg.to_string()));
             }
+            Fact::LegOffered { leg, .. } => self.begins(Life::Held(leg.to_string())),
             Fact::OfferStarted { queue, leg, interface, .. } => {
                 let (a, b, c) = three(queue, leg, interface);
                 self.begins(Life::Offer(a, b, c));
@@ -98,6 +100,9 @@ impl Lives {
                 if !at_the_door || self.going.contains(&life) {
                     self.ends(told, life);
                 }
+            }
+            Fact::LegReleased { leg, .. } if is_live => {
+                self.ends(told, Life::Held(leg.to_string()));
             }
             Fact::OfferEnded { queue, leg, interface, .. } if is_live => {
                 let (a, b, c) = three(queue, leg, interface);

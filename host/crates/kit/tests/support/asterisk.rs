@@ -53,18 +53,25 @@ const MEMBER: [&str; 13] = [
 /// One message: its headers in order.
 pub type Frame = Vec<(String, String)>;
 
+/// A command: kind, names and values.
+pub type Given = (String, Vec<(String, String)>);
+
 /// What was recorded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Transcript {
     pub name: String,
     /// What came at each moment.
     pub turns: Vec<(Duration, Vec<Frame>)>,
+    /// The instructions that were given, by the number of the moment.
+    pub given: BTreeMap<usize, Given>,
 }
 
+/// Of callers whom the PBX keeps, and of those whom it hands over.
 pub fn transcripts() -> Vec<Transcript> {
     let folder = super::root().join("plugins/asterisk/tests/transcripts");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .expect("the folder is there")
+    let mut files: Vec<PathBuf> = [folder.clone(), folder.join("held")]
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).expect("the folder is there"))
         .map(|entry| entry.expect("a file").path())
         .filter(|file| file.extension().is_some_and(|extension| extension == "ami"))
         .collect();
@@ -76,15 +83,23 @@ impl Transcript {
     pub fn read(file: &std::path::Path) -> Self {
         let text = fs::read_to_string(file).expect("it is text");
         let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
-        let mut turns: Vec<(Duration, Vec<Frame>)> = Vec::new();
+        let mut turns: Vec<(Duration, Vec<Frame>, Option<Given>)> = Vec::new();
         let mut frame = Frame::new();
         for line in text.lines().chain([""]) {
             if let Some(ms) = line.strip_prefix('+').and_then(|ms| ms.parse().ok()) {
                 // Time for the first picture, before anything happens.
-                turns.push((Duration::from_secs(12) + Duration::from_millis(ms), Vec::new()));
+                turns.push((Duration::from_secs(12) + Duration::from_millis(ms), Vec::new(), None));
+            } else if let Some(instruction) = line.strip_prefix("> ") {
+                let mut parts = instruction.split('\t');
+                let kind = parts.next().unwrap_or_default().to_owned();
+                let arguments = parts.filter_map(|part| part.split_once('='));
+                let arguments =
+                    arguments.map(|(name, value)| (name.into(), value.into())).collect();
+                let turn = turns.last_mut().expect("a time comes first");
+                turn.2 = Some((kind, arguments));
             } else if line.is_empty() {
                 let done = std::mem::take(&mut frame);
-                if let Some((_, frames)) = turns.last_mut().filter(|_| !done.is_empty()) {
+                if let Some((_, frames, _)) = turns.last_mut().filter(|_| !done.is_empty()) {
                     frames.push(done);
                 }
             } else {
@@ -93,8 +108,21 @@ impl Transcript {
                 frame.push((key.to_owned(), value.to_owned()));
             }
         }
-        turns.retain(|(_, frames)| !frames.is_empty());
-        Self { name, turns }
+        turns.retain(|(_, frames, given)| !frames.is_empty() || given.is_some());
+        let mut transcript = Self { name, ..Self::default() };
+        for (number, (at, frames, given)) in turns.into_iter().enumerate() {
+            transcript.turns.push((at, frames));
+            transcript.given.extend(given.map(|given| (number, given)));
+        }
+        transcript
+    }
+
+    /// What came before this instruction, and no instructions.
+    pub fn before(&self, kind: &str) -> Self {
+        let end = self.given.iter().find(|(_, (given, _))| given == kind);
+        let (end, _) = end.expect("it was given");
+        let turns = self.turns[..*end].to_vec();
+        Self { name: format!("{} before {kind}", self.name), turns, given: BTreeMap::new() }
     }
 }
 
@@ -121,6 +149,10 @@ pub struct Asterisk {
     entries: BTreeMap<(String, String), Frame>,
     devices: BTreeMap<String, String>,
     hints: BTreeMap<String, (String, String)>,
+    /// Channels in AsyncAGI, and the arguments with which they are there.
+    held: BTreeMap<String, String>,
+    /// What was played last to each channel that is held.
+    played: BTreeMap<String, String>,
     unread: String,
 }
 
@@ -157,6 +189,15 @@ impl Asterisk {
     fn follow(&mut self, frame: &Frame) {
         let text = |key: &str| get(frame, key).unwrap_or_default().to_owned();
         let id = text("Uniqueid");
+        match text("Event").as_str() {
+            "AsyncAGIStart" => {
+                self.held.insert(id.clone(), arguments(&text("Env")));
+            }
+            "AsyncAGIEnd" | "Hangup" => {
+                self.held.remove(&id);
+            }
+            _ => {}
+        }
         // An `OriginateResponse` names a channel, and says nothing of it.
         let is_channel = get(frame, "ChannelState").is_some() && !id.is_empty();
         match text("Event").as_str() {
@@ -217,9 +258,10 @@ impl Asterisk {
                     let mut item = frame(&[("Event", "CoreShowChannel"), ("ActionID", id)]);
                     item.extend(channel.iter().cloned());
                     let bridge = self.bridges.get(unique).map_or("", String::as_str);
+                    let held = self.held.get(unique);
                     item.extend(frame(&[
-                        ("Application", ""),
-                        ("ApplicationData", ""),
+                        ("Application", if held.is_some() { "AGI" } else { "" }),
+                        ("ApplicationData", held.map_or("", String::as_str)),
                         ("Duration", "00:00:01"),
                         ("BridgeId", bridge),
                     ]));
@@ -327,7 +369,7 @@ impl Asterisk {
         items
     }
 
-    fn reply(&self, request: &str) -> String {
+    fn reply(&mut self, request: &str) -> String {
         let value = |key: &str| {
             let prefix = format!("{key}: ");
             let lines = request.split("\r\n");
@@ -347,7 +389,9 @@ impl Asterisk {
             "ListCommands" => success(
                 "QueueAdd: x  (Priv: agent,all)\r\nQueueRemove: x  (Priv: agent,all)\r\nQueuePause: x  (Priv: agent,all)\r\n\
                  CoreShowChannels: x  (Priv: system,reporting,all)\r\nDeviceStateList: x  (Priv: call,reporting,all)\r\n\
-                 ExtensionStateList: x  (Priv: call,reporting,all)\r\nQueueStatus: x  (Priv: <none>)\r\n",
+                 ExtensionStateList: x  (Priv: call,reporting,all)\r\nQueueStatus: x  (Priv: <none>)\r\n\
+                 AGI: x  (Priv: agi,all)\r\nSetvar: x  (Priv: call,all)\r\nGetvar: x  (Priv: call,reporting,all)\r\n\
+                 AbsoluteTimeout: x  (Priv: call,all)\r\nRedirect: x  (Priv: call,all)\r\nHangup: x  (Priv: call,all)\r\n",
             ),
             "CoreSettings" => {
                 success("AMIversion: 11.0.0\r\nAsteriskVersion: 22.10.1\r\nSystemName: pbx22\r\n")
@@ -358,10 +402,84 @@ impl Asterisk {
             "CoreShowChannels" | "QueueStatus" | "DeviceStateList" | "ExtensionStateList" => {
                 self.list(action, id).iter().map(written).collect()
             }
+            "AGI" | "Setvar" | "Getvar" | "AbsoluteTimeout" | "Redirect" | "Hangup" => {
+                let mut channels = self.channels.iter();
+                let found = channels.find(|(_, it)| get(it, "Channel") == Some(value("Channel")));
+                let Some((unique, _)) = found else {
+                    return format!(
+                        "Response: Error\r\nActionID: {id}\r\nMessage: No such channel\r\n\r\n"
+                    );
+                };
+                let unique = unique.clone();
+                let (command, command_id) =
+                    (value("Command").to_owned(), value("CommandID").to_owned());
+                let is_held = self.held.contains_key(&unique);
+                match action {
+                    "AGI" if !is_held => {
+                        format!(
+                            "Response: Error\r\nActionID: {id}\r\nMessage: Failed to add AGI command to queue\r\n\r\n"
+                        )
+                    }
+                    "AGI" => {
+                        success("Message: Added AGI command to queue\r\n")
+                            + &self.execute(&unique, &command, &command_id)
+                    }
+                    // There is every queue and every place.
+                    "Getvar" => success("Variable: x\r\nValue: 1\r\n"),
+                    "Redirect" | "Hangup" => {
+                        success("Message: done\r\n") + &self.leaves(&unique, action == "Hangup")
+                    }
+                    _ => success("Message: done\r\n"),
+                }
+            }
             other => format!(
                 "Response: Error\r\nActionID: {id}\r\nMessage: Invalid/unknown command: {other}. Use Action: ListCommands to show available commands.\r\n\r\n"
             ),
         }
+    }
+}
+
+/// Callers who are held.
+impl Asterisk {
+    /// Runs an AGI command to its end.
+    fn execute(&mut self, unique: &str, command: &str, command_id: &str) -> String {
+        let result = match command {
+            "GET VARIABLE PLAYBACKSTATUS" => {
+                let played = self.played.get(unique).map_or("", String::as_str);
+                if played.contains("nowhere") { "1%20(FAILED)" } else { "1%20(SUCCESS)" }
+            }
+            command => {
+                if command.starts_with("EXEC Playback") {
+                    self.played.insert(unique.into(), command.into());
+                }
+                "0"
+            }
+        };
+        let result = format!("200%20result%3D{result}%0A");
+        self.event("AsyncAGIExec", "agi", unique, &[("Result", &result), ("CommandId", command_id)])
+    }
+
+    /// A caller who is held goes elsewhere, or home.
+    fn leaves(&mut self, unique: &str, hangs_up: bool) -> String {
+        let mut said = String::new();
+        if self.held.remove(unique).is_some() {
+            said += &self.event("AsyncAGIEnd", "agi", unique, &[]);
+        }
+        if hangs_up {
+            let cause = [("Cause", "16"), ("Cause-txt", "Normal Clearing")];
+            said += &self.event("Hangup", "call", unique, &cause);
+            self.channels.remove(unique);
+            self.bridges.remove(unique);
+        }
+        said
+    }
+
+    fn event(&self, name: &str, class: &str, unique: &str, more: &[(&str, &str)]) -> String {
+        let mut event: Frame =
+            vec![("Event".into(), name.into()), ("Privilege".into(), format!("{class},all"))];
+        event.extend(self.channels.get(unique).cloned().unwrap_or_default());
+        event.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        written(&event)
     }
 }
 
@@ -389,7 +507,17 @@ impl Pbx for Asterisk {
     }
 
     fn turn(&mut self, number: usize, _at: Duration) -> Vec<(String, Said)> {
-        let Some((_, frames)) = self.turns.get(number).cloned() else { return Vec::new() };
+        let Some((_, mut frames)) = self.turns.get(number).cloned() else { return Vec::new() };
+        // How instructions ended is answered to those that are given now; and who went with one has gone.
+        frames.retain(|frame| {
+            let is = |name| get(frame, "Event") == Some(name);
+            let id = get(frame, "Uniqueid").unwrap_or_default();
+            let has_gone = is("AsyncAGIEnd") && !self.held.contains_key(id);
+            !is("AsyncAGIExec") && !has_gone
+        });
+        if frames.is_empty() {
+            return Vec::new();
+        }
         frames.iter().for_each(|frame| self.follow(frame));
         let bytes = frames.iter().map(written).collect::<String>().into_bytes();
         vec![("ami".to_owned(), Said { bytes, ..Said::default() })]
@@ -399,6 +527,8 @@ impl Pbx for Asterisk {
         self.channels.clear();
         self.bridges.clear();
         self.entries.clear();
+        self.held.clear();
+        self.played.clear();
     }
 
     fn complaints(&mut self, _at: Duration) -> Vec<String> {
@@ -408,6 +538,15 @@ impl Pbx for Asterisk {
 
 pub fn get<'f>(frame: &'f Frame, key: &str) -> Option<&'f str> {
     frame.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+}
+
+/// What CoreShowChannels shows of a caller whose `AsyncAGIStart` came with this `Env`.
+fn arguments(env: &str) -> String {
+    let env = env.replace("%0A", "\n").replace("%3A", ":").replace("%20", " ");
+    let lines = env.lines().filter(|line| line.starts_with("agi_arg_"));
+    let arguments: Vec<&str> =
+        lines.map(|line| line.split_once(": ").map_or("", |(_, value)| value)).collect();
+    format!("agi:async,{}", arguments.join(","))
 }
 
 /// What an event says of its channel.
