@@ -93,3 +93,15 @@ fn before_the_first_picture_nobody_is_said_not_to_be_held() {
     lab.host.command("leg-to-queue", &queue);
     assert_eq!(refused(&mut lab), ("not-held".to_owned(), false));
 }
+
+#[test]
+fn who_is_on_the_way_to_us_is_not_shown_as_held_yet() {
+    let mut lab = Lab::new(SETTINGS, fake());
+    // In the template's `held`, some lines before it hands them over.
+    lab.fake.answers.push(("Getvar", "Response: Success\nVariable: JACKFIELD_OFFER\nValue: \n"));
+    lab.fake.lists.push(("CoreShowChannels", shown("Set", "TIMEOUT(absolute)=45")));
+    lab.connect();
+    let told = lab.told();
+    assert!(told.iter().any(|line| line.starts_with("resync ends")), "{told:?}");
+    assert_eq!(offers(&told), [] as [&str; 0]);
+}

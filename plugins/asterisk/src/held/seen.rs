@@ -58,8 +58,11 @@ impl Seen {
         if !self.asked.remove(id) || get(headers, b"Response") != Some(b"Success") {
             return;
         }
-        if let Some((place, language)) = self.others.remove(id) {
-            let offer = Offer::of_variable(get(headers, b"Value").unwrap_or_default());
+        let value = get(headers, b"Value").unwrap_or_default();
+        let other = self.others.remove(id);
+        // Empty: the template writes it down right before it hands them over, so they are not held.
+        if let Some((place, language)) = other.filter(|_| !value.is_empty()) {
+            let offer = Offer::of_variable(value);
             self.held.insert(id.into(), (place, language, offer));
         }
     }

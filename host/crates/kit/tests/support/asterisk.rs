@@ -424,6 +424,11 @@ impl Asterisk {
                         success("Message: Added AGI command to queue\r\n")
                             + &self.execute(&unique, &command, &command_id)
                     }
+                    "Getvar" if value("Variable") == "JACKFIELD_OFFER" => {
+                        let offer = self.held.get(&unique).and_then(|held| held.split_once(','));
+                        let offer = offer.map_or("", |(_, offer)| offer);
+                        success(&format!("Variable: JACKFIELD_OFFER\r\nValue: {offer}\r\n"))
+                    }
                     // There is every queue and every place.
                     "Getvar" => success("Variable: x\r\nValue: 1\r\n"),
                     "Redirect" | "Hangup" => {
