@@ -359,6 +359,10 @@ async fn a_site_with_hooks_is_told_what_they_need_of_the_pbx() -> Result<()> {
         let told = run(folder, SECRET).await?;
         told.has(level, "held-callers", &[words])?;
         told.lacks("failure", "probe")?;
+        if level == "ok" {
+            // The usual numbers, since this config names none.
+            told.has("failure", "emergency-numbers", &["JACKFIELD_EMERGENCY=112|911`"])?;
+        }
         told.has("ok", "queues", &[])?;
     }
     Ok(())

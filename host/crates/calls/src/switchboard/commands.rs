@@ -28,7 +28,7 @@ const HOST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Kinds every host knows: required and optional arguments. Other kinds are between asker and connector.
 const KINDS: &[(&str, &[&str], &[&str])] = &[
-    ("probe", &[], &["hooks"]),
+    ("probe", &[], &["hooks", "emergency"]),
     ("resync", &[], &["scope"]),
     (
         "member-add",
