@@ -3,10 +3,9 @@
 use jackfield_sdk::{Fact, Pbx, log};
 
 use crate::{
-    Asterisk, State, forgery,
+    Asterisk, forgery,
     frame::{self, Header, get, get_text},
-    held::{self, Desk},
-    live,
+    held, live,
     out::Out,
     probe,
     session::{Asked, Phase},
@@ -81,12 +80,10 @@ impl Asterisk {
             Asked::Agi(_) if success => {}
             Asked::Agi(leg) => self.state.held.agi_refused(&leg, id, headers, out),
             Asked::Held(leg, what) => {
-                let is_pictured = self.is_pictured();
-                let State { held, calls, queues, extensions, session, resync, .. } =
-                    &mut self.state;
+                let resync = &mut self.state.resync;
                 let resync = resync.iter_mut().filter(|_| matches!(what, held::For::Offer));
                 resync.for_each(|resync| resync.held.offer(&leg, headers));
-                let desk = Desk { calls, queues, extensions, is_pictured, session };
+                let (held, desk) = self.state.desk();
                 held.answered(&leg, what, headers, desk, out);
                 self.end_resync_if_complete(out);
             }

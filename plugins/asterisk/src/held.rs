@@ -13,7 +13,7 @@ mod offer;
 mod place;
 mod seen;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jackfield_sdk::{Action, Command, Error, Fact, LegKey, LegReleased, log};
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,8 @@ pub enum For {
     Offer,
     /// The lease comes off a caller whom somebody else has now; nothing depends on it.
     Freed,
+    /// In which context is a caller whom we did not send away, and who is no more held?
+    Where,
 }
 
 /// What instructions need beside the callers.
@@ -70,6 +72,8 @@ pub struct Desk<'a> {
     pub extensions: &'a Extensions,
     /// A picture of the PBX is complete: who is not known to be held is not.
     pub is_pictured: bool,
+    /// Whom we gave instructions since they are held: the lease on them is ours.
+    pub leased: &'a mut BTreeSet<String>,
     /// To act.
     pub session: &'a mut Session,
 }
@@ -80,12 +84,13 @@ impl Held {
         &mut self,
         told: Told<'_, '_>,
         headers: &[Header<'_>],
-        calls: &Calls,
-        session: &mut Session,
+        desk: Desk<'_>,
         out: &mut Out<'_>,
     ) -> Result<(), &'static str> {
+        let Desk { calls, session, leased, .. } = desk;
         let offer = Offer::of_env(get(headers, b"Env").unwrap_or_default())?;
         let id = told.id();
+        leased.remove(&id);
         // Its end was not told, or not believed.
         self.release(&id, "went-on", &went_on(), out);
         if !calls.is_leg(&id) {
@@ -112,13 +117,8 @@ impl Held {
     }
 
     /// AsyncAGIEnd.
-    pub fn ended(
-        &mut self,
-        told: Told<'_, '_>,
-        calls: &Calls,
-        session: &mut Session,
-        out: &mut Out<'_>,
-    ) {
+    pub fn ended(&mut self, told: Told<'_, '_>, desk: Desk<'_>, out: &mut Out<'_>) {
+        let Desk { calls, session, leased, .. } = desk;
         let id = told.id();
         let Some(leg) = self.legs.get(&id) else { return };
         let hanging_up = calls.get(&id).is_none_or(|channel| channel.is_hanging_up());
@@ -127,7 +127,12 @@ impl Held {
             (None, true) => self.release(&id, "hung-up", &gone(), out),
             (None, false) => {
                 // Another manager may have sent them anywhere. The event does not say: in it the place is the old one.
-                free(&id, calls, session, out);
+                if leased.remove(&id)
+                    && let Some(channel) = channel(&id, calls)
+                {
+                    let headers = [("Channel", channel.name), ("Variable", "CONTEXT")];
+                    session.ask(Asked::Held(id.clone(), For::Where), "Getvar", &headers, out);
+                }
                 self.release(&id, "went-on", &went_on(), out);
             }
         }
@@ -145,9 +150,9 @@ impl Held {
     }
 
     /// The caller talks with somebody whom another manager put them through to: that is not told by an end.
-    pub fn bridged(&mut self, id: &str, calls: &Calls, session: &mut Session, out: &mut Out<'_>) {
+    pub fn bridged(&mut self, id: &str, desk: Desk<'_>, out: &mut Out<'_>) {
         if self.legs.contains_key(id) {
-            free(id, calls, session, out);
+            free(id, desk, out);
             self.release(id, "bridged", &went_on(), out);
         }
     }
@@ -216,6 +221,7 @@ impl Held {
         if leg.leaving.is_some() && !matches!(instruction, Instruction::Leave(Leave::HangUp(_))) {
             return out.push(Action::failed(command.id, not_held()));
         }
+        desk.leased.insert(id.clone());
         match instruction {
             Instruction::Spoken(spoken) => {
                 leg.take(command.id, spoken, &channel, desk.session, out);
@@ -383,6 +389,17 @@ impl Held {
             For::Part(_) => {}
             // The picture takes it.
             For::Offer => {}
+            For::Where => {
+                let context = get(headers, b"Value").filter(|_| success);
+                // The template's own places take the lease off, or put one on.
+                let elsewhere = context.is_some_and(|context| context != TEMPLATE.as_bytes());
+                if elsewhere
+                    && !self.legs.contains_key(id)
+                    && let Some(channel) = channel(id, desk.calls)
+                {
+                    lease(0, For::Freed, &channel, desk.session, out);
+                }
+            }
             For::Freed if success => {}
             For::Freed => {
                 let error = error();
@@ -547,11 +564,13 @@ fn lease(secs: u32, what: For, channel: &Channel<'_>, session: &mut Session, out
     session.ask(Asked::Held(channel.leg.into(), what), "AbsoluteTimeout", &headers, out);
 }
 
-/// Takes the lease off a caller whom somebody else sent or put through to a place that knows of none: nobody renews it
-/// any more, and it would end whatever they do there. The template's own places take it off themselves.
-pub fn free(id: &str, calls: &Calls, session: &mut Session, out: &mut Out<'_>) {
-    if let Some(channel) = channel(id, calls) {
-        lease(0, For::Freed, &channel, session, out);
+/// Takes our lease off a caller whom somebody else sent or put through to a place that knows of none: nobody renews it
+/// any more, and it would end whatever they do there. A time limit that somebody else put on is not ours to take off.
+pub fn free(id: &str, desk: Desk<'_>, out: &mut Out<'_>) {
+    if desk.leased.remove(id)
+        && let Some(channel) = channel(id, desk.calls)
+    {
+        lease(0, For::Freed, &channel, desk.session, out);
     }
 }
 

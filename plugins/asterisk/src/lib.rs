@@ -60,7 +60,7 @@ pub struct Asterisk {
 #[cfg(feature = "plugin")]
 jackfield_sdk::register_connector!(Asterisk, manifest = include_bytes!("../manifest.json"));
 
-/// Everything a snapshot holds.
+/// Everything a snapshot holds. What is new comes last: an older version does not read so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct State {
     session: Session,
@@ -84,6 +84,17 @@ struct State {
     forgers: BTreeSet<String>,
     /// A frame that never ended is being skipped.
     skipping: bool,
+    /// Callers whom we gave instructions since they are held: the lease on them is ours.
+    leased: BTreeSet<String>,
+}
+
+impl State {
+    /// Who is held, and what it takes to act for them.
+    fn desk(&mut self) -> (&mut Held, Desk<'_>) {
+        let is_pictured = self.last_resync != 0;
+        let Self { held, calls, queues, extensions, session, leased, .. } = self;
+        (held, Desk { calls, queues, extensions, session, is_pictured, leased })
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -105,8 +116,12 @@ impl Connector for Asterisk {
         let (settings, rules) = settings::read(&config.settings)?;
         let state = match state {
             None => State::default(),
-            Some(snapshot) if snapshot.format == FORMAT && snapshot.version == VERSION => {
-                postcard::from_bytes(&snapshot.data).map_err(|error| {
+            Some(Snapshot { format, version, mut data })
+                if format == FORMAT && version == VERSION =>
+            {
+                // What an older version did not write, `leased`, is a set of the length 0.
+                data.push(0);
+                postcard::from_bytes(&data).map_err(|error| {
                     Error::new("bad-snapshot", format!("the snapshot cannot be read: {error}"))
                 })?
             }
@@ -396,11 +411,6 @@ impl Asterisk {
         }
     }
 
-    /// Has the PBX shown everything since this connection was made?
-    fn is_pictured(&self) -> bool {
-        self.state.last_resync != 0
-    }
-
     /// A resync is needed, at the earliest so long after the last one.
     fn want_resync(&mut self, gap_ns: u64, out: &Out<'_>) {
         // One under way counts as ending now.
@@ -410,7 +420,7 @@ impl Asterisk {
     }
 
     fn end_resync_if_complete(&mut self, out: &mut Out<'_>) {
-        let State { resync, calls, queues, extensions, held, session, last_resync, .. } =
+        let State { resync, calls, queues, extensions, held, session, last_resync, leased, .. } =
             &mut self.state;
         let complete = |resync: &mut Resync| resync.is_complete(held, calls, session, out);
         if let Some(resync) = resync.take_if(complete) {
@@ -418,10 +428,12 @@ impl Asterisk {
                 *last_resync = out.mono().max(1);
             }
             out.at_pbx = None;
-            for id in resync.end(calls, queues, extensions, held, &self.rules, out) {
-                held::free(&id, calls, session, out);
-            }
+            let elsewhere = resync.end(calls, queues, extensions, held, &self.rules, out);
+            leased.retain(|id| calls.is_leg(id));
             held.make_certain(calls, session, out);
+            for id in elsewhere {
+                held::free(&id, self.state.desk().1, out);
+            }
             if std::mem::take(&mut self.state.look_again) {
                 self.want_resync(RESYNC_GAP_NS, out);
             }
@@ -472,9 +484,7 @@ impl Asterisk {
                 self.want_resync(0, out);
             }
             kind if kind.starts_with("leg-") => {
-                let is_pictured = self.is_pictured();
-                let State { held, calls, queues, extensions, session, .. } = &mut self.state;
-                let desk = Desk { calls, queues, extensions, is_pictured, session };
+                let (held, desk) = self.state.desk();
                 held.instruct(command, desk, out);
             }
             "probe" => self.state.probes.begin(command, &mut self.state.session, out),

@@ -99,9 +99,10 @@ impl Asterisk {
                 }
             }
             (b"AsyncAGIEnd", Some(told)) => {
-                let State { held, calls, session, resync, .. } = &mut self.state;
+                let resync = &mut self.state.resync;
                 resync.iter_mut().for_each(|resync| resync.held.touch(told.id()));
-                held.ended(told, calls, session, out);
+                let (held, desk) = self.state.desk();
+                held.ended(told, desk, out);
             }
             (b"DTMFEnd", Some(told)) => self.state.held.key(&told.id(), headers, out),
             (b"Hold", Some(told)) => self.state.calls.hold(&told.id(), true, out),
@@ -109,8 +110,8 @@ impl Asterisk {
             (b"BridgeEnter", Some(told)) => {
                 self.touch_channel(told, true);
                 self.state.calls.started(told, &self.rules, out);
-                let State { held, calls, session, .. } = &mut self.state;
-                held.bridged(&told.id(), calls, session, out);
+                let (held, desk) = self.state.desk();
+                held.bridged(&told.id(), desk, out);
                 let bridge = get_text(headers, b"BridgeUniqueid");
                 self.state.calls.enter_bridge(&told.id(), &bridge, out);
                 self.state.queues.check_services(&self.state.calls, out);
@@ -189,9 +190,9 @@ impl Asterisk {
     fn handed_over(&mut self, told: Told<'_, '_>, headers: &[Header<'_>], out: &mut Out<'_>) {
         self.touch_channel(told, true);
         self.state.calls.started(told, &self.rules, out);
-        let State { held, calls, session, resync, .. } = &mut self.state;
-        match held.started(told, headers, calls, session, out) {
-            Ok(()) => resync.iter_mut().for_each(|resync| resync.held.touch(told.id())),
+        let (held, desk) = self.state.desk();
+        match held.started(told, headers, desk, out) {
+            Ok(()) => self.state.resync.iter_mut().for_each(|resync| resync.held.touch(told.id())),
             // The list of channels shows what came with this caller, in words that are not theirs.
             Err(why) => self.report_forgery(told.name(), headers, why, out),
         }
@@ -225,6 +226,7 @@ impl Asterisk {
         self.state.queues.goes_on(told, out);
         self.state.queues.hanging_up(&id, far_end, out);
         self.state.held.hung_up(&id, out);
+        self.state.leased.remove(&id);
         self.state.calls.hung_up(&id, cause, out);
         self.state.queues.hung_up(&self.state.calls, out);
     }

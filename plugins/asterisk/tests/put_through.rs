@@ -5,11 +5,29 @@
 mod stage;
 mod support;
 
-use jackfield_sdk::mock::Seen;
-use stage::{LEG, event, fake, held, offers, sent, shown};
+use jackfield_asterisk::Asterisk;
+use jackfield_sdk::{Config, Connector, Now, mock::Seen};
+use stage::{LEG, event, fake, held, offers, sent, shown, start};
 use support::{Lab, SETTINGS};
 
 const FREED: [&str; 1] = ["Setvar TIMEOUT(absolute) 0"];
+const WHERE: [&str; 1] = ["Getvar CONTEXT"];
+
+/// A caller whom we hold: we renew their lease.
+fn leased() -> Lab {
+    let mut lab = held();
+    lab.host.command("leg-lease", &[("leg", LEG), ("secs", "45")]);
+    lab.answer();
+    lab.told();
+    lab.fake.heard.clear();
+    lab
+}
+
+fn is_in(lab: &mut Lab, context: &str) {
+    let answer = format!("Response: Success\nVariable: CONTEXT\nValue: {context}\n");
+    // The fake answers with what it may keep.
+    lab.fake.answers.push(("Getvar", answer.leak()));
+}
 
 /// The code of the only outcome since the last time, and whether it is worth another try.
 fn refused(lab: &mut Lab) -> (String, bool) {
@@ -24,8 +42,7 @@ fn refused(lab: &mut Lab) -> (String, bool) {
 
 #[test]
 fn who_is_put_through_by_somebody_else_talks_without_our_lease() {
-    let mut lab = held();
-    lab.fake.heard.clear();
+    let mut lab = leased();
     let bridge = "BridgeUniqueid: b-1\nBridgeType: basic\nBridgeTechnology: simple_bridge\nBridgeCreator: <unknown>\nBridgeName: <unknown>\nBridgeNumChannels: 1\nBridgeVideoSourceMode: none\n";
     lab.receive(&event("BridgeEnter", "call", bridge));
     assert_eq!(sent(&mut lab), FREED);
@@ -40,12 +57,48 @@ fn who_is_put_through_by_somebody_else_talks_without_our_lease() {
 
 #[test]
 fn who_is_redirected_by_somebody_else_is_there_without_our_lease() {
-    let mut lab = held();
-    lab.fake.heard.clear();
+    let mut lab = leased();
+    is_in(&mut lab, "internal");
     // As Asterisk tells it: the place is still the old one.
     lab.receive(&event("AsyncAGIEnd", "agi", ""));
-    assert_eq!(sent(&mut lab), FREED);
+    assert_eq!(sent(&mut lab), [WHERE, FREED].concat());
     assert_eq!(lab.told(), [format!("released {LEG} \"went-on\"")]);
+}
+
+#[test]
+fn who_is_in_the_template_again_keeps_the_lease_that_it_put_on() {
+    let again = start(&["main", "720", "", ""]);
+    for (context, then) in [("jackfield", ""), ("internal", again.as_str())] {
+        let mut lab = leased();
+        is_in(&mut lab, context);
+        lab.receive(&(event("AsyncAGIEnd", "agi", "") + then));
+        assert_eq!(sent(&mut lab), WHERE, "{context}");
+    }
+}
+
+#[test]
+fn a_time_limit_on_a_caller_whom_we_never_told_anything_is_not_ours() {
+    let bridge = "BridgeUniqueid: b-1\nBridgeType: basic\nBridgeTechnology: simple_bridge\nBridgeCreator: <unknown>\nBridgeName: <unknown>\nBridgeNumChannels: 1\nBridgeVideoSourceMode: none\n";
+    for ends in [event("AsyncAGIEnd", "agi", ""), event("BridgeEnter", "call", bridge)] {
+        let mut lab = held();
+        lab.fake.heard.clear();
+        is_in(&mut lab, "internal");
+        lab.receive(&ends);
+        assert_eq!(sent(&mut lab), [] as [&str; 0], "{ends}");
+    }
+}
+
+#[test]
+fn snapshots_from_before_leases_were_counted_are_taken_with_everybody_in_them() {
+    let lab = held();
+    let mut snapshot = lab.host.connector().snapshot().expect("a snapshot");
+    assert_eq!(snapshot.data.pop(), Some(0), "nobody was leased");
+    let config =
+        Config { id: "hq".into(), settings: SETTINGS.into(), links: Vec::new(), facts: Vec::new() };
+    let now = Now { monotonic_ns: 1, wall_ns: 1 };
+    let before = Asterisk::init(config, Some(snapshot.clone()), now, &mut Vec::new());
+    snapshot.data.push(0);
+    assert_eq!(before.expect("it takes it").snapshot().expect("a snapshot").data, snapshot.data);
 }
 
 #[test]
@@ -57,7 +110,7 @@ fn who_was_taken_while_the_link_was_down_is_freed_by_the_next_picture() {
         (shown("Queue", "fallback,t").replace("Exten: held", "Exten: T"), false),
         (held_there, false),
     ] {
-        let mut lab = held();
+        let mut lab = leased();
         lab.host.link_closed("ami", "cut");
         lab.fake.lists.push(("CoreShowChannels", item.clone()));
         lab.fake.heard.clear();
