@@ -368,6 +368,32 @@ default = "standard"
 }
 
 #[test]
+fn check_warns_of_a_place_in_a_context_that_no_hook_may_reach() {
+    let skills = released("skills");
+    let config = |contexts: &str| {
+        format!(
+            r#"
+[hooks]
+contexts = {contexts}
+[hooks.instances.vip]
+plugin = "{}"
+[hooks.instances.vip.settings]
+rules = [{{ name = "all", to = "dialplan:night-desk,s,1" }}]
+[hooks.router]
+order = ["vip"]
+"#,
+            skills.display()
+        )
+    };
+    for (contexts, warned) in [("[]", true), ("[\"night-desk\"]", false)] {
+        let (code, findings) = checked(folder_with(&config(contexts)).path());
+        assert_eq!(code, Some(0), "{findings:?}");
+        let warns = |it: &[String; 4]| it[1] == "warning" && it[3].contains("night-desk");
+        assert_eq!(findings.iter().any(warns), warned, "{findings:?}");
+    }
+}
+
+#[test]
 fn check_tells_of_each_hook_why_a_host_would_not_call_it() {
     let config = r#"
 [hooks.instances.hours]

@@ -2,7 +2,13 @@
 //!
 //! In order: a hook that asks for what it has just stored gets it.
 
-use std::{collections::HashMap, io, sync::mpsc as blocking, thread};
+use std::{
+    collections::HashMap,
+    io,
+    sync::mpsc::{self as blocking, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
 
 use calls::{LegId, Timestamp};
 use plugin_runtime::hooks::Store;
@@ -16,6 +22,8 @@ use super::{
 
 /// What may wait for the disk.
 const WAITING: usize = 4096;
+/// What was forgotten is out of all files so much later.
+const WIPED_AFTER: Duration = Duration::from_secs(10);
 
 /// The way to the thread. It ends with the last of these.
 #[derive(Clone)]
@@ -49,9 +57,7 @@ impl Memory {
     pub fn start(store: HookStore) -> io::Result<Self> {
         let (errands, waiting) = blocking::sync_channel(WAITING);
         thread::Builder::new().name("hooks-memory".to_owned()).spawn(move || {
-            for errand in waiting {
-                run(&store, errand);
-            }
+            work(&store, &waiting);
         })?;
         Ok(Self { errands })
     }
@@ -109,6 +115,34 @@ pub(super) fn kept(store: &HookStore, now: Timestamp) -> HashMap<LegId, Kept> {
         tracing::error!(%error, "what is known of callers under treatment cannot be read; they begin anew");
         HashMap::new()
     })
+}
+
+fn work(store: &HookStore, waiting: &blocking::Receiver<Errand>) {
+    let mut wipe_at: Option<Instant> = None;
+    loop {
+        let next = match wipe_at {
+            None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => match at.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => Err(RecvTimeoutError::Timeout),
+                left => waiting.recv_timeout(left),
+            },
+        };
+        match next {
+            Ok(errand) => {
+                if matches!(errand, Errand::Forget { .. }) {
+                    wipe_at.get_or_insert_with(|| Instant::now() + WIPED_AFTER);
+                }
+                run(store, errand);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                wipe_at = None;
+                if let Err(error) = store.wipe() {
+                    tracing::warn!(%error, "what was known of callers who are gone is not wiped yet");
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
 }
 
 fn run(store: &HookStore, errand: Errand) {

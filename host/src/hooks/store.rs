@@ -273,6 +273,12 @@ impl HookStore {
         })
     }
 
+    /// What was dropped is in no file any more: until then it stands in the log of changes.
+    pub fn wipe(&self) -> Result<(), HookStoreError> {
+        // It answers with how much was done; what somebody else's reading kept it from is done the next time.
+        self.read(|it| it.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    }
+
     /// Callers that a treatment has a state of.
     pub fn states(&self) -> Result<Vec<String>, HookStoreError> {
         self.read(|it| {
@@ -446,7 +452,7 @@ fn open(path: &Path) -> Result<Connection, HookStoreError> {
     connection.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
     connection
         .execute_batch(
-            // What a treatment knew of a caller who is gone, keys perhaps, is wiped out.
+            // What a treatment knew of a caller who is gone, keys perhaps, is wiped out (`wipe`).
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; \
              PRAGMA secure_delete = ON;",
         )

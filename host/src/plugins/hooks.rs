@@ -337,12 +337,32 @@ impl Building<'_> {
                     said_of_settings(self.config, &section, &manifest.name, problems);
                 self.complaints.extend(wrong);
                 self.warnings.extend(warned);
+                self.check_contexts();
             }
             Err(error) => self.complain(
                 "settings",
                 error.to_string(),
                 "report it to the plugin's author; the settings themselves may be good",
             ),
+        }
+    }
+
+    /// A place in the settings that leads into a context which the admin has not named.
+    fn check_contexts(&mut self) {
+        let mut places = BTreeSet::new();
+        each_context(&self.hook.settings, &mut |context| {
+            if !self.config.hooks.contexts.contains(context) {
+                places.insert(context.to_owned());
+            }
+        });
+        for context in places {
+            let key = format!("hooks.instances.{}.settings", self.hook.id);
+            let warning = self.config.complaint(
+                &key,
+                format!("they name a place in the context {context:?}, into which no hook sends callers: those get the fallback"),
+                format!("add {context:?} to `contexts` of [hooks] if what it reaches is for every caller"),
+            );
+            self.warnings.push(warning);
         }
     }
 
@@ -395,5 +415,20 @@ fn limits(config: &HookLimitsConfig) -> HookLimits {
         bytes_per_call: config.bytes_per_call.unwrap_or(usual.bytes_per_call),
         actions_per_step: config.actions_per_step.unwrap_or(usual.actions_per_step),
         log_lines_per_sec: config.log_lines_per_sec.unwrap_or(usual.log_lines_per_sec),
+    }
+}
+
+/// The contexts of texts such as `dialplan:CONTEXT,EXTENSION,PRIORITY`.
+fn each_context(settings: &serde_json::Value, found: &mut dyn FnMut(&str)) {
+    match settings {
+        serde_json::Value::String(text) => {
+            let place = text.strip_prefix("dialplan:").and_then(|place| place.split_once(','));
+            if let Some((context, _)) = place {
+                found(context);
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|it| each_context(it, found)),
+        serde_json::Value::Object(keys) => keys.values().for_each(|it| each_context(it, found)),
+        _ => {}
     }
 }

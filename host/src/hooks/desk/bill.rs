@@ -217,6 +217,7 @@ impl Bill {
                 let by = format!("{hook} 0.1.0");
                 let failure = match said {
                     ["traps"] => Some(HookFailure::Trapped("unreachable".into())),
+                    ["panics", words @ ..] => Some(HookFailure::Trapped(words.join(" "))),
                     ["is", "late"] => Some(HookFailure::Late { after: Duration::from_millis(5) }),
                     ["refuses"] => Some(HookFailure::Refused(HookError::new("no-list", "no list"))),
                     ["talks", "nonsense"] => Some(HookFailure::Nonsense("a `&`".into())),

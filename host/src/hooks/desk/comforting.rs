@@ -76,11 +76,10 @@ impl Desk {
         });
         match checked {
             // Its own words, or ours with some of them.
-            Err((outcome @ (HookOutcome::Refused | HookOutcome::Nonsense), why)) => {
+            Err((outcome, why)) => {
                 let why = self.private.sentence(why);
                 self.treatment_failed(outcome, why, since, now);
             }
-            Err((outcome, why)) => self.treatment_failed(outcome, why, since, now),
             Ok(plan) => self.follow(plan, since, now),
         }
     }

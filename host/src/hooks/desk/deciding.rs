@@ -83,6 +83,8 @@ impl Desk {
             Ok(decision) => decision,
             Err(failure) => {
                 let (outcome, why) = words::of_failure(&failure);
+                // It is told what treatments set.
+                let why = self.private.sentence(why);
                 return self.router_failed(outcome, why, now);
             }
         };

@@ -234,6 +234,10 @@ impl Desk {
         tracing::warn!(call = self.call.id, %target, code, "the caller was not taken");
         self.lease.stay(now.monotonic);
         match by {
+            // The dialplan's mistake, whoever decided.
+            By::Router(_) if code == NO_TEMPLATE => {
+                self.fall_back(format!("{target} did not take the caller: {code}"), now);
+            }
             By::Router(router) if is_nowhere(&problem) => {
                 let word = HookWord {
                     hook: Kind::Router,
@@ -323,6 +327,9 @@ fn without_words(end: &CommandEnd) -> Problem {
     Problem { code: end.code().to_owned(), message, retryable: false }
 }
 
+/// The PBX handed the caller over in a way that leads to no queue and no extension.
+const NO_TEMPLATE: &str = "no-template";
+
 /// The caller is not held any more: the leg's release is about to be told.
 pub(in crate::hooks) fn is_gone(problem: &Problem) -> bool {
     matches!(problem.code.as_str(), "not-held" | "hung-up" | "interrupted")
@@ -337,6 +344,6 @@ pub(in crate::hooks) fn is_passing(problem: &Problem) -> bool {
 fn is_nowhere(problem: &Problem) -> bool {
     matches!(
         problem.code.as_str(),
-        "no-such-queue" | "no-such-extension" | "no-such-place" | "no-template" | "bad-argument"
+        "no-such-queue" | "no-such-extension" | "no-such-place" | "bad-argument"
     )
 }

@@ -2,6 +2,7 @@
 //!
 //! The one key that is the value of something called `digit`, as AMI, ARI and others name it, becomes `0`. So does each
 //! key in what a hook had done with a caller who may have pressed it: in variables for the PBX and in digits to speak.
+//! What a PBX tells of a channel's variables by itself is not known to be keys.
 
 use crate::bindings::types::Input;
 
@@ -13,6 +14,7 @@ const VARIABLE: &str = "variable.";
 /// `Digit: 5`, `digit=#`, `"digit":"A"`: which key it was is hidden.
 pub(super) fn hide_keys(text: &mut [u8]) {
     const NAME: &[u8] = b"digit";
+    hide_spoken(text);
     let mut at = 0;
     while let Some(found) =
         text[at..].windows(NAME.len()).position(|it| it.eq_ignore_ascii_case(NAME))
@@ -28,6 +30,26 @@ pub(super) fn hide_keys(text: &mut [u8]) {
             at += between.len();
             text[at] = b'0';
         }
+    }
+}
+
+/// `EXEC SayDigits 4711`, as Asterisk is told and tells it, also with `%20` for the space.
+fn hide_spoken(text: &mut [u8]) {
+    const NAME: &[u8] = b"saydigits";
+    let mut at = 0;
+    while let Some(found) =
+        text[at..].windows(NAME.len()).position(|it| it.eq_ignore_ascii_case(NAME))
+    {
+        at += found + NAME.len();
+        at += match &text[at..] {
+            [b'%', b'2', b'0', ..] => 3,
+            [b' ' | b'(' | b'"', ..] => 1,
+            _ => continue,
+        };
+        let keys = text[at..].iter().take_while(|it| matches!(it, b'0'..=b'9' | b'*' | b'#'));
+        let end = at + keys.count();
+        text[at..end].fill(b'0');
+        at = end;
     }
 }
 
@@ -91,6 +113,12 @@ mod tests {
             ("{\"digit\":\"#\",\"n\":7}", "{\"digit\":\"0\",\"n\":7}"),
             ("DTMF-Digit: D\nDTMF-Duration: 2", "DTMF-Digit: 0\nDTMF-Duration: 2"),
             ("digit=*", "digit=0"),
+            (
+                "Command: EXEC SayDigits 47*1#\r\nCommandId: 47\r\n",
+                "Command: EXEC SayDigits 00000\r\nCommandId: 47\r\n",
+            ),
+            ("EXEC%20SayDigits%204711%0A", "EXEC%20SayDigits%200000%0A"),
+            ("SayDigits", "SayDigits"),
             (
                 "Digit: 12\nDigits: 5\na Digit 5 a digit A\nDigit:\n5 digit",
                 "Digit: 12\nDigits: 5\na Digit 5 a digit A\nDigit:\n5 digit",

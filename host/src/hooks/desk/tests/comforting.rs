@@ -556,6 +556,17 @@ fn keys_are_not_in_the_sentence_about_a_plan_that_makes_no_sense() {
 }
 
 #[test]
+fn keys_are_not_in_the_words_of_a_panic() {
+    let mut bill = Bill::new(rules());
+    for line in ["0 offered", "0 hours treats usually", "1 standard plans keys=4", "2 key 4"] {
+        bill.input(line);
+    }
+    bill.input("3 standard panics no entry for 4711");
+    let record = bill.record.join("\n");
+    assert!(record.contains("no entry for ****") && !record.contains("4711"), "{record}");
+}
+
+#[test]
 fn what_was_kept_of_a_caller_goes_when_nobody_goes_on_with_it() {
     for (back, treatment) in
         [("offered from=queue outcome=timed-out", "standard"), ("offered", "gone")]

@@ -275,7 +275,7 @@ fn an_emergency_call_asks_nobody_and_waits_for_nothing() {
 
 #[test]
 fn a_place_that_does_not_exist_is_the_fallback_and_not_a_circle() {
-    for problem in ["no-such-queue", "no-such-extension", "no-such-place", "no-template"] {
+    for problem in ["no-such-queue", "no-such-extension", "no-such-place"] {
         check(&format!(
             "0 offered
             > 0 ask hours
@@ -288,6 +288,20 @@ fn a_place_that_does_not_exist_is_the_fallback_and_not_a_circle() {
             > 20 leg-to-queue queue=main"
         ));
     }
+}
+
+#[test]
+fn a_dialplan_that_leads_to_no_queue_is_no_nonsense_of_a_router() {
+    check(
+        "0 offered
+        > 0 ask hours
+        1 hours sends queue:main
+        > 1 hours decided queue:main
+        > 1 leg-to-queue queue=main
+        20 fails no-template
+        > 20 host fallback queue:main: queue:main did not take the caller: no-template
+        > 20 leg-to-queue queue=main",
+    );
 }
 
 #[test]
