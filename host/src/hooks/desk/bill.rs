@@ -41,7 +41,8 @@ pub struct Bill {
     pub record: Vec<String>,
 }
 
-/// Routers `hours` and `vip`, treatments `standard` and `music`; nobody decides: queue `main`. The context `ivr` is open. No lease.
+/// Routers `hours` and `vip`, treatments `standard` and `music`; nobody decides: queue `main`. The context `ivr` is open.
+/// No lease.
 pub fn rules() -> Rules {
     let hook = |instance: &str| Hook {
         instance: instance.to_owned(),
