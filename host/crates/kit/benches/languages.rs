@@ -1,6 +1,6 @@
 //! What each language costs: the router's template in Rust, TypeScript and Python, begun, built, compiled and asked.
 //!
-//! `cargo bench -p kit --bench languages`; prints the table of `plugins/sdk/docs/languages.md`. A language whose tools are
+//! `cargo xtask bench -- --bench languages`; prints the table of `plugins/sdk/docs/languages.md`. A language whose tools are
 //! not here is left out with a word.
 
 #![expect(clippy::print_stdout, reason = "figures are its purpose")]
