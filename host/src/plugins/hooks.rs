@@ -11,7 +11,7 @@ use plugin_runtime::{
     hooks::{HookFailure, HookLimits, Observer, Router, Treatment},
 };
 
-use super::{InstanceWord, WaitingVersion, library::Library};
+use super::{InstanceWord, library::Library};
 use crate::{
     config::{
         CanaryConfig, Complaint, Config, HookInstanceConfig, HookLimitsConfig, HooksConfig,
@@ -191,30 +191,6 @@ fn missing(
         .into_iter()
         .filter(|it| has_object(it) && !said(it))
         .collect()
-}
-
-/// The version that waits, and for what.
-pub(super) fn waiting(plugin: &LoadedPlugin, missing: &[Permission]) -> WaitingVersion {
-    let asks: Vec<String> = missing
-        .iter()
-        .map(|it| match it.reason.as_str() {
-            "" => it.grant.clone(),
-            reason => format!("{} ({reason})", it.grant),
-        })
-        .collect();
-    let name = plugin.info.name_and_version();
-    WaitingVersion {
-        version: plugin.info.manifest.version.clone(),
-        sha256: plugin.info.sha256.clone(),
-        why: format!("waiting_for_consent: {name} asks for {}", asks.join(", ")),
-        missing: missing.iter().map(|it| it.grant.clone()).collect(),
-    }
-}
-
-/// What to do about it.
-pub(super) fn consent(missing: &[String]) -> String {
-    let missing: Vec<String> = missing.iter().map(|grant| format!("\"{grant}\"")).collect();
-    format!("add {} to its grants, or to its declined", missing.join(", "))
 }
 
 /// The hook with this component, and what its plugin warns of.

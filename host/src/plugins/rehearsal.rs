@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    WaitingVersion,
     hooks::{self, HookBackground, HookVerdict},
     keeper::LAST,
     library::{Library, split_fix},
@@ -94,9 +95,9 @@ fn judged(
             it.failures = complaints;
         }
         HookVerdict::Wait { plugin, missing } => {
-            let waiting = hooks::waiting(&plugin, &missing);
+            let waiting = WaitingVersion::of(&plugin, &missing);
             let key = format!("hooks.instances.{}.grants", hook.id);
-            let fix = hooks::consent(&waiting.missing);
+            let fix = waiting.fix();
             it.failures.push(config.complaint(&key, waiting.why, fix));
             // Who mends this shall not hear of the rest only then.
             match hooks::build(config, hook, &plugin, background) {

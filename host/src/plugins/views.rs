@@ -5,10 +5,11 @@
 use std::path::PathBuf;
 
 use calls::Timestamp;
-use plugin_runtime::{Limits, Manifest, ShadowReport, Usage};
+use plugin_runtime::{Limits, Manifest, Permission, ShadowReport, Usage};
 
 use crate::{
     config::Complaint,
+    connectors::LoadedPlugin,
     status::{LastError, LinkStatus, StatusWord},
 };
 
@@ -123,6 +124,33 @@ pub struct WaitingVersion {
     pub why: String,
     /// The grants it waits for; empty when it waits for something else.
     pub missing: Vec<String>,
+}
+
+impl WaitingVersion {
+    /// A version that asks for grants about which nobody has decided.
+    pub(super) fn of(plugin: &LoadedPlugin, missing: &[Permission]) -> Self {
+        let asks: Vec<String> = missing
+            .iter()
+            .map(|it| match it.reason.as_str() {
+                "" => it.grant.clone(),
+                reason => format!("{} ({reason})", it.grant),
+            })
+            .collect();
+        let name = plugin.info.name_and_version();
+        Self {
+            version: plugin.info.manifest.version.clone(),
+            sha256: plugin.info.sha256.clone(),
+            why: format!("waiting_for_consent: {name} asks for {}", asks.join(", ")),
+            missing: missing.iter().map(|it| it.grant.clone()).collect(),
+        }
+    }
+
+    /// What to do about it.
+    pub(super) fn fix(&self) -> String {
+        let missing: Vec<String> =
+            self.missing.iter().map(|grant| format!("\"{grant}\"")).collect();
+        format!("add {} to its grants, or to its declined", missing.join(", "))
+    }
 }
 
 /// One key of a connector.

@@ -112,7 +112,7 @@ mod tests {
     fn a_shell_takes_every_path_for_one_word() {
         for (path, typed) in [
             ("dist/desk-0.1.0/desk-0.1.0.wasm", "dist/desk-0.1.0/desk-0.1.0.wasm"),
-            ("/home/ada/my plugins/a.wasm", "'/home/ada/my plugins/a.wasm'"),
+            ("of ada/my plugins/a.wasm", "'of ada/my plugins/a.wasm'"),
             ("ada's/a.wasm", r"'ada'\''s/a.wasm'"),
             ("$HOME/a.wasm", "'$HOME/a.wasm'"),
         ] {

@@ -61,39 +61,19 @@ impl Task {
         }
         let waiting = match &verdict {
             Verdict::Wait { connector, plugin, missing } => {
-                let grants: Vec<String> = missing.iter().map(|it| it.grant.clone()).collect();
-                let asks: Vec<String> = missing
-                    .iter()
-                    .map(|it| match it.reason.as_str() {
-                        "" => it.grant.clone(),
-                        reason => format!("{} ({reason})", it.grant),
-                    })
-                    .collect();
-                let why = format!(
-                    "waiting_for_consent: {} asks for {}",
-                    plugin.info.name_and_version(),
-                    asks.join(", ")
-                );
-                Some((connector.clone(), plugin.clone(), grants, why))
+                Some((connector.clone(), plugin.clone(), WaitingVersion::of(plugin, missing)))
             }
             _ => None,
         };
-        if let Some((connector, plugin, missing, why)) = waiting {
-            let waiting = WaitingVersion {
-                version: plugin.info.manifest.version.clone(),
-                sha256: plugin.info.sha256.clone(),
-                why: why.clone(),
-                missing: missing.clone(),
-            };
+        if let Some((connector, plugin, waiting)) = waiting {
+            let why = waiting.why.clone();
             let is_news = self
                 .instances
                 .get(id)
                 .and_then(|it| it.waiting.as_ref())
                 .is_none_or(|(known, _)| *known != waiting);
             if is_news {
-                let fix = missing.iter().map(|grant| format!("\"{grant}\"")).collect::<Vec<_>>();
-                let detail =
-                    format!("{why}; add {} to its grants, or to its declined", fix.join(", "));
+                let detail = format!("{why}; {}", waiting.fix());
                 report.note(format!("connector {id}"), ChangeKind::Waiting, detail);
             }
             let instance = self.instance(id);

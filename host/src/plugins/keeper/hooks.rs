@@ -25,7 +25,7 @@ use crate::{
     },
     plugins::{
         ChangeKind, InstanceWord, KeeperError, Owner, Report, WaitingVersion,
-        hooks::{self, HookBackground, HookVerdict, consent, waiting},
+        hooks::{self, HookBackground, HookVerdict},
         report::grants_changed,
     },
 };
@@ -218,13 +218,13 @@ impl Task {
                 }
             }
             HookVerdict::Wait { plugin, missing } => {
-                let waiting = waiting(&plugin, &missing);
+                let waiting = WaitingVersion::of(&plugin, &missing);
                 let known = self.hooks.known.get_mut(&hook.id).expect("inserted above");
                 if known.waiting.as_ref().is_none_or(|(known, _)| *known != waiting) {
-                    let detail = format!("{}; {}", waiting.why, consent(&waiting.missing));
+                    let detail = format!("{}; {}", waiting.why, waiting.fix());
                     report.note(subject, ChangeKind::Waiting, detail);
                 }
-                let why = format!("{}; fix: {}", waiting.why, consent(&waiting.missing));
+                let why = format!("{}; fix: {}", waiting.why, waiting.fix());
                 known.waiting = Some((waiting, plugin.clone()));
                 match older.map(Arc::new).or(goes_on) {
                     Some(older) => self.run_hook(hook, older, None, report).await,
