@@ -151,6 +151,10 @@ pub async fn check(file: &Path) -> anyhow::Result<Report> {
         Ok(plans) => plans,
         Err(complaints) => {
             report.findings = refused(&config.refuse(complaints));
+            // What is wrong with hooks has to be mended, too.
+            if let Ok((of_plugins, of_hooks)) = hooks {
+                report.findings.extend(of_plugins.into_iter().chain(of_hooks));
+            }
             return Ok(report);
         }
     };

@@ -24,7 +24,7 @@ use crate::{
     publish::Publisher,
 };
 use database::Database;
-pub(crate) use database::{private_file, warn_if_open_to_all};
+pub(crate) use database::{open_beside, private_file, warn_if_open_to_all};
 
 /// An open journal. Dropping it writes what is queued.
 pub struct Journal {

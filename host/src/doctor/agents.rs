@@ -1,9 +1,8 @@
 //! Agents as the doctor knows them: those of the configuration, and those that REST has put into the journal.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
 use calls::{Body, event::Agent};
-use rusqlite::{Connection, OpenFlags};
 
 use super::Finding;
 use crate::{config::Config, wire};
@@ -47,9 +46,7 @@ pub(super) fn of(config: &Config) -> (Vec<Agent>, Vec<Finding>) {
 /// Reads beside a running host, and writes nothing.
 fn read(path: &Path) -> Result<BTreeMap<String, Agent>, String> {
     let told = |error: rusqlite::Error| error.to_string();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let journal = Connection::open_with_flags(path, flags).map_err(told)?;
-    journal.busy_timeout(Duration::from_secs(2)).map_err(told)?;
+    let journal = crate::journal::open_beside(path).map_err(told)?;
     let mut agents = BTreeMap::new();
     let mut rows = journal.prepare("SELECT seq, schema, events FROM checkpoint").map_err(told)?;
     let mut rows = rows.query([]).map_err(told)?;

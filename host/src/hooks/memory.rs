@@ -118,7 +118,9 @@ pub(super) fn kept(store: &HookStore, now: Timestamp) -> HashMap<LegId, Kept> {
 }
 
 fn work(store: &HookStore, waiting: &blocking::Receiver<Errand>) {
-    let mut wipe_at: Option<Instant> = None;
+    let later = || Some(Instant::now() + WIPED_AFTER);
+    // What a host before this one left is wiped, too.
+    let mut wipe_at = later();
     loop {
         let next = match wipe_at {
             None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -129,20 +131,27 @@ fn work(store: &HookStore, waiting: &blocking::Receiver<Errand>) {
         };
         match next {
             Ok(errand) => {
-                if matches!(errand, Errand::Forget { .. }) {
-                    wipe_at.get_or_insert_with(|| Instant::now() + WIPED_AFTER);
+                match errand {
+                    Errand::Forget { .. } => wipe_at = wipe_at.or_else(later),
+                    Errand::Settle(_) if wipe_at.is_some() => {
+                        wipe_at = later().filter(|_| !wiped(store))
+                    }
+                    _ => {}
                 }
                 run(store, errand);
             }
-            Err(RecvTimeoutError::Timeout) => {
-                wipe_at = None;
-                if let Err(error) = store.wipe() {
-                    tracing::warn!(%error, "what was known of callers who are gone is not wiped yet");
-                }
-            }
+            Err(RecvTimeoutError::Timeout) => wipe_at = later().filter(|_| !wiped(store)),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// False: it is tried again.
+fn wiped(store: &HookStore) -> bool {
+    store.wipe().unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was known of callers who are gone is not wiped yet");
+        false
+    })
 }
 
 fn run(store: &HookStore, errand: Errand) {

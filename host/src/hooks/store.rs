@@ -19,7 +19,7 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
 /// Keys of one instance.
@@ -135,9 +135,7 @@ impl HookStore {
         if matches!(path.try_exists(), Ok(false)) {
             return Ok(BTreeMap::new());
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(Duration::from_secs(2))?;
+        let connection = crate::journal::open_beside(path)?;
         let mut rows = connection.prepare("SELECT instance, body FROM notes WHERE name = ?1")?;
         rows.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
@@ -273,10 +271,16 @@ impl HookStore {
         })
     }
 
-    /// What was dropped is in no file any more: until then it stands in the log of changes.
-    pub fn wipe(&self) -> Result<(), HookStoreError> {
-        // It answers with how much was done; what somebody else's reading kept it from is done the next time.
-        self.read(|it| it.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    /// What was dropped is in no file any more: until then it stands in the log of changes. False: somebody else's
+    /// reading keeps it there.
+    pub fn wipe(&self) -> Result<bool, HookStoreError> {
+        self.read(|it| {
+            it.query_row(
+                "PRAGMA wal_checkpoint(TRUNCATE)",
+                [],
+                |row| Ok(row.get::<_, i64>(0)? == 0),
+            )
+        })
     }
 
     /// Callers that a treatment has a state of.

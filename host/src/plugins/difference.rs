@@ -165,6 +165,7 @@ fn hooks(running: &Config, file: &Config, report: &mut Report) {
         (a.observers != b.observers, "observers.run"),
         (a.time_zone != b.time_zone, "time_zone"),
         (a.emergency != b.emergency, "emergency"),
+        (a.contexts != b.contexts, "contexts"),
         (a.lease != b.lease, "lease_secs"),
     ] {
         if is_other {

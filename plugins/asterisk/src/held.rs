@@ -127,7 +127,7 @@ impl Held {
             (None, true) => self.release(&id, "hung-up", &gone(), out),
             (None, false) => {
                 // Another manager may have sent them anywhere. The event does not say: in it the place is the old one.
-                if leased.remove(&id)
+                if leased.contains(&id)
                     && let Some(channel) = channel(&id, calls)
                 {
                     let headers = [("Channel", channel.name), ("Variable", "CONTEXT")];
@@ -393,11 +393,8 @@ impl Held {
                 let context = get(headers, b"Value").filter(|_| success);
                 // The template's own places take the lease off, or put one on.
                 let elsewhere = context.is_some_and(|context| context != TEMPLATE.as_bytes());
-                if elsewhere
-                    && !self.legs.contains_key(id)
-                    && let Some(channel) = channel(id, desk.calls)
-                {
-                    lease(0, For::Freed, &channel, desk.session, out);
+                if elsewhere && !self.legs.contains_key(id) {
+                    free(id, desk, out);
                 }
             }
             For::Freed if success => {}

@@ -386,9 +386,7 @@ impl Asterisk {
             self.state.forgers.insert(channel);
         }
         // However many channels forge: one look at the PBX in so much time.
-        if self.state.resync_at.is_none() {
-            self.want_resync(RESYNC_GAP_NS, out);
-        }
+        self.want_resync(RESYNC_GAP_NS, out);
     }
 
     /// In the gap may be the end of a list, and the answer to a ping: neither is waited for any more.
@@ -413,8 +411,9 @@ impl Asterisk {
 
     /// A resync is needed, at the earliest so long after the last one.
     fn want_resync(&mut self, gap_ns: u64, out: &Out<'_>) {
-        // One under way counts as ending now.
-        let last = if self.state.resync.is_some() { out.mono() } else { self.state.last_resync };
+        // One under way counts as ending now, and so does one that showed nothing whole.
+        let is_now = self.state.resync.is_some() || self.state.last_resync == 0;
+        let last = if is_now { out.mono() } else { self.state.last_resync };
         let at = out.mono().max(last.saturating_add(gap_ns));
         self.state.resync_at = Some(self.state.resync_at.map_or(at, |known| known.min(at)));
     }

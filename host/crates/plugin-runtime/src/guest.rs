@@ -359,7 +359,7 @@ fn classify(error: &wasmtime::Error, memory_denied: bool, deadline: Duration) ->
 fn told(error: &wasmtime::Error) -> String {
     let mut text = error.to_string();
     for (at, cause) in error.chain().skip(1).enumerate() {
-        text += if at == 0 { "\n\nCaused by:\n    " } else { "\n    " };
+        text += if at == 0 { CAUSED_BY } else { "\n    " };
         text += &cause.to_string();
     }
     text
@@ -432,9 +432,11 @@ impl HasData for HasState {
 
 impl log::Host for GuestState {
     fn log(&mut self, level: u8, message: String) {
-        if level == 0 {
-            // Also when it has logged too much: this is why it ends.
-            self.last_words = last_words(&message).or(self.last_words.take());
+        // Also when it has logged too much: this is why it ends.
+        if level == 0
+            && let Some(words) = last_words(&message)
+        {
+            self.last_words = Some(words);
         }
         if !self.quiet {
             self.log.write(self.at, self.log_lines, level, message);

@@ -112,7 +112,7 @@ fn what_a_treatment_knew_of_a_caller_who_is_gone_is_nowhere_in_the_files() {
     store.keep_state("c1", "standard", b"pin 4711", &[]).unwrap();
     store.keep_state("c2", "standard", b"menu", &[]).unwrap();
     store.drop_state("c1").unwrap();
-    store.wipe().unwrap();
+    assert!(store.wipe().unwrap());
     let holds = |text: &[u8]| {
         let files = ["hooks.db", "hooks.db-wal"].map(|name| folder.path().join(name));
         let files = files.map(|file| std::fs::read(file).unwrap());

@@ -48,7 +48,7 @@ impl Task {
             });
         };
         let version = &found.version;
-        let detail = format!("version {version}, {}", &sha256[..12.min(sha256.len())]);
+        let detail = format!("version {version}, {}", found.short_hash());
         report.note(format!("plugin {plugin}"), ChangeKind::Installed, detail);
         if let Some(why) = &found.rejected {
             let message =

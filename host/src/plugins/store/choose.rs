@@ -33,14 +33,13 @@ impl Store {
         let all = self.versions_of(plugin)?;
         let mut builds: Vec<Version> =
             all.iter().filter(|version| version.is_called(wanted)).cloned().collect();
-        match (builds.pop(), builds.is_empty()) {
-            (Some(version), true) => Ok(version),
-            (Some(oldest), false) => {
-                builds.push(oldest);
+        match builds.len() {
+            0 => Err(no_version(plugin, wanted, &all)),
+            1 => Ok(builds.remove(0)),
+            _ => {
                 let (plugin, wanted) = (plugin.to_owned(), wanted.to_owned());
                 Err(StoreError::Ambiguous { plugin, wanted, builds })
             }
-            (None, _) => Err(no_version(plugin, wanted, &all)),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use calls::Timestamp;
 use plugin_runtime::Manifest;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::{Selection, StoreError, Version};
@@ -76,9 +76,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     // First, so that nobody else may read the copy.
     crate::journal::private_file(to)
         .map_err(|source| StoreError::File { path: to.to_owned(), source })?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(from, flags).map_err(failed)?;
-    connection.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
+    let connection = crate::journal::open_beside(from).map_err(failed)?;
     connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(failed)?;
     Ok(())
 }
